@@ -1,0 +1,36 @@
+//! What travels through the registry to a connection's writer.
+
+use bytes::Bytes;
+
+use crate::SessionId;
+
+/// The server's message to its clients' queues, and the registry's default message type.
+///
+/// One allocation serves every client: `Bytes` and `Arc` are shared, so cloning a message copies no payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerMessage {
+    /// A piece of a session's output stream.
+    ///
+    /// The stream is addressed by absolute byte offset. A receiver that was skipped sees it in the offset: equal to
+    /// the end of what it has, this is next; lower, it has it already; higher, it missed what lies between.
+    Output {
+        /// Whose output this is. A client that just left a session may still receive some of it.
+        session: SessionId,
+        /// Where `data` starts in the session's stream.
+        offset: u64,
+        /// Raw bytes as the program printed them; characters and escape sequences may be cut anywhere.
+        data: Bytes,
+    },
+    /// The session's log has its final entry: look there for the last bytes and the exit status.
+    Ended {
+        /// The session that ended.
+        session: SessionId,
+    },
+    /// A line for the person at the terminal, delivered beside the output and never in it. Best effort: a client
+    /// whose queue is full is skipped.
+    Notice {
+        /// The text, without a trailing newline.
+        text: std::sync::Arc<str>,
+    },
+}

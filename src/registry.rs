@@ -1,0 +1,579 @@
+//! The client connection registry: who is connected, who watches which session, and broadcasts to those who do.
+//!
+//! Two sharded maps, one for each question: clients by id (who is this, what does it watch) and sessions by id (who
+//! watches this). A broadcast therefore looks at one shard, however many there are. See [`ClientRegistry`] for what is
+//! promised; `shard` is the only module that locks.
+
+mod builder;
+mod client;
+mod delivery;
+mod error;
+mod publisher;
+mod session;
+mod shard;
+mod stats;
+
+use std::fmt;
+
+use tracing::debug;
+
+pub use self::{
+    builder::RegistryBuilder,
+    client::{ClientEntry, ClientGuard},
+    delivery::Delivery,
+    error::{AttachError, DetachError, RegisterError, SendError, ShardCountError},
+    publisher::Publisher,
+    stats::RegistryStats,
+};
+use self::{
+    client::Client,
+    delivery::{Burst, Closed, One, Payload},
+    session::{Retired, Session, Slot},
+    shard::{ShardCount, Shards},
+    stats::Skipped,
+};
+use crate::{
+    ClientId, ServerMessage, SessionId,
+    sync::{Arc, AtomicU64, Ordering, Sender, TrySendError},
+};
+
+/// Knows which clients watch which session, and gets messages to them without waiting for any.
+///
+/// A handle: cloning it is cheap and all clones are one registry. It is generic over the message, so that it serves any
+/// program with rooms or topics; each client is a [`tokio::sync::mpsc::Sender`] of the embedder's making, bounded by
+/// the embedder's choice.
+///
+/// # Locking
+/// Clients are hashed into cache-padded shards, each a mutex around a map, and sessions likewise. Operations lock the
+/// client's shard, then the session's; only a re-attach takes two session shards, in ascending order. Critical sections
+/// look up, insert, remove and clone handles. Messages are sent, receivers woken, channels freed and lines logged
+/// outside every lock, and no caller's code runs inside one: a panic in it can't poison the registry.
+///
+/// # Consistency
+/// "Later" means: happens after.
+/// - After [`attach_to_session`](Self::attach_to_session) returns, every broadcast that starts later includes the
+///   client. After [`detach_from_session`](Self::detach_from_session) or
+///   [`unregister_client`](Self::unregister_client) returns, none does; one already under way may still reach it.
+/// - A client is in exactly the session its entry says at every moment anyone can look: attaching elsewhere leaves the
+///   old session and enters the new one as one step.
+/// - A session's entry goes with its last member and publisher, and a client's entry with the next send that finds its
+///   channel closed, if nobody unregistered it before.
+/// - A full queue is not a dead client: it is skipped, counted (see [`ClientEntry::skipped`]) and stays. A closed
+///   channel is unregistered by the broadcast that finds it, unless its id has been registered anew since.
+/// - A receiver must not infer that it was unregistered from its channel's end: see [`Publisher`].
+///
+/// # Examples
+/// ```
+/// use fugue_server::{ClientRegistry, SessionId};
+/// use tokio::sync::mpsc;
+///
+/// let registry = ClientRegistry::new();
+/// let lobby = SessionId::random();
+///
+/// let (sender, mut queue) = mpsc::channel(16);
+/// let alice = registry.next_client_id();
+/// registry.register_client(alice, sender)?;
+/// registry.attach_to_session(alice, lobby)?;
+///
+/// let delivery = registry.broadcast_to_session(lobby, "hello");
+/// assert_eq!((delivery.sent, delivery.full, delivery.closed), (1, 0, 0));
+/// assert_eq!(queue.try_recv()?, "hello");
+///
+/// drop(queue);
+/// assert_eq!(registry.broadcast_to_session(lobby, "anyone?").closed, 1);
+/// assert_eq!(registry.client_count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ClientRegistry<M = ServerMessage> {
+    inner: Arc<Inner<M>>,
+}
+
+struct Inner<M> {
+    clients: Shards<ClientId, Client<M>>,
+    sessions: Shards<SessionId, Session<M>>,
+    next_client_id: AtomicU64,
+}
+
+/// What an attach found and made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attached {
+    /// The session the client watched before; the same one again if nothing changed.
+    pub previous: Option<SessionId>,
+    /// Members of the session now, this client included.
+    pub members: usize,
+}
+
+/// What a detach left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Detached {
+    /// The session the client watched.
+    pub session: SessionId,
+    /// Members it has left. Of clients leaving at once, exactly one sees 0.
+    pub members: usize,
+}
+
+/// What unregistering took out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unregistered<M> {
+    /// The client as it last stood.
+    pub entry: ClientEntry<M>,
+    /// What it left behind in the session it watched, if any.
+    pub detached: Option<Detached>,
+}
+
+impl<M> ClientRegistry<M> {
+    /// Makes an empty registry with the default number of shards.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().with_shards(ShardCount::for_this_machine())
+    }
+
+    /// Sets up a registry: how many shards, how many clients to expect.
+    pub fn builder() -> RegistryBuilder<M> {
+        RegistryBuilder::new()
+    }
+
+    /// How many shards each of the two maps has.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.inner.clients.len()
+    }
+
+    // ---- clients ----
+
+    /// An id that was not handed out before: 1, 2, 3, …
+    #[must_use]
+    pub fn next_client_id(&self) -> ClientId {
+        // Relaxed: the read-modify-write alone makes ids unique, and they order nothing else.
+        ClientId(self.inner.next_client_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds a client, attached to nothing.
+    ///
+    /// # Locking
+    /// The client's shard.
+    ///
+    /// # Errors
+    /// [`RegisterError::DuplicateId`] while another client is registered under `id`, [`RegisterError::Closed`] when the
+    /// channel's receiver is already gone. Both hand the sender back.
+    pub fn register_client(&self, id: ClientId, sender: Sender<M>) -> Result<(), RegisterError<M>> {
+        self.register(id, sender).map(drop)
+    }
+
+    /// Adds a client for as long as the returned guard lives, for connection handlers that may fail anywhere.
+    ///
+    /// # Errors
+    /// As [`register_client`](Self::register_client).
+    pub fn register_guarded(
+        &self,
+        id: ClientId,
+        sender: Sender<M>,
+    ) -> Result<ClientGuard<M>, RegisterError<M>> {
+        let registration = self.register(id, sender)?;
+        Ok(ClientGuard::new(self.clone(), id, registration))
+    }
+
+    fn register(&self, id: ClientId, sender: Sender<M>) -> Result<Arc<Skipped>, RegisterError<M>> {
+        use std::collections::hash_map::Entry;
+
+        if sender.is_closed() {
+            return Err(RegisterError::Closed { id, sender });
+        }
+        let skipped = Arc::new(Skipped::default());
+        let client = Client { sender, attached: None, skipped: Arc::clone(&skipped) };
+        let refused = self.inner.clients.with(&id, |clients| match clients.entry(id) {
+            Entry::Occupied(_) => Some(client.sender),
+            Entry::Vacant(vacant) => {
+                vacant.insert(client);
+                None
+            }
+        });
+        if let Some(sender) = refused {
+            return Err(RegisterError::DuplicateId { id, sender });
+        }
+        debug!(client = %id, "registered");
+        Ok(skipped)
+    }
+
+    /// Removes a client, and from its session too, as one step. `None` if it was not registered.
+    ///
+    /// # Locking
+    /// The client's shard, then its session's.
+    pub fn unregister_client(&self, id: ClientId) -> Option<Unregistered<M>> {
+        self.unregister_if(id, |_| true)
+    }
+
+    fn unregister_if(
+        &self,
+        id: ClientId,
+        only_if: impl FnOnce(&Client<M>) -> bool,
+    ) -> Option<Unregistered<M>> {
+        let mut retired = Retired::default();
+        let (client, detached) = self.inner.clients.with(&id, |clients| {
+            if !clients.get(&id).is_some_and(only_if) {
+                return None;
+            }
+            let client = clients.remove(&id)?;
+            let detached = client.attached.map(|session| Detached {
+                session,
+                members: self
+                    .inner
+                    .sessions
+                    .with(&session, |sessions| session::leave(sessions, session, id, &mut retired)),
+            });
+            Some((client, detached))
+        })?;
+        drop(retired);
+        debug!(client = %id, "unregistered");
+        Some(Unregistered { entry: client.entry(), detached })
+    }
+
+    /// The client as it stands now, with a handle on its queue. `None` if it is not registered.
+    ///
+    /// # Locking
+    /// The client's shard.
+    #[must_use]
+    pub fn get_client(&self, id: ClientId) -> Option<ClientEntry<M>> {
+        self.inner.clients.with(&id, |clients| clients.get(&id).map(Client::entry))
+    }
+
+    /// Registered clients.
+    ///
+    /// # Locking
+    /// Every client shard in turn.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        let mut count = 0;
+        self.inner.clients.each(|_, clients| count += clients.len());
+        count
+    }
+
+    // ---- sessions ----
+
+    /// Attaches `client` to `session`, so that every broadcast that starts later reaches it.
+    ///
+    /// A client watches one session: attaching elsewhere detaches first, as one step. Attaching to the session it
+    /// already watches changes nothing. The session comes into being with its first member.
+    ///
+    /// # Locking
+    /// The client's shard, then the session's; for a re-attach both sessions' shards, in ascending order.
+    ///
+    /// # Errors
+    /// [`AttachError::UnknownClient`] once the client has been unregistered.
+    pub fn attach_to_session(&self, client: ClientId, session: SessionId) -> Result<Attached, AttachError> {
+        let mut retired = Retired::default();
+        let attached = self.inner.clients.with(&client, |clients| {
+            let entry = clients.get_mut(&client)?;
+            let slot =
+                || Slot { id: client, sender: entry.sender.clone(), skipped: Arc::clone(&entry.skipped) };
+            let sessions = &self.inner.sessions;
+            let members = match entry.attached {
+                None => {
+                    sessions.with(&session, |sessions| session::join(sessions, session, slot(), &mut retired))
+                }
+                Some(current) if current == session => sessions
+                    .with(&session, |sessions| sessions.get(&session).map_or(0, |s| s.members().len())),
+                Some(previous) => sessions.with_two(&previous, &session, |mut sessions| {
+                    session::leave(sessions.first(), previous, client, &mut retired);
+                    session::join(sessions.second(), session, slot(), &mut retired)
+                }),
+            };
+            Some(Attached { previous: entry.attached.replace(session), members })
+        });
+        drop(retired);
+        let attached = attached.ok_or(AttachError::UnknownClient(client))?;
+        debug!(%client, %session, members = attached.members, "attached");
+        Ok(attached)
+    }
+
+    /// Detaches `client` from the session it watches, so that no broadcast that starts later reaches it.
+    ///
+    /// # Locking
+    /// The client's shard, then its session's.
+    ///
+    /// # Errors
+    /// [`DetachError::UnknownClient`] once the client has been unregistered, [`DetachError::NotAttached`] when it
+    /// watches nothing.
+    pub fn detach_from_session(&self, client: ClientId) -> Result<Detached, DetachError> {
+        self.detach_if(client, |_| true)
+    }
+
+    fn detach_if(
+        &self,
+        client: ClientId,
+        only_if: impl FnOnce(SessionId) -> bool,
+    ) -> Result<Detached, DetachError> {
+        let mut retired = Retired::default();
+        let detached = self.inner.clients.with(&client, |clients| {
+            let entry = clients.get_mut(&client).ok_or(DetachError::UnknownClient(client))?;
+            let session = entry.attached.take_if(|session| only_if(*session));
+            let session = session.ok_or(DetachError::NotAttached(client))?;
+            let members = self
+                .inner
+                .sessions
+                .with(&session, |sessions| session::leave(sessions, session, client, &mut retired));
+            Ok(Detached { session, members })
+        });
+        drop(retired);
+        if let Ok(Detached { session, members }) = detached {
+            debug!(%client, %session, members, "detached");
+        }
+        detached
+    }
+
+    /// Detaches every client that watches `session`, and returns them. They stay registered.
+    ///
+    /// Each client is detached as one step; the whole is not one. A client that attaches while this runs may or may
+    /// not be among them, so an embedder that ends a session stops attaching to it first.
+    ///
+    /// # Locking
+    /// The session's shard for the list; then for each member its shard and the session's.
+    pub fn close_session(&self, session: SessionId) -> Vec<ClientId> {
+        let mut members = self.session_clients(session);
+        // From the last to the first: so each leaves from the end of the roster, and no other has to take its place.
+        members.reverse();
+        members.retain(|client| self.detach_if(*client, |attached| attached == session).is_ok());
+        members
+    }
+
+    /// The clients that watch `session`, in no particular order.
+    ///
+    /// # Locking
+    /// The session's shard.
+    #[must_use]
+    pub fn session_clients(&self, session: SessionId) -> Vec<ClientId> {
+        self.inner
+            .sessions
+            .with(&session, |sessions| sessions.get(&session).map_or_else(Vec::new, |s| s.members().to_vec()))
+    }
+
+    /// How many clients watch `session`.
+    ///
+    /// # Locking
+    /// The session's shard.
+    #[must_use]
+    pub fn session_client_count(&self, session: SessionId) -> usize {
+        self.inner
+            .sessions
+            .with(&session, |sessions| sessions.get(&session).map_or(0, |session| session.members().len()))
+    }
+
+    /// Sessions that have a member or a publisher.
+    ///
+    /// # Locking
+    /// Every session shard in turn.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        let mut count = 0;
+        self.inner.sessions.each(|_, sessions| count += sessions.len());
+        count
+    }
+
+    /// The sessions that have a member or a publisher, in no particular order.
+    ///
+    /// # Locking
+    /// Every session shard in turn.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionId> {
+        let mut all = Vec::new();
+        self.inner.sessions.each(|_, sessions| all.extend(sessions.keys()));
+        all
+    }
+
+    /// Occupancy of every shard, and deliveries by outcome.
+    ///
+    /// # Locking
+    /// Every shard of both maps in turn.
+    #[must_use]
+    pub fn stats(&self) -> RegistryStats {
+        let mut stats = RegistryStats::default();
+        self.inner.clients.each(|totals, clients| {
+            stats.clients_per_shard.push(clients.len());
+            stats.deliveries += totals.read();
+        });
+        self.inner.sessions.each(|totals, sessions| {
+            stats.sessions_per_shard.push(sessions.len());
+            stats.deliveries += totals.read();
+            for publisher in sessions.values().flat_map(Session::publishers) {
+                stats.publishers += 1;
+                stats.deliveries += publisher.read();
+            }
+        });
+        stats
+    }
+
+    /// The hot-path handle on one session: broadcasts without lookup or lock while membership stands still.
+    ///
+    /// # Locking
+    /// The session's shard, here and when the publisher drops.
+    #[must_use]
+    pub fn publisher(&self, session: SessionId) -> Publisher<M> {
+        Publisher::new(self.clone(), session)
+    }
+
+    // ---- messages ----
+
+    /// Offers `message` to one client without waiting.
+    ///
+    /// # Locking
+    /// The client's shard, to clone its sender.
+    ///
+    /// # Errors
+    /// [`SendError`] hands the message back: the client is unknown, its queue is full (it stays registered, and the
+    /// skip is counted), or its channel is closed (it has been unregistered).
+    pub fn send_to_client(&self, id: ClientId, message: M) -> Result<(), SendError<M>> {
+        let found = self.inner.clients.with(&id, |clients| {
+            let client = clients.get(&id)?;
+            Some(Slot { id, sender: client.sender.clone(), skipped: Arc::clone(&client.skipped) })
+        });
+        let Some(slot) = found else {
+            return Err(SendError::UnknownClient(message));
+        };
+        let (delivery, result) = match slot.sender.try_send(message) {
+            Ok(()) => (Delivery { sent: 1, ..Delivery::default() }, Ok(())),
+            // A full queue whose receiver is gone is refused as closed: tokio looks at that first.
+            Err(TrySendError::Full(message)) => {
+                slot.skipped.add(1);
+                (Delivery { full: 1, ..Delivery::default() }, Err(SendError::Full(message)))
+            }
+            Err(TrySendError::Closed(message)) => {
+                self.unregister_closed(&[&slot]);
+                (Delivery { closed: 1, ..Delivery::default() }, Err(SendError::Closed(message)))
+            }
+        };
+        self.inner.clients.totals(&id).add(delivery);
+        result
+    }
+
+    /// Unregisters clients whose channels were found closed, unless their ids have been registered anew since.
+    fn unregister_closed(&self, closed: &[&Slot<M>]) {
+        for slot in closed {
+            self.unregister_if(slot.id, |client| client.sender.same_channel(&slot.sender));
+        }
+    }
+}
+
+impl<M: Clone> ClientRegistry<M> {
+    /// Offers `message` to every client that watches `session`, without waiting. A session nobody watches is no error:
+    /// the delivery is empty.
+    ///
+    /// # Locking
+    /// The session's shard, to clone one handle. Allocates nothing.
+    ///
+    /// # Consistency
+    /// See [`ClientRegistry`]. Broadcasts from several threads to one session have no common order; for messages in
+    /// order use one [`Publisher`], or [`broadcast_burst`](Self::broadcast_burst).
+    pub fn broadcast_to_session(&self, session: SessionId, message: M) -> Delivery {
+        self.broadcast(session, &One(&message), None, |_, _| {})
+    }
+
+    /// As [`broadcast_to_session`](Self::broadcast_to_session), to every client but `except`: most often the one the
+    /// message came from.
+    pub fn broadcast_to_session_except(&self, session: SessionId, except: ClientId, message: M) -> Delivery {
+        self.broadcast(session, &One(&message), Some(except), |_, _| {})
+    }
+
+    /// As [`broadcast_to_session`](Self::broadcast_to_session), and tells `observe` what became of each client's
+    /// message, so that a caller can apply a policy of its own. `observe` runs outside every lock.
+    pub fn broadcast_to_session_observed(
+        &self,
+        session: SessionId,
+        message: M,
+        observe: impl FnMut(ClientId, Delivery),
+    ) -> Delivery {
+        self.broadcast(session, &One(&message), None, observe)
+    }
+
+    /// Offers `messages`, in order, to every client that watches `session`: to each as many from the front as it has
+    /// room for, with one reservation, so that nothing else comes between them. A burst of none does nothing.
+    ///
+    /// # Locking
+    /// The session's shard, to clone one handle. Allocates nothing.
+    pub fn broadcast_burst(&self, session: SessionId, messages: &[M]) -> Delivery {
+        self.broadcast_burst_observed(session, messages, |_, _| {})
+    }
+
+    /// As [`broadcast_burst`](Self::broadcast_burst), and tells `observe` what became of each client's messages.
+    pub fn broadcast_burst_observed(
+        &self,
+        session: SessionId,
+        messages: &[M],
+        observe: impl FnMut(ClientId, Delivery),
+    ) -> Delivery {
+        if messages.is_empty() {
+            return Delivery::default();
+        }
+        self.broadcast(session, &Burst(messages), None, observe)
+    }
+
+    fn broadcast(
+        &self,
+        session: SessionId,
+        payload: &impl Payload<M>,
+        except: Option<ClientId>,
+        observe: impl FnMut(ClientId, Delivery),
+    ) -> Delivery {
+        let sessions = &self.inner.sessions;
+        let Some(roster) = sessions.with(&session, |sessions| sessions.get(&session).map(Session::roster))
+        else {
+            return Delivery::default();
+        };
+        let (delivery, closed) = roster.deliver(payload, except, observe);
+        sessions.totals(&session).add(delivery);
+        self.unregister_closed(&closed);
+        delivery
+    }
+
+    /// Offers `message` to every registered client, attached or not, without waiting.
+    ///
+    /// Clients that come or go while this runs may or may not be included.
+    ///
+    /// # Locking
+    /// Every client shard in turn, to clone its senders: unlike a session's roster they are not kept ready, so this
+    /// costs an allocation and a few atomic operations for each client. Meant for the rare message to all.
+    pub fn broadcast_to_all(&self, message: M) -> Delivery {
+        let mut total = Delivery::default();
+        for shard in 0..self.inner.clients.len() {
+            let slots: Vec<Slot<M>> = self.inner.clients.at(shard, |clients| {
+                let slot = |(id, client): (&ClientId, &Client<M>)| Slot {
+                    id: *id,
+                    sender: client.sender.clone(),
+                    skipped: Arc::clone(&client.skipped),
+                };
+                clients.iter().map(slot).collect()
+            });
+            let mut closed = Closed::new();
+            for slot in &slots {
+                let delivery = delivery::offer(slot, &One(&message));
+                if delivery.closed != 0 {
+                    closed.push(slot);
+                }
+                self.inner.clients.totals(&slot.id).add(delivery);
+                total += delivery;
+            }
+            self.unregister_closed(&closed);
+        }
+        total
+    }
+}
+
+impl<M> Clone for ClientRegistry<M> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<M> Default for ClientRegistry<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M> fmt::Debug for ClientRegistry<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRegistry").field("shards", &self.shard_count()).finish_non_exhaustive()
+    }
+}

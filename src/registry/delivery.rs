@@ -1,0 +1,144 @@
+//! Offering messages to a roster's clients, and counting what became of each.
+//!
+//! Nothing here waits and nothing here holds a lock. A client without room costs one atomic load (is there room?), one
+//! more (is it still there?) and one addition on a line of its own; a message is cloned only for a client that has
+//! room for it.
+
+use std::ops::AddAssign;
+
+use smallvec::SmallVec;
+
+use super::session::{Roster, Slot};
+use crate::{
+    ClientId,
+    sync::{Sender, TrySendError},
+};
+
+/// What became of a message, or of a burst, counted in deliveries: one for each message and each client it was for.
+///
+/// For a broadcast of `m` messages to `n` members, `sent + full + closed == m * n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[must_use = "a broadcast never waits: `full` and `closed` say who missed it"]
+pub struct Delivery {
+    /// Placed in a client's queue.
+    pub sent: usize,
+    /// Skipped, because the client's queue had no room. The client stays registered.
+    pub full: usize,
+    /// Skipped, because the client's receiving end was gone. The client has been unregistered.
+    pub closed: usize,
+}
+
+impl Delivery {
+    /// Whether every client got everything. True as well when there was nobody to send to.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.full == 0 && self.closed == 0
+    }
+
+    /// All deliveries that were asked for, whatever became of them.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.sent + self.full + self.closed
+    }
+}
+
+impl AddAssign for Delivery {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.full += other.full;
+        self.closed += other.closed;
+    }
+}
+
+/// The clients a broadcast found closed; more than four at once are rare enough for the heap.
+pub(super) type Closed<'a, M> = SmallVec<[&'a Slot<M>; 4]>;
+
+/// What goes to each client: one message, or as much of a burst as fits.
+pub(super) trait Payload<M> {
+    fn offer_to(&self, sender: &Sender<M>) -> Delivery;
+}
+
+pub(super) struct One<'a, M>(pub(super) &'a M);
+
+pub(super) struct Burst<'a, M>(pub(super) &'a [M]);
+
+impl<M: Clone> Payload<M> for One<'_, M> {
+    fn offer_to(&self, sender: &Sender<M>) -> Delivery {
+        if sender.capacity() == 0 {
+            return refused(sender, 1);
+        }
+        match sender.try_send(self.0.clone()) {
+            Ok(()) => Delivery { sent: 1, ..Delivery::default() },
+            Err(TrySendError::Full(_)) => Delivery { full: 1, ..Delivery::default() },
+            Err(TrySendError::Closed(_)) => Delivery { closed: 1, ..Delivery::default() },
+        }
+    }
+}
+
+impl<M: Clone> Payload<M> for Burst<'_, M> {
+    /// Gives the longest prefix that fits, with one reservation.
+    fn offer_to(&self, sender: &Sender<M>) -> Delivery {
+        loop {
+            let room = sender.capacity().min(self.0.len());
+            if room == 0 {
+                return refused(sender, self.0.len());
+            }
+            match sender.try_reserve_many(room) {
+                Ok(permits) => {
+                    for (permit, message) in permits.zip(self.0) {
+                        permit.send(message.clone());
+                    }
+                    return Delivery { sent: room, full: self.0.len() - room, closed: 0 };
+                }
+                // Somebody else took of the room in between: they made progress, and there is less to reserve now.
+                Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Closed(())) => {
+                    return Delivery { closed: self.0.len(), ..Delivery::default() };
+                }
+            }
+        }
+    }
+}
+
+/// A queue without room: a full one whose receiver is gone would else look full for ever.
+fn refused<M>(sender: &Sender<M>, messages: usize) -> Delivery {
+    if sender.is_closed() {
+        Delivery { closed: messages, ..Delivery::default() }
+    } else {
+        Delivery { full: messages, ..Delivery::default() }
+    }
+}
+
+/// Offers `payload` to one client and counts what it was skipped.
+pub(super) fn offer<M>(slot: &Slot<M>, payload: &impl Payload<M>) -> Delivery {
+    let delivery = payload.offer_to(&slot.sender);
+    if delivery.full != 0 {
+        slot.skipped.add(delivery.full);
+    }
+    delivery
+}
+
+impl<M> Roster<M> {
+    /// Offers `payload` to every member but `except`, tells `observe` about each, and names those found closed.
+    pub(super) fn deliver(
+        &self,
+        payload: &impl Payload<M>,
+        except: Option<ClientId>,
+        mut observe: impl FnMut(ClientId, Delivery),
+    ) -> (Delivery, Closed<'_, M>) {
+        let mut total = Delivery::default();
+        let mut closed = Closed::new();
+        for slot in self.slots() {
+            if except == Some(slot.id) {
+                continue;
+            }
+            let delivery = offer(slot, payload);
+            if delivery.closed != 0 {
+                closed.push(slot);
+            }
+            total += delivery;
+            observe(slot.id, delivery);
+        }
+        (total, closed)
+    }
+}

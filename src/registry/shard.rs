@@ -1,0 +1,142 @@
+//! A map cut into cache-padded shards: the only place in the registry that takes a lock.
+//!
+//! A key's hash picks its shard; each shard is a [`Mutex`] around a [`HashMap`] on cache lines of its own, so that
+//! threads working on different shards share no line. Critical sections are closures: their extent is visible, they
+//! can't cross an `.await`, and no guard outlives them. What they may do is look up, insert, remove and clone a
+//! handle; never send, wake, drop a last handle, log, or call a caller's code. So nothing can panic in one, and the
+//! poison flag carries no news.
+
+use std::{collections::HashMap, hash::Hash};
+
+use crossbeam_utils::CachePadded;
+
+use super::{error::ShardCountError, stats::Totals};
+use crate::sync::{Mutex, PoisonError};
+
+/// The hasher of shards and maps alike; the keys differ for each registry, so that nobody can aim at one shard.
+pub(super) type Hasher = ahash::RandomState;
+
+/// One shard's map.
+pub(super) type Map<K, V> = HashMap<K, V, Hasher>;
+
+/// How many shards a map is cut into: a power of two from 1 to 4096.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ShardCount(usize);
+
+impl ShardCount {
+    pub(super) const MAX: usize = 4096;
+
+    /// Shards for each hardware thread when the embedder does not say.
+    ///
+    /// With four, two of N busy threads meet in a shard with probability below one in four each, while walking all
+    /// shards (counts, statistics) stays in the microseconds.
+    const PER_THREAD: usize = 4;
+
+    pub(super) fn new(count: usize) -> Result<Self, ShardCountError> {
+        if count.is_power_of_two() && count <= Self::MAX {
+            Ok(Self(count))
+        } else {
+            Err(ShardCountError { requested: count })
+        }
+    }
+
+    /// Four shards for each hardware thread, rounded up to a power of two.
+    pub(super) fn for_this_machine() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self((threads * Self::PER_THREAD).next_power_of_two().min(Self::MAX))
+    }
+
+    pub(super) fn get(self) -> usize {
+        self.0
+    }
+}
+
+/// A lock, what it guards, and the shard's share of the delivery counts.
+struct Shard<K, V> {
+    map: Mutex<Map<K, V>>,
+    totals: Totals,
+}
+
+pub(super) struct Shards<K, V> {
+    shards: Box<[CachePadded<Shard<K, V>>]>,
+    hasher: Hasher,
+}
+
+impl<K: Copy + Eq + Hash, V> Shards<K, V> {
+    /// Cuts a map into `count` shards with room for about `expected` entries between them.
+    pub(super) fn new(count: ShardCount, expected: usize) -> Self {
+        let hasher = Hasher::new();
+        let per_shard = expected.div_ceil(count.get());
+        let shards = (0..count.get())
+            .map(|_| {
+                let map = Map::with_capacity_and_hasher(per_shard, hasher.clone());
+                CachePadded::new(Shard { map: Mutex::new(map), totals: Totals::default() })
+            })
+            .collect();
+        Self { shards, hasher }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The shard of `key`.
+    ///
+    /// The map inside uses the hash's lowest bits for its buckets and its highest seven for its tags, so the shard
+    /// comes from bits between them: keys of one shard still spread over its buckets.
+    fn index(&self, key: &K) -> usize {
+        (self.hasher.hash_one(key) >> 40) as usize & (self.shards.len() - 1)
+    }
+
+    /// Runs `critical` under the lock of `key`'s shard.
+    pub(super) fn with<R>(&self, key: &K, critical: impl FnOnce(&mut Map<K, V>) -> R) -> R {
+        self.at(self.index(key), critical)
+    }
+
+    /// Runs `critical` under the locks of both keys' shards, taken in ascending index; once when they are the same.
+    pub(super) fn with_two<R>(&self, a: &K, b: &K, critical: impl FnOnce(Pair<'_, K, V>) -> R) -> R {
+        let (first, second) = (self.index(a), self.index(b));
+        match first.cmp(&second) {
+            std::cmp::Ordering::Equal => self.at(first, |map| critical(Pair::Same(map))),
+            std::cmp::Ordering::Less => self.at(first, |a| self.at(second, |b| critical(Pair::Two(a, b)))),
+            std::cmp::Ordering::Greater => self.at(second, |b| self.at(first, |a| critical(Pair::Two(a, b)))),
+        }
+    }
+
+    /// Runs `visit` on each shard's delivery counts and map in turn, one lock at a time.
+    pub(super) fn each(&self, mut visit: impl FnMut(&Totals, &mut Map<K, V>)) {
+        for (index, shard) in self.shards.iter().enumerate() {
+            self.at(index, |map| visit(&shard.totals, map));
+        }
+    }
+
+    /// The delivery counts of `key`'s shard; no lock guards them.
+    pub(super) fn totals(&self, key: &K) -> &Totals {
+        &self.shards[self.index(key)].totals
+    }
+
+    /// Runs `critical` under the lock of the shard at `index`.
+    pub(super) fn at<R>(&self, index: usize, critical: impl FnOnce(&mut Map<K, V>) -> R) -> R {
+        critical(&mut self.shards[index].map.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The maps of two keys, which may share one shard.
+pub(super) enum Pair<'a, K, V> {
+    Same(&'a mut Map<K, V>),
+    Two(&'a mut Map<K, V>, &'a mut Map<K, V>),
+}
+
+impl<K, V> Pair<'_, K, V> {
+    pub(super) fn first(&mut self) -> &mut Map<K, V> {
+        match self {
+            Self::Same(map) | Self::Two(map, _) => map,
+        }
+    }
+
+    pub(super) fn second(&mut self) -> &mut Map<K, V> {
+        match self {
+            Self::Same(map) | Self::Two(_, map) => map,
+        }
+    }
+}
