@@ -1,7 +1,23 @@
-//! What travels through the registry to a connection's writer.
+//! What is said between clients and server, apart from how it looks on the wire.
+//!
+//! [`ServerMessage`] travels through the registry to a connection's writer. `ClientMessage` is a client's request;
+//! each is answered once, by a `Reply`. `Event`s tell a client what it did not ask for.
+
+#[cfg(feature = "server")]
+mod reply;
+#[cfg(feature = "server")]
+mod request;
 
 use bytes::Bytes;
 
+#[cfg(feature = "server")]
+pub use self::{
+    reply::{
+        AttachedTo, CloseReason, Event, ExitStatus, Reply, RequestError, ServerStats, SessionInfo,
+        SessionState,
+    },
+    request::{Attach, ClientMessage, Create, OnLag, StartAt, Target, View},
+};
 use crate::SessionId;
 
 /// The server's message to its clients' queues, and the registry's default message type.

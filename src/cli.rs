@@ -1,0 +1,161 @@
+//! The command line: one module per command, and what they share.
+//!
+//! What a command is for goes to stdout, everything meant for a person to stderr. Errors are typed below this and
+//! become text here.
+
+mod attach;
+mod bench;
+mod kill;
+mod list;
+mod new;
+mod send;
+mod serve;
+mod start;
+mod stats;
+mod terminal;
+
+use std::{
+    fmt,
+    future::Future,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use tracing::Level;
+
+use crate::{
+    client::{Client, ConnectError},
+    server::default_socket_path,
+};
+
+/// Terminal sessions that many clients watch at once, without one slow client hurting another and without a byte lost
+/// in silence.
+#[derive(Debug, Parser)]
+#[command(name = "fugue-server", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "\
+To begin:  fugue-server new work            a shell that outlives this terminal
+           fugue-server attach work         from another terminal; both see the same
+           ctrl-\\                           detaches")]
+struct Args {
+    /// The server's socket [default: fugue/server.sock in $XDG_RUNTIME_DIR, else /tmp/fugue-UID/server.sock]
+    #[arg(long, global = true, value_name = "PATH", env = "FUGUE_SOCKET", hide_env_values = true)]
+    socket: Option<PathBuf>,
+    /// How much to log: error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", env = "FUGUE_LOG", default_value_t = Level::WARN)]
+    #[arg(hide_env_values = true, hide_default_value = true)]
+    log: Level,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    New(new::Args),
+    Attach(attach::Args),
+    List(list::Args),
+    Kill(kill::Args),
+    Send(send::Args),
+    Stats(stats::Args),
+    Bench(bench::Args),
+    #[command(hide = true)]
+    BenchChild(bench::ChildArgs),
+}
+
+/// A process's exit status. `clap` exits with 2 for wrong usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Exit(u8);
+
+impl Exit {
+    const SUCCESS: Self = Self(0);
+    const FAILURE: Self = Self(1);
+    /// The server closed the connection, or vanished.
+    const CLOSED: Self = Self(254);
+    /// No session was attached to.
+    const NOT_ATTACHED: Self = Self(255);
+}
+
+/// What the commands share.
+#[derive(Debug)]
+struct Common {
+    socket: PathBuf,
+    log: Level,
+}
+
+/// Parses the command line, runs the command, and says how it went.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Args { socket, log, command } = Args::parse();
+    let socket = std::path::absolute(socket.unwrap_or_else(default_socket_path)).unwrap_or_default();
+    let common = Common { socket, log };
+    let not_attached = matches!(command, Command::New(_) | Command::Attach(_));
+    let result = match command {
+        Command::Serve(args) => serve::run(&common, args),
+        Command::New(args) => new::run(&common, args),
+        Command::Attach(args) => attach::run(&common, args),
+        Command::List(args) => list::run(&common, args),
+        Command::Kill(args) => kill::run(&common, args),
+        Command::Send(args) => send::run(&common, args),
+        Command::Stats(args) => stats::run(&common, args),
+        Command::Bench(args) => bench::run(&common, args),
+        Command::BenchChild(args) => bench::run_child(args),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        complain(format_args!("{error:#}"));
+        if not_attached { Exit::NOT_ATTACHED } else { Exit::FAILURE }
+    });
+    ExitCode::from(exit.0)
+}
+
+impl Common {
+    /// Starts logging to stderr.
+    fn log_to_stderr(&self) {
+        tracing_subscriber::fmt()
+            .with_max_level(self.log)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .init();
+    }
+
+    /// Connects to the server, which must run.
+    async fn connect(&self) -> Result<Client, ConnectError> {
+        Client::connect(&self.socket).await
+    }
+}
+
+/// Runs a client's command, on this thread alone.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// Prints to stdout. A reader that has seen enough and closed its end is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// An empty table, drawn plainly so that its columns can be cut apart.
+fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header);
+    table
+}
+
+/// Prints a value as one line of JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string(value)? + "\n"))
+}
+
+/// Says something to the person, on stderr.
+fn tell(what: fmt::Arguments<'_>) {
+    // Nobody may be there to read it, which changes nothing.
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
+fn complain(what: fmt::Arguments<'_>) {
+    tell(format_args!("fugue-server: {what}"));
+}

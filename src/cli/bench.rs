@@ -1,0 +1,90 @@
+//! `bench`: the main job, measured and verified. A program on a real PTY prints a known stream at full speed; a server
+//! broadcasts it to viewers on real connections, some of which may never read; each reader's bytes are checked by
+//! offset and by hash. Just before, a bare loop does the same for as many readers: the baseline.
+
+mod baseline;
+mod report;
+mod stream;
+mod viewers;
+
+use std::{io::IsTerminal, time::Duration};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+pub(super) use self::stream::{ChildArgs, run_child};
+use self::{report::Report, stream::Expected};
+use super::{Common, Exit, complain, print, print_json, serve::parse_bytes};
+
+/// Measures a burst from a real PTY to many viewers, and checks every byte
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status: 0 if every reader got every byte, else 1.")]
+pub(super) struct Args {
+    /// How much the program prints
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
+    bytes: usize,
+    /// Viewers, on a connection each
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    viewers: usize,
+    /// How many of them attach and never read; the others are lossless
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    stalled: usize,
+    /// Shards of the client registry, a power of two from 1 to 4096 [default: four per hardware thread]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// Give up after this long, in each of the two runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout: u64,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+    if args.stalled >= args.viewers {
+        bail!("--stalled {} leaves none of {} viewers to read; choose fewer", args.stalled, args.viewers);
+    }
+    common.log_to_stderr();
+    let expected = Expected::of(args.bytes as u64);
+    let limit = Duration::from_secs(args.timeout);
+    let readers = args.viewers - args.stalled;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+
+    let bar = progress("baseline", args.bytes);
+    let baseline = runtime
+        .block_on(baseline::run(expected, readers, limit, &bar))
+        .context("measuring the baseline failed")?;
+    let bar = progress("fugue", args.bytes);
+    let run =
+        runtime.block_on(viewers::run(&args, expected, limit, &bar)).context("the measured run failed")?;
+    bar.finish_and_clear();
+
+    let report = Report::new(&args, baseline, run);
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(&report.table())?
+    }
+    for problem in &report.problems {
+        complain(format_args!("{problem}"));
+    }
+    // Nothing in the runtime is worth waiting for: a stalled viewer waits for ever.
+    runtime.shutdown_background();
+    Ok(if report.verified { Exit::SUCCESS } else { Exit::FAILURE })
+}
+
+fn progress(what: &'static str, bytes: usize) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let style = ProgressStyle::with_template(
+        "{prefix:>10} {wide_bar} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}",
+    );
+    let bar = ProgressBar::with_draw_target(Some(bytes as u64), target).with_prefix(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,80 @@
+//! `list`: which sessions there are.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::{Common, Exit, block_on, print, print_json};
+use crate::{
+    client::ConnectError,
+    message::{ClientMessage, Reply, SessionInfo, SessionState},
+};
+
+/// Lists the live sessions, then those that ended last
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print a JSON array instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+    let sessions = block_on(async {
+        let mut client = match common.connect().await {
+            Ok(client) => client,
+            // Nothing runs, so there is nothing to list: an answer, not a failure.
+            Err(ConnectError::NoServer(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        match client.request(&ClientMessage::List).await? {
+            Reply::Sessions(sessions) => Ok(sessions),
+            other => bail!("the server answered {other:?} to a list"),
+        }
+    })?;
+    if args.json {
+        print_json(&sessions.iter().map(as_json).collect::<Vec<_>>())?;
+    } else {
+        print(&table(&sessions))?;
+    }
+    Ok(Exit::SUCCESS)
+}
+
+fn as_json(info: &SessionInfo) -> serde_json::Value {
+    let (pid, ended) = match info.state {
+        SessionState::Running { pid } => (Some(pid), None),
+        SessionState::Ended(status) => (None, Some(status.as_exit_code())),
+    };
+    json!({
+        "name": info.name.as_str(),
+        "id": info.id.to_string(),
+        "command": info.command,
+        "running": ended.is_none(),
+        "pid": pid,
+        "exit_code": ended,
+        "clients": info.clients,
+        "size": info.size.to_string(),
+        "printed_bytes": info.printed,
+        "age_seconds": info.age_seconds,
+    })
+}
+
+fn table(sessions: &[SessionInfo]) -> String {
+    let mut table = super::table(["NAME", "CLIENTS", "STATE", "SIZE", "PRINTED", "AGE", "COMMAND"]);
+    for info in sessions {
+        let state = match info.state {
+            SessionState::Running { pid } => format!("running, pid {pid}"),
+            SessionState::Ended(status) => status.to_string(),
+        };
+        table.add_row([
+            info.name.to_string(),
+            info.clients.to_string(),
+            state,
+            info.size.to_string(),
+            indicatif::BinaryBytes(info.printed).to_string(),
+            indicatif::HumanDuration(Duration::from_secs(info.age_seconds)).to_string(),
+            info.command.clone(),
+        ]);
+    }
+    format!("{table}\n")
+}

@@ -1,0 +1,76 @@
+//! `send`: types standard input into a session.
+
+use std::{collections::VecDeque, io::Read};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+
+use super::{Common, Exit, block_on};
+use crate::{
+    SessionName,
+    client::{Client, Incoming},
+    message::{ClientMessage, Reply, SessionState},
+};
+
+/// Bytes per request, and requests outstanding: within what the server lets a client have outstanding.
+const CHUNK: usize = 16 * 1024;
+const OUTSTANDING: usize = 8;
+
+/// Types standard input into a session's terminal, as it is
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  printf 'make test\\n' | fugue-server send work\n\n\
+The terminal treats the bytes as typed: end a line with a newline, and mind that a line being edited by the \
+terminal itself is cut at 4095 bytes.")]
+pub(super) struct Args {
+    /// The session's name
+    name: SessionName,
+}
+
+pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+    block_on(async {
+        let mut client = common.connect().await?;
+        let session = match client.request(&ClientMessage::List).await? {
+            Reply::Sessions(sessions) => sessions.into_iter().find(|info| info.name == args.name),
+            other => bail!("the server answered {other:?} to a list"),
+        };
+        let session = match session {
+            Some(info) => match info.state {
+                SessionState::Running { .. } => info.id,
+                SessionState::Ended(status) => bail!("session {} has ended: {status}", args.name),
+            },
+            None => bail!("there is no session {}; `list` shows which there are", args.name),
+        };
+
+        let mut outstanding = VecDeque::new();
+        let mut input = std::io::stdin().lock();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let read = input.read(&mut buffer).context("reading standard input failed")?;
+            if read == 0 {
+                break;
+            }
+            if outstanding.len() == OUTSTANDING {
+                await_oldest(&mut client, &mut outstanding).await?;
+            }
+            let data = Bytes::copy_from_slice(&buffer[..read]);
+            outstanding.push_back(client.send(&ClientMessage::Input { session, data }).await?);
+        }
+        while !outstanding.is_empty() {
+            await_oldest(&mut client, &mut outstanding).await?;
+        }
+        Ok(Exit::SUCCESS)
+    })
+}
+
+/// Waits until the oldest piece has been typed. Pieces are typed in order.
+async fn await_oldest(client: &mut Client, outstanding: &mut VecDeque<u64>) -> anyhow::Result<()> {
+    let Some(oldest) = outstanding.pop_front() else { return Ok(()) };
+    loop {
+        if let Incoming::Reply { request, answer } = client.next().await?
+            && request == oldest
+        {
+            answer?;
+            return Ok(());
+        }
+    }
+}

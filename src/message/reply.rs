@@ -1,0 +1,259 @@
+//! What the server answers, what it tells unasked, and why it refuses.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{SessionId, SessionName, TerminalSize};
+
+/// The answer to a request that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reply {
+    /// To `List`: live sessions, the oldest first, then those that ended last.
+    Sessions(Vec<SessionInfo>),
+    /// To `Create` without a view.
+    Created(SessionInfo),
+    /// To `Attach`, and to `Create` with a view.
+    Attached(AttachedTo),
+    /// To `Detach`. Also when nothing was watched.
+    Detached,
+    /// To `Input`: the terminal has all of it.
+    Written,
+    /// To `Resize`.
+    Resized,
+    /// To `Kill`: the program is gone.
+    Killed(ExitStatus),
+    /// To `Stats`.
+    Stats(Box<ServerStats>),
+    /// To `Ping`.
+    Pong,
+}
+
+/// The session a client now watches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedTo {
+    /// Its id: what `Input`, `Resize` and a later resume name.
+    pub session: SessionId,
+    /// Its name.
+    pub name: SessionName,
+    /// The offset of the first byte of output this client gets.
+    pub start: u64,
+    /// The size of its terminal.
+    pub size: TerminalSize,
+}
+
+/// One line of `list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The session's id.
+    pub id: SessionId,
+    /// Its name.
+    pub name: SessionName,
+    /// The program and its arguments, for people.
+    pub command: String,
+    /// Whether it runs.
+    pub state: SessionState,
+    /// How many clients watch it.
+    pub clients: usize,
+    /// Bytes its program has printed.
+    pub printed: u64,
+    /// The size of its terminal.
+    pub size: TerminalSize,
+    /// Seconds since it was started.
+    pub age_seconds: u64,
+}
+
+/// Whether a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionState {
+    /// Its program runs, or its last output is being read.
+    Running {
+        /// The program's process id.
+        pid: u32,
+    },
+    /// It ended.
+    Ended(ExitStatus),
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// The system would not say.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// As a shell would report it: the code, or 128 and the signal.
+    #[must_use]
+    pub fn as_exit_code(self) -> u8 {
+        match self {
+            Self::Code(code) => code.to_le_bytes()[0],
+            Self::Signal(signal) => 128_u8.saturating_add(signal.to_le_bytes()[0]),
+            Self::Unknown => 255,
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Unknown => f.write_str("exit status unknown"),
+        }
+    }
+}
+
+impl From<std::process::ExitStatus> for ExitStatus {
+    fn from(status: std::process::ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+/// What the server counts, since it started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStats {
+    /// The server's process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// Clients connected now, by client shard.
+    pub clients_per_shard: Vec<usize>,
+    /// Sessions known to the registry now, by session shard.
+    pub sessions_per_shard: Vec<usize>,
+    /// Connections that completed a handshake.
+    pub connections: u64,
+    /// Connections the server ended, for a reason of its own.
+    pub connections_closed: u64,
+    /// Messages placed in a client's queue.
+    pub messages_sent: u64,
+    /// Messages skipped for a client whose queue was full. It finds them in its session's history.
+    pub messages_skipped: u64,
+    /// Messages for clients that were gone.
+    pub messages_closed: u64,
+    /// Writes to client sockets.
+    pub writes: u64,
+    /// Bytes written to client sockets.
+    pub bytes_written: u64,
+    /// Bytes all histories hold now.
+    pub history_bytes: u64,
+}
+
+/// What a client is told without having asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Event {
+    /// The watched session ended; all of its output came before this. The client watches nothing now.
+    Ended {
+        /// Which session.
+        session: SessionId,
+        /// How its program ended.
+        status: ExitStatus,
+    },
+    /// The server closes this connection; nothing follows.
+    Closing(CloseReason),
+    /// A line for the person at the terminal.
+    Notice(String),
+}
+
+/// Why the server closes a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The server is shutting down.
+    ShuttingDown,
+    /// What the client needs next is no longer held.
+    FellBehind {
+        /// The first byte it did not get.
+        from: u64,
+        /// The oldest byte still held.
+        to: u64,
+    },
+    /// It took less than 64 KiB in this long, with more waiting.
+    TooSlow(Duration),
+    /// It sent what is no message.
+    Malformed(String),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShuttingDown => f.write_str("the server is shutting down"),
+            Self::FellBehind { from, to } => write!(
+                f,
+                "this client fell behind and {} bytes are no longer held; attach again to go on from now",
+                to - from
+            ),
+            Self::TooSlow(limit) => {
+                write!(f, "this client took less than 64 KiB in {} s with more waiting", limit.as_secs())
+            }
+            Self::Malformed(what) => write!(f, "this client sent a malformed message: {what}"),
+        }
+    }
+}
+
+/// A request was refused; nothing was changed. Each says what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No session is called this.
+    #[error("there is no session {0}; `list` shows which there are")]
+    UnknownSession(String),
+    /// The session has ended.
+    #[error("session {name} has ended: {status}")]
+    SessionEnded {
+        /// What it was called.
+        name: String,
+        /// How its program ended.
+        status: ExitStatus,
+    },
+    /// A live session is called this already.
+    #[error("session {0} exists already; attach to it or choose another name")]
+    NameTaken(SessionName),
+    /// The program could not be started.
+    #[error("could not start {program}: {why}")]
+    NotStarted {
+        /// What was to be started.
+        program: String,
+        /// The system's reason.
+        why: String,
+    },
+    /// The stream does not hold the byte to start at.
+    #[error("offset {offset} is not held; the stream is held from {oldest} to {head}")]
+    OffsetNotHeld {
+        /// Where the client wanted to start.
+        offset: u64,
+        /// The oldest byte held.
+        oldest: u64,
+        /// Where the stream ends now.
+        head: u64,
+    },
+    /// The system refused.
+    #[error("{what} failed: {why}")]
+    Failed {
+        /// What was tried.
+        what: String,
+        /// The system's reason.
+        why: String,
+    },
+    /// More requests outstanding than the server keeps.
+    #[error("too many requests outstanding; wait for replies before sending more")]
+    TooManyOutstanding,
+    /// The request could not be read.
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    /// The server is going away.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}

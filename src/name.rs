@@ -1,0 +1,172 @@
+//! Session names and terminal sizes: the two values people type, checked where they enter.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// What people call a session: 1 to 64 of the letters `a-z A-Z`, digits, and `. _ -`.
+///
+/// The alphabet is safe in a shell, a path and a terminal, so that a name never needs quoting. Names are unique among
+/// live sessions of a server; a session's identity is its [`SessionId`](crate::SessionId).
+///
+/// ```
+/// use fugue_server::SessionName;
+///
+/// assert!("build.2024-01_x".parse::<SessionName>().is_ok());
+/// assert!("two words".parse::<SessionName>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionName(String);
+
+/// A session name that breaks the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a session name is 1 to 64 letters, digits, dots, underscores or hyphens")]
+pub struct NameError;
+
+impl SessionName {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 64;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SessionName {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if (1..=Self::MAX_LEN).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name))
+        } else {
+            Err(NameError)
+        }
+    }
+}
+
+impl FromStr for SessionName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        Self::try_from(name.to_owned())
+    }
+}
+
+impl From<SessionName> for String {
+    fn from(name: SessionName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A terminal's size in character cells, written `WIDTHxHEIGHT`; both from 1 to 9999.
+///
+/// A terminal that does not know its size reports 0x0: that is no size, and [`new`](Self::new) says so.
+///
+/// ```
+/// use fugue_server::TerminalSize;
+///
+/// let size: TerminalSize = "120x40".parse()?;
+/// assert_eq!((size.cols(), size.rows()), (120, 40));
+/// assert_eq!(TerminalSize::new(0, 0), None);
+/// # Ok::<(), fugue_server::SizeError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(u16, u16)", into = "(u16, u16)")]
+pub struct TerminalSize {
+    cols: u16,
+    rows: u16,
+}
+
+/// A size that is no `WIDTHxHEIGHT` within bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a size is WIDTHxHEIGHT in characters, both from 1 to 9999, such as 80x24")]
+pub struct SizeError;
+
+impl TerminalSize {
+    /// What a terminal is given when nobody knows better.
+    pub const DEFAULT: Self = Self { cols: 80, rows: 24 };
+
+    const MAX: u16 = 9999;
+
+    /// A size, unless a side is 0 or above 9999.
+    #[must_use]
+    pub fn new(cols: u16, rows: u16) -> Option<Self> {
+        let bounds = 1..=Self::MAX;
+        (bounds.contains(&cols) && bounds.contains(&rows)).then_some(Self { cols, rows })
+    }
+
+    /// Characters in a line.
+    #[must_use]
+    pub fn cols(&self) -> u16 {
+        self.cols
+    }
+
+    /// Lines.
+    #[must_use]
+    pub fn rows(&self) -> u16 {
+        self.rows
+    }
+}
+
+impl FromStr for TerminalSize {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let (cols, rows) = text.split_once('x').ok_or(SizeError)?;
+        let side = |text: &str| text.parse().map_err(|_| SizeError);
+        Self::new(side(cols)?, side(rows)?).ok_or(SizeError)
+    }
+}
+
+impl TryFrom<(u16, u16)> for TerminalSize {
+    type Error = SizeError;
+
+    fn try_from((cols, rows): (u16, u16)) -> Result<Self, SizeError> {
+        Self::new(cols, rows).ok_or(SizeError)
+    }
+}
+
+impl From<TerminalSize> for (u16, u16) {
+    fn from(size: TerminalSize) -> Self {
+        (size.cols, size.rows)
+    }
+}
+
+impl fmt::Display for TerminalSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.cols, self.rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outside_the_rule_are_refused_with_the_rule() {
+        let long = "x".repeat(65);
+        for name in ["", "a b", "a/b", "ä", "a\n", "\x1b[2J", long.as_str()] {
+            let error = name.parse::<SessionName>().unwrap_err();
+            assert!(error.to_string().contains("1 to 64 letters"), "{name:?}");
+        }
+        assert!("x".repeat(64).parse::<SessionName>().is_ok());
+    }
+
+    #[test]
+    fn sizes_outside_the_bounds_are_refused() {
+        for size in ["", "80", "0x0", "0x24", "80x0", "10000x24", "80x24x1", "-1x24", "axb", "80X24"] {
+            assert_eq!(size.parse::<TerminalSize>(), Err(SizeError), "{size:?}");
+        }
+        assert_eq!("1x9999".parse::<TerminalSize>().unwrap().to_string(), "1x9999");
+    }
+}

@@ -1,0 +1,140 @@
+//! One connection: the handshake, then a reader and a writer as tasks of their own, until either ends.
+//!
+//! Whatever ends it (a goodbye, the end of the stream, garbage, a panic), the client's guard takes it out of the
+//! registry when it drops, and a token's guard ends the other task.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::{UnixStream, unix::OwnedReadHalf},
+    sync::mpsc,
+};
+use tokio_stream::StreamExt;
+use tokio_util::codec::FramedRead;
+use tracing::debug;
+
+use super::{
+    Shared,
+    router::{Router, WriterGone},
+    writer::{Command, Writer},
+};
+use crate::{
+    message::{CloseReason, RequestError},
+    wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
+};
+
+/// Bytes of the first read buffer. Requests are small; a long one makes room for itself once its header is in.
+const READ_BUFFER: usize = 512;
+
+/// Replies and commands that may wait for the writer. A client that sends requests and reads no replies stops being
+/// read when these are used up.
+const COMMANDS: usize = 32;
+
+type Frames = FramedRead<OwnedReadHalf, FrameDecoder>;
+
+/// Serves one connection until it ends.
+pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream) {
+    let (read, mut write) = stream.into_split();
+    let mut frames = FramedRead::with_capacity(read, FrameDecoder::new(Side::Client), READ_BUFFER);
+    let greeted = tokio::select! {
+        biased;
+        () = shared.stopping.cancelled() => Err("the server is shutting down".to_owned()),
+        greeted = tokio::time::timeout(shared.handshake_timeout, handshake(&mut frames)) => {
+            greeted.unwrap_or_else(|_| Err("no hello arrived in time".to_owned()))
+        }
+    };
+    if let Err(why) = greeted {
+        debug!(why, "handshake refused");
+        // Best effort: whoever did not send a hello may not read the answer either.
+        let _ = tokio::time::timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
+        return;
+    }
+
+    let client = shared.registry.next_client_id();
+    let (sender, queue) = mpsc::channel(shared.queue_depth);
+    let Ok(_registered) = shared.registry.register_guarded(client, sender) else {
+        // Only an embedder that registers ids of its own choice can be in the way.
+        let why = format!("{client} is registered already; connect again");
+        let _ = tokio::time::timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
+        return;
+    };
+    shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+
+    let cancel = shared.abort.child_token();
+    let (commands, queued) = mpsc::channel(COMMANDS);
+    let welcome = Command::Frame(HelloReply::Welcome { client }.encode());
+    if commands.try_send(welcome).is_err() {
+        return;
+    }
+    let writer = Writer::new(Arc::clone(&shared), client, write, queued, queue, cancel.clone());
+    let ends_with_writer = cancel.clone().drop_guard();
+    let writer = tokio::spawn(async move {
+        let _guard = ends_with_writer;
+        writer.run().await;
+    });
+
+    let ends_with_reader = cancel.clone().drop_guard();
+    let mut router = Router::new(Arc::clone(&shared), commands.clone());
+    let malformed = tokio::select! {
+        biased;
+        () = cancel.cancelled() => None,
+        malformed = read_requests(&mut frames, &mut router) => malformed,
+    };
+    match malformed {
+        // The writer says why and ends; nothing more is read.
+        Some(why) => drop(commands.send(Command::Close(CloseReason::Malformed(why))).await),
+        None => drop(ends_with_reader),
+    }
+    // A panic in it was reported by the runtime; the connection is over either way.
+    let _ = writer.await;
+}
+
+/// Waits for a hello of our version; says what is wrong with any other.
+async fn handshake(frames: &mut Frames) -> Result<(), String> {
+    let not_a_client = || "this is a fugue-server socket, and that was no client's hello".to_owned();
+    let hello = match frames.next().await {
+        Some(Ok(Frame { kind: Kind::Hello, payload, .. })) => Hello::decode(&payload),
+        _ => return Err(not_a_client()),
+    };
+    match hello {
+        Ok(Hello { version: wire::VERSION }) => Ok(()),
+        Ok(Hello { version }) => Err(format!(
+            "the client speaks protocol version {version} and this server version {}; use the client of the \
+             server's version, or end the server and start it anew",
+            wire::VERSION
+        )),
+        Err(_) => Err(not_a_client()),
+    }
+}
+
+/// A hello reply that refuses.
+pub(super) fn refusal(why: String) -> bytes::Bytes {
+    HelloReply::Refused { version: wire::VERSION, why }.encode()
+}
+
+/// Reads requests until the client is gone (`None`), or sends what can't be understood.
+async fn read_requests(frames: &mut Frames, router: &mut Router) -> Option<String> {
+    while let Some(frame) = frames.next().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error @ (WireError::Io(_) | WireError::Cut)) => {
+                debug!(%error, "connection lost");
+                return None;
+            }
+            Err(error) => return Some(error.to_string()),
+        };
+        if frame.kind == Kind::Hello {
+            return Some("a second hello".to_owned());
+        }
+        let routed = match wire::decode_request(&frame) {
+            Ok(request) => router.route(frame.a, request).await,
+            // The frame was whole, so the stream is still in step: only this request is refused.
+            Err(error) => router.answer(frame.a, Err(RequestError::Malformed(error.to_string()))).await,
+        };
+        if let Err(WriterGone) = routed {
+            return None;
+        }
+    }
+    None
+}

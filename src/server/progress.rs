@@ -1,0 +1,175 @@
+//! Judging a slow client: by the bytes it takes while more is pending, never by how long one write takes.
+//!
+//! A client with data pending is watched in two windows. One that takes less than 64 KiB in the short window and does
+//! not empty its backlog no longer holds the program back; in the long window, it is closed. Who has nothing pending is
+//! never judged. Time is the runtime's, which is monotonic: a change of the wall clock closes nobody.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a client must take in a window, in bytes: about what a slow modem did.
+const ENOUGH: usize = 64 * 1024;
+
+/// The two windows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub(super) hold: Duration,
+    pub(super) close: Duration,
+}
+
+/// What the windows say of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Fine,
+    /// It has taken too little to hold the program back any longer.
+    TooSlowToHold,
+    /// It has taken too little to be kept: less than 64 KiB in this long.
+    TooSlow(Duration),
+}
+
+#[derive(Debug)]
+pub(super) struct Progress {
+    hold: Window,
+    close: Window,
+    /// Set from `TooSlowToHold` until the client makes up for it.
+    lost_hold: bool,
+    /// Whether anything has been pending since the client last had it all.
+    pending: bool,
+}
+
+#[derive(Debug)]
+struct Window {
+    length: Duration,
+    ends: Instant,
+    taken: usize,
+}
+
+impl Window {
+    fn new(length: Duration) -> Self {
+        Self { length, ends: Instant::now() + length, taken: 0 }
+    }
+
+    fn restart(&mut self) {
+        *self = Self::new(self.length);
+    }
+
+    /// Whether the window is over with too little taken. A window that is over starts anew.
+    fn failed(&mut self) -> bool {
+        if Instant::now() < self.ends {
+            return false;
+        }
+        let failed = self.taken < ENOUGH;
+        self.restart();
+        failed
+    }
+}
+
+impl Progress {
+    pub(super) fn new(timing: &Timing) -> Self {
+        Self {
+            hold: Window::new(timing.hold),
+            close: Window::new(timing.close),
+            lost_hold: false,
+            pending: false,
+        }
+    }
+
+    /// The client took some bytes. Returns whether it may hold the program back again.
+    pub(super) fn took(&mut self, bytes: usize) -> bool {
+        self.hold.taken += bytes;
+        self.close.taken += bytes;
+        self.hold.taken >= ENOUGH && std::mem::take(&mut self.lost_hold)
+    }
+
+    /// The client has all there is. Returns whether it may hold the program back again.
+    pub(super) fn caught_up(&mut self) -> bool {
+        self.pending = false;
+        std::mem::take(&mut self.lost_hold)
+    }
+
+    /// When to judge a client that takes nothing now. The windows start with the first wait since it had it all.
+    pub(super) fn next_verdict(&mut self) -> Instant {
+        if !std::mem::replace(&mut self.pending, true) {
+            self.hold.restart();
+            self.close.restart();
+        }
+        self.hold.ends.min(self.close.ends)
+    }
+
+    pub(super) fn judge(&mut self) -> Verdict {
+        if self.close.failed() {
+            return Verdict::TooSlow(self.close.length);
+        }
+        if self.hold.failed() {
+            self.lost_hold = true;
+            return Verdict::TooSlowToHold;
+        }
+        Verdict::Fine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMING: Timing = Timing { hold: Duration::from_secs(10), close: Duration::from_secs(30) };
+
+    /// Lets the next verdict's time come, and gives it.
+    async fn wait(progress: &mut Progress) -> Verdict {
+        tokio::time::sleep_until(progress.next_verdict()).await;
+        progress.judge()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_loses_its_hold_and_is_then_closed() {
+        let mut progress = Progress::new(&TIMING);
+        let start = Instant::now();
+        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert_eq!(start.elapsed().as_secs(), 10);
+        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert_eq!(wait(&mut progress).await, Verdict::TooSlow(TIMING.close));
+        assert_eq!(start.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_enough_in_each_window_is_left_alone() {
+        let mut progress = Progress::new(&TIMING);
+        for _ in 0..100 {
+            progress.next_verdict();
+            assert!(!progress.took(ENOUGH));
+            assert_eq!(wait(&mut progress).await, Verdict::Fine);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_short_is_too_little() {
+        let mut progress = Progress::new(&TIMING);
+        progress.next_verdict();
+        assert!(!progress.took(ENOUGH - 1));
+        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_and_catching_up_each_give_the_hold_back_once() {
+        let mut progress = Progress::new(&TIMING);
+        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert!(progress.took(ENOUGH));
+        assert!(!progress.took(ENOUGH));
+        assert!(!progress.caught_up());
+
+        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert!(progress.caught_up());
+        assert!(!progress.caught_up());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_idle_time_before_a_backlog_does_not_count() {
+        let mut progress = Progress::new(&TIMING);
+        assert!(!progress.caught_up());
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let start = Instant::now();
+        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert_eq!(start.elapsed().as_secs(), 10);
+    }
+}

@@ -1,0 +1,371 @@
+//! A connection's writer: the one task that writes to its socket, and the one that moves it between sessions.
+//!
+//! It keeps a cursor into the stream of the session it watches. A message at the cursor is what comes next; one before
+//! it was written already; one beyond it says that some were skipped, and those are read from the history. Before it
+//! sleeps on an empty queue it compares its cursor with the head under the history's lock: the pump appends under that
+//! lock before it broadcasts, so a skipped last message is found without a later one arriving. So what a client gets
+//! never depends on a broadcast having reached its queue.
+//!
+//! Replies and commands come by a small queue of their own, which is served first. The reply to an attach is written
+//! when the cursor moves, so that all output before it is the old session's and all after it the new one's.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    net::unix::OwnedWriteHalf,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::{
+    Shared,
+    outgoing::Outgoing,
+    progress::{Progress, Verdict},
+};
+use crate::{
+    ClientId, ServerMessage,
+    message::{AttachedTo, CloseReason, Event, Reply},
+    session::{MAX_PIECES, Read, Reader, Session},
+    wire::{self, MAX_OUTPUT},
+};
+
+/// How long a connection that is being closed has to take what is written already and the reason.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// What the reader asks of the writer.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Write this frame.
+    Frame(Bytes),
+    /// Watch a session from now on, and reply to this request.
+    Attach { request: u64, view: View, begin: Option<oneshot::Sender<()>> },
+    /// Watch nothing from now on, and reply to this request.
+    Detach { request: u64 },
+    /// Write the reason, and end.
+    Close(CloseReason),
+}
+
+/// A client's stay in a session's stream; it ends when this drops.
+#[derive(Debug)]
+pub(super) struct View {
+    session: Arc<Session>,
+    reader: Reader,
+}
+
+impl View {
+    pub(super) fn new(session: Arc<Session>, reader: Reader) -> Self {
+        Self { session, reader }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.session.leave(&self.reader);
+    }
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    client: ClientId,
+    socket: OwnedWriteHalf,
+    commands: mpsc::Receiver<Command>,
+    queue: mpsc::Receiver<ServerMessage>,
+    /// Messages taken from the queue and not yet looked at, the next one last.
+    inbox: Vec<ServerMessage>,
+    /// What is watched, and the offset of the next byte to gather.
+    view: Option<View>,
+    cursor: u64,
+    /// Handles on the output being gathered.
+    pieces: Vec<Bytes>,
+    outgoing: Outgoing,
+    progress: Progress,
+    /// Once the server is stopping: the offset up to which this client is still served.
+    last: Option<u64>,
+    /// Ends this connection at once.
+    cancel: CancellationToken,
+}
+
+/// Why a connection ends from this side.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The socket failed, the client hung up, or it was cancelled; there is nobody to tell.
+    Gone,
+    /// The client is to be told why.
+    Close(CloseReason),
+}
+
+/// What there is to write.
+enum Gathered {
+    Something,
+    Nothing,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        client: ClientId,
+        socket: OwnedWriteHalf,
+        commands: mpsc::Receiver<Command>,
+        queue: mpsc::Receiver<ServerMessage>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let progress = Progress::new(&shared.timing);
+        Self {
+            shared,
+            client,
+            socket,
+            commands,
+            queue,
+            inbox: Vec::new(),
+            view: None,
+            cursor: 0,
+            pieces: Vec::new(),
+            outgoing: Outgoing::default(),
+            progress,
+            last: None,
+            cancel,
+        }
+    }
+
+    /// Writes until the connection ends.
+    pub(super) async fn run(mut self) {
+        let end = self.write_all_there_is().await;
+        self.leave_session();
+        if let End::Close(reason) = end {
+            info!(client = %self.client, %reason, "closing");
+            self.shared.counters.closed.fetch_add(1, Ordering::Relaxed);
+            self.push_event(&Event::Closing(reason));
+            // A client that takes nothing more is not waited for; it sees the connection end.
+            let _ = tokio::time::timeout(CLOSE_TIME, self.flush()).await;
+        }
+        self.cancel.cancel();
+    }
+
+    async fn write_all_there_is(&mut self) -> End {
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                if let Some(end) = self.obey(command) {
+                    return end;
+                }
+            }
+            if self.shared.stopping.is_cancelled() && self.has_what_was_printed_before_the_stop() {
+                return End::Close(CloseReason::ShuttingDown);
+            }
+            let gathered = match self.gather() {
+                Ok(gathered) => gathered,
+                Err(end) => return end,
+            };
+            if !self.outgoing.is_empty() {
+                if let Err(end) = self.flush().await {
+                    return end;
+                }
+                if let Gathered::Something = gathered {
+                    // Others on this thread have had to wait for a quarter of a MiB to be copied.
+                    tokio::task::yield_now().await;
+                }
+                continue;
+            }
+            // Nothing is pending: the client has taken all there is.
+            self.caught_up();
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return End::Gone,
+                command = self.commands.recv() => match command {
+                    Some(command) => if let Some(end) = self.obey(command) { return end },
+                    None => return End::Gone,
+                },
+                // The registry drops its sender when the client is unregistered, but a publisher may keep one: the end
+                // of this channel says nothing, so nothing is made of it.
+                _ = self.queue.recv_many(&mut self.inbox, self.shared.queue_depth), if !self.queue.is_closed() => {
+                    self.inbox.reverse();
+                }
+                () = self.shared.stopping.cancelled() => {}
+            }
+        }
+    }
+
+    fn has_what_was_printed_before_the_stop(&mut self) -> bool {
+        self.view.as_ref().is_none_or(|view| {
+            let last = *self.last.get_or_insert_with(|| view.session.span().head);
+            self.cursor >= last
+        })
+    }
+
+    fn obey(&mut self, command: Command) -> Option<End> {
+        match command {
+            Command::Frame(frame) => self.outgoing.push(frame),
+            Command::Attach { request, view, begin } => {
+                self.attach(request, view);
+                // Now the session may begin to print.
+                drop(begin);
+            }
+            Command::Detach { request } => {
+                self.leave_session();
+                self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Detached)));
+            }
+            Command::Close(reason) => return Some(End::Close(reason)),
+        }
+        None
+    }
+
+    fn attach(&mut self, request: u64, view: View) {
+        let session = &view.session;
+        // Only this task attaches and detaches its client, so what the registry says and what is watched agree. The
+        // client can only be unknown if it was unregistered by an embedder; its connection then ends by itself.
+        if let Err(error) = self.shared.registry.attach_to_session(self.client, session.id()) {
+            debug!(client = %self.client, %error, "not attached");
+        }
+        let attached = AttachedTo {
+            session: session.id(),
+            name: session.name().clone(),
+            start: view.reader.start(),
+            size: session.size(),
+        };
+        self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Attached(attached))));
+        self.cursor = view.reader.start();
+        self.view = Some(view);
+    }
+
+    fn leave_session(&mut self) {
+        if self.view.take().is_some() {
+            // An error says that the client was unregistered before; it is in no session then.
+            let _ = self.shared.registry.detach_from_session(self.client);
+        }
+    }
+
+    /// Puts the next piece of output, at most [`MAX_OUTPUT`] bytes, behind what is outgoing already.
+    fn gather(&mut self) -> Result<Gathered, End> {
+        self.gather_from_queue();
+        let Some(view) = &self.view else { return Ok(Gathered::Nothing) };
+        if self.pieces.is_empty() {
+            match view.session.read(self.cursor, MAX_OUTPUT, &mut self.pieces) {
+                Read::Data => {}
+                Read::AtHead => return Ok(Gathered::Nothing),
+                Read::Ended(status) => {
+                    let session = view.session.id();
+                    self.leave_session();
+                    self.push_event(&Event::Ended { session, status });
+                    return Ok(Gathered::Nothing);
+                }
+                Read::Evicted { oldest } => {
+                    return Err(End::Close(CloseReason::FellBehind { from: self.cursor, to: oldest }));
+                }
+            }
+            self.cursor += self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        }
+        let length: usize = self.pieces.iter().map(Bytes::len).sum();
+        self.outgoing.push_output(self.cursor - length as u64, length, self.pieces.drain(..));
+        Ok(Gathered::Something)
+    }
+
+    /// Takes from the queue what comes next at the cursor.
+    fn gather_from_queue(&mut self) {
+        let mut room = MAX_OUTPUT;
+        while room > 0 && self.pieces.len() < MAX_PIECES {
+            let Some(message) = self.inbox.pop().or_else(|| self.queue.try_recv().ok()) else { return };
+            let (session, offset, mut data) = match message {
+                ServerMessage::Output { session, offset, data } => (session, offset, data),
+                ServerMessage::Notice { text } => {
+                    self.push_event(&Event::Notice(text.to_string()));
+                    continue;
+                }
+                // The end is in the log.
+                ServerMessage::Ended { .. } => continue,
+            };
+            if self.view.as_ref().is_none_or(|view| view.session.id() != session) {
+                continue;
+            }
+            let Some(written) = self.cursor.checked_sub(offset) else {
+                // Some were skipped before this one. The log has them, and this one too.
+                return;
+            };
+            let Some(left) = (data.len() as u64).checked_sub(written).filter(|left| *left > 0) else {
+                continue;
+            };
+            let mut next = data.split_off(data.len() - left as usize);
+            if next.len() > room {
+                let data = next.split_off(room);
+                self.inbox.push(ServerMessage::Output { session, offset: self.cursor + room as u64, data });
+            }
+            room -= next.len();
+            self.cursor += next.len() as u64;
+            self.pieces.push(next);
+        }
+    }
+
+    fn push_event(&mut self, event: &Event) {
+        match wire::encode_event(event) {
+            Ok(frame) => self.outgoing.push(frame),
+            Err(error) => debug!(client = %self.client, %error, "event not sent"),
+        }
+    }
+
+    /// Writes all that is outgoing. Ends early when the client is gone, cancelled, or too slow.
+    async fn flush(&mut self) -> Result<(), End> {
+        while !self.outgoing.is_empty() {
+            match self.outgoing.write_to(&self.socket) {
+                Ok(0) => return Err(End::Gone),
+                Ok(written) => self.wrote(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    debug!(client = %self.client, %error, "write failed");
+                    return Err(End::Gone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_for_room(&mut self) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(End::Gone),
+            ready = self.socket.writable() => ready.map_err(|_| End::Gone),
+            () = tokio::time::sleep_until(self.progress.next_verdict()) => {
+                let verdict = self.progress.judge();
+                self.apply(verdict)
+            }
+        }
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        let counters = &self.shared.counters;
+        counters.writes.fetch_add(1, Ordering::Relaxed);
+        counters.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(view) = &self.view {
+            view.session.advance(&view.reader, self.cursor - self.outgoing.unwritten_output());
+            if self.progress.took(bytes) {
+                view.session.set_holding(&view.reader, true);
+            }
+        }
+    }
+
+    fn apply(&mut self, verdict: Verdict) -> Result<(), End> {
+        match verdict {
+            Verdict::Fine => Ok(()),
+            Verdict::TooSlowToHold => {
+                if let Some(view) = &self.view {
+                    debug!(client = %self.client, session = %view.session.id(), "no longer holds the program back");
+                    view.session.set_holding(&view.reader, false);
+                }
+                Ok(())
+            }
+            Verdict::TooSlow(limit) => Err(End::Close(CloseReason::TooSlow(limit))),
+        }
+    }
+
+    fn caught_up(&mut self) {
+        if self.progress.caught_up()
+            && let Some(view) = &self.view
+        {
+            view.session.set_holding(&view.reader, true);
+        }
+    }
+}

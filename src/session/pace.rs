@@ -1,0 +1,50 @@
+//! How far the pump may read ahead of its readers.
+//!
+//! The pump reads on while the head is less than a window past the *hold*. The hold is the furthest reader's cursor,
+//! so that at every moment some client is within a window of the newest byte and a slow one never holds back a faster
+//! one; a lossless reader that makes progress bounds it too. With nobody attached nothing holds the pump: it never
+//! waits for a client that isn't there.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::history::Place;
+
+/// How far the head may be past the hold, in bytes, where the history allows it.
+///
+/// The PTY gives about 40 MiB/s, so this is some 25 ms of a flood: enough to keep every stage busy, little enough for
+/// an interrupt to be seen at once.
+const WINDOW: u64 = 1024 * 1024;
+
+/// The window for a history of `limit` bytes: at most a quarter of it, so that who is within the window is far from
+/// the end that is evicted.
+pub(super) fn window(limit: usize) -> u64 {
+    WINDOW.min(limit as u64 / 4)
+}
+
+/// The offset that the pump must not leave further behind than a window; `None` with no readers.
+pub(super) fn hold(readers: &[Arc<Place>]) -> Option<u64> {
+    let fastest = readers.iter().map(|place| place.cursor()).max()?;
+    let lossless = readers.iter().filter(|place| place.holds()).map(|place| place.cursor()).min();
+    Some(lossless.map_or(fastest, |lossless| lossless.min(fastest)))
+}
+
+/// Wakes the pump when the hold may have moved: cursor progress, attach, detach, close.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    changed: Notify,
+}
+
+impl Pace {
+    pub(super) fn changed(&self) {
+        // The permit is kept if the pump is not waiting yet, so a change between its look and its sleep is not lost.
+        self.changed.notify_one();
+    }
+
+    /// # Cancel safety
+    /// Cancel safe: a change that nobody waited for is kept.
+    pub(super) async fn wait(&self) {
+        self.changed.notified().await;
+    }
+}

@@ -1,0 +1,166 @@
+//! The protocol between client and server: frames on a Unix stream socket. Pure functions; no sockets here.
+//!
+//! Every frame is a fixed 16-byte header and a payload, integers little endian:
+//!
+//! | bytes | field | meaning |
+//! |---|---|---|
+//! | 0..4 | `length` | bytes of payload |
+//! | 4 | `kind` | what the payload is |
+//! | 5 | `flags` | bit 0: a receiver that does not know this kind may skip the frame |
+//! | 6..8 | | zero |
+//! | 8..16 | `a` | requests and replies: the request's id; output: its offset in the session's stream; else zero |
+//!
+//! `length` is checked against the kind's own limit before anything is allocated. Output is raw bytes; input is the
+//! session's id (16 bytes) and raw bytes; hellos are fixed bytes, the same in every version; all other payloads are
+//! [postcard](https://postcard.jamesmunns.com/wire-format). A connection starts with a client's hello and the server's
+//! hello reply; nothing else is accepted before.
+
+mod codec;
+mod error;
+mod hello;
+
+pub use self::{
+    codec::{
+        Frame, FrameDecoder, decode_event, decode_reply, decode_request, encode_event, encode_reply,
+        encode_request,
+    },
+    error::WireError,
+    hello::{Hello, HelloReply},
+};
+
+/// The protocol's version. Client and server must agree on it exactly.
+pub const VERSION: u16 = 1;
+
+/// Bytes of a frame's header.
+pub const HEADER_LEN: usize = 16;
+
+/// The most output in one frame, and so in one gathered write.
+pub const MAX_OUTPUT: usize = 256 * 1024;
+
+/// The most input in one frame.
+pub const MAX_INPUT: usize = 64 * 1024;
+
+/// The most payload a frame of unknown kind may have to be skipped rather than refused.
+const MAX_SKIPPED: usize = 64 * 1024;
+
+/// What a frame's payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "each names the message it carries")]
+pub enum Kind {
+    Hello = 1,
+    List = 2,
+    Create = 3,
+    Attach = 4,
+    Detach = 5,
+    Input = 6,
+    Resize = 7,
+    Kill = 8,
+    Stats = 9,
+    Ping = 10,
+
+    HelloReply = 128,
+    Reply = 129,
+    Output = 130,
+    Event = 131,
+}
+
+impl Kind {
+    const ALL: [Self; 14] = [
+        Self::Hello,
+        Self::List,
+        Self::Create,
+        Self::Attach,
+        Self::Detach,
+        Self::Input,
+        Self::Resize,
+        Self::Kill,
+        Self::Stats,
+        Self::Ping,
+        Self::HelloReply,
+        Self::Reply,
+        Self::Output,
+        Self::Event,
+    ];
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// Who sends this kind.
+    #[must_use]
+    pub fn sender(self) -> Side {
+        if (self as u8) < 128 { Side::Client } else { Side::Server }
+    }
+
+    /// The most payload a frame of this kind may have, in bytes.
+    #[must_use]
+    pub fn limit(self) -> usize {
+        match self {
+            Self::List | Self::Detach | Self::Stats | Self::Ping => 0,
+            Self::Hello => 64,
+            Self::Attach | Self::Resize | Self::Kill => 256,
+            Self::Input => 16 + MAX_INPUT,
+            // A command line and an environment: Linux allows a quarter of the stack, most often 2 MiB, for both.
+            Self::Create => 2 * 1024 * 1024,
+            Self::HelloReply => 4 * 1024,
+            Self::Reply => 4 * 1024 * 1024,
+            Self::Output => MAX_OUTPUT,
+            Self::Event => 64 * 1024,
+        }
+    }
+}
+
+/// One of the two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// Says that a receiver may skip the frame.
+const SKIPPABLE: u8 = 1;
+
+/// A frame's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes of payload.
+    pub length: usize,
+    /// What the payload is.
+    pub kind: Kind,
+    /// The request's id, or the offset of output.
+    pub a: u64,
+}
+
+impl Header {
+    /// The header as it travels.
+    #[must_use]
+    pub fn encode(self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        debug_assert!(self.length <= self.kind.limit(), "{:?} of {} bytes", self.kind, self.length);
+        let length = u32::try_from(self.length).expect("every kind's limit fits 32 bits");
+        bytes[0..4].copy_from_slice(&length.to_le_bytes());
+        bytes[4] = self.kind as u8;
+        bytes[8..16].copy_from_slice(&self.a.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header sent by `from`. `Ok(Err(length))` is a frame to skip.
+    fn decode(bytes: &[u8; HEADER_LEN], from: Side) -> Result<Result<Self, usize>, WireError> {
+        let [l0, l1, l2, l3, kind, flags, z0, z1, a @ ..] = *bytes;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        if (z0, z1) != (0, 0) || flags & !SKIPPABLE != 0 {
+            return Err(WireError::ReservedBits);
+        }
+        match Kind::from_byte(kind).filter(|kind| kind.sender() == from) {
+            Some(kind) if length > kind.limit() => {
+                Err(WireError::TooLong { kind: kind as u8, length, limit: kind.limit() })
+            }
+            Some(kind) => Ok(Ok(Self { length, kind, a: u64::from_le_bytes(a) })),
+            None if flags & SKIPPABLE == 0 => Err(WireError::UnknownKind(kind)),
+            None if length > MAX_SKIPPED => Err(WireError::TooLong { kind, length, limit: MAX_SKIPPED }),
+            None => Ok(Err(length)),
+        }
+    }
+}

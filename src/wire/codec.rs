@@ -1,0 +1,189 @@
+//! Bytes to frames, frames to messages, and back.
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::codec::Decoder;
+
+use super::{HEADER_LEN, Header, Kind, Side, WireError};
+use crate::{
+    SessionId,
+    message::{ClientMessage, Event, Reply, RequestError},
+};
+
+/// A frame as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What the payload is.
+    pub kind: Kind,
+    /// The request's id, or the offset of output.
+    pub a: u64,
+    /// At most [`Kind::limit`] bytes.
+    pub payload: Bytes,
+}
+
+/// Cuts a stream of bytes into frames, however it was chunked.
+///
+/// Holds at most one frame's payload: the header is checked against its kind's limit before room is made.
+#[derive(Debug)]
+pub struct FrameDecoder {
+    from: Side,
+    /// The frame whose payload is still coming.
+    header: Option<Header>,
+    /// Bytes left of a frame that is being skipped.
+    skip: usize,
+}
+
+impl FrameDecoder {
+    /// Decodes what `from` sends; the other side's kinds are unknown to it.
+    #[must_use]
+    pub fn new(from: Side) -> Self {
+        Self { from, header: None, skip: 0 }
+    }
+}
+
+impl Decoder for FrameDecoder {
+    type Item = Frame;
+    type Error = WireError;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, WireError> {
+        let header = loop {
+            let skipped = self.skip.min(bytes.len());
+            bytes.advance(skipped);
+            self.skip -= skipped;
+            if let Some(header) = self.header {
+                break header;
+            }
+            if self.skip > 0 {
+                return Ok(None);
+            }
+            let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
+                return Ok(None);
+            };
+            match Header::decode(header, self.from)? {
+                Ok(header) => self.header = Some(header),
+                Err(length) => self.skip = length,
+            }
+            bytes.advance(HEADER_LEN);
+        };
+        if bytes.len() < header.length {
+            bytes.reserve(header.length - bytes.len());
+            return Ok(None);
+        }
+        self.header = None;
+        let payload = bytes.split_to(header.length).freeze();
+        Ok(Some(Frame { kind: header.kind, a: header.a, payload }))
+    }
+
+    fn decode_eof(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, WireError> {
+        match self.decode(bytes)? {
+            Some(frame) => Ok(Some(frame)),
+            None if bytes.is_empty() && self.header.is_none() && self.skip == 0 => Ok(None),
+            None => Err(WireError::Cut),
+        }
+    }
+}
+
+/// Reads a request from a client's frame.
+///
+/// # Errors
+/// [`WireError::Payload`] when the payload is none of its kind, or the frame is no request.
+pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
+    let payload = &frame.payload;
+    Ok(match frame.kind {
+        Kind::List => ClientMessage::List,
+        Kind::Create => ClientMessage::Create(from_postcard(payload, "create request")?),
+        Kind::Attach => ClientMessage::Attach(from_postcard(payload, "attach request")?),
+        Kind::Detach => ClientMessage::Detach,
+        Kind::Input => {
+            let id = payload.first_chunk::<16>().ok_or(WireError::Payload { what: "input" })?;
+            ClientMessage::Input { session: SessionId::from_bytes(*id), data: payload.slice(16..) }
+        }
+        Kind::Resize => {
+            let (session, size) = from_postcard(payload, "resize request")?;
+            ClientMessage::Resize { session, size }
+        }
+        Kind::Kill => ClientMessage::Kill { session: from_postcard(payload, "kill request")? },
+        Kind::Stats => ClientMessage::Stats,
+        Kind::Ping => ClientMessage::Ping,
+        Kind::Hello => return Err(WireError::Payload { what: "request: a second hello" }),
+        Kind::HelloReply | Kind::Reply | Kind::Output | Kind::Event => {
+            return Err(WireError::Payload { what: "request" });
+        }
+    })
+}
+
+/// A request as a frame.
+///
+/// # Errors
+/// [`WireError::TooLong`] when it exceeds its kind's limit: too much input at once, or too large a command line and
+/// environment.
+pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireError> {
+    match request {
+        ClientMessage::List => encode(Kind::List, id, &()),
+        ClientMessage::Create(create) => encode(Kind::Create, id, create),
+        ClientMessage::Attach(attach) => encode(Kind::Attach, id, attach),
+        ClientMessage::Detach => encode(Kind::Detach, id, &()),
+        ClientMessage::Input { session, data } => {
+            let length = 16 + data.len();
+            check_length(Kind::Input, length)?;
+            let header = Header { length, kind: Kind::Input, a: id }.encode();
+            Ok([&header[..], &session.to_bytes(), data].concat().into())
+        }
+        ClientMessage::Resize { session, size } => encode(Kind::Resize, id, &(session, size)),
+        ClientMessage::Kill { session } => encode(Kind::Kill, id, session),
+        ClientMessage::Stats => encode(Kind::Stats, id, &()),
+        ClientMessage::Ping => encode(Kind::Ping, id, &()),
+    }
+}
+
+/// Reads the payload of a reply.
+///
+/// # Errors
+/// [`WireError::Payload`] when it is none.
+pub fn decode_reply(payload: &[u8]) -> Result<Result<Reply, RequestError>, WireError> {
+    from_postcard(payload, "reply")
+}
+
+/// A reply as a frame. One too long for a frame, such as a list of very many sessions, becomes an error.
+#[must_use]
+pub fn encode_reply(id: u64, reply: &Result<Reply, RequestError>) -> Bytes {
+    encode(Kind::Reply, id, reply).unwrap_or_else(|error| {
+        let refused = RequestError::Failed { what: "encoding the reply".into(), why: error.to_string() };
+        encode(Kind::Reply, id, &Err::<Reply, _>(refused)).unwrap_or_default()
+    })
+}
+
+/// Reads the payload of an event.
+///
+/// # Errors
+/// [`WireError::Payload`] when it is none.
+pub fn decode_event(payload: &[u8]) -> Result<Event, WireError> {
+    from_postcard(payload, "event")
+}
+
+/// An event as a frame.
+///
+/// # Errors
+/// [`WireError::TooLong`] for a notice of more than 64 KiB.
+pub fn encode_event(event: &Event) -> Result<Bytes, WireError> {
+    encode(Kind::Event, 0, event)
+}
+
+fn from_postcard<T: DeserializeOwned>(payload: &[u8], what: &'static str) -> Result<T, WireError> {
+    match postcard::take_from_bytes(payload) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(WireError::Payload { what }),
+    }
+}
+
+fn encode(kind: Kind, a: u64, message: &impl Serialize) -> Result<Bytes, WireError> {
+    let payload = postcard::to_stdvec(message).map_err(|_| WireError::Payload { what: "message" })?;
+    check_length(kind, payload.len())?;
+    let header = Header { length: payload.len(), kind, a }.encode();
+    Ok([&header[..], &payload].concat().into())
+}
+
+fn check_length(kind: Kind, length: usize) -> Result<(), WireError> {
+    let limit = kind.limit();
+    if length > limit { Err(WireError::TooLong { kind: kind as u8, length, limit }) } else { Ok(()) }
+}
