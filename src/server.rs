@@ -185,7 +185,7 @@ impl ServerBuilder {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let directory = tempfile::tempdir()?;
-/// let server = Server::builder(directory.path().join("server.sock")).shards(64).bind()?;
+/// let server = Server::builder(directory.path().join("fugue/server.sock")).shards(64).bind()?;
 /// let registry = server.registry();
 /// assert_eq!(registry.shard_count(), 64);
 ///

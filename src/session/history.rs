@@ -11,7 +11,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -20,6 +20,9 @@ use smallvec::SmallVec;
 
 use super::pace;
 use crate::message::{ExitStatus, StartAt};
+
+#[cfg(test)]
+mod tests;
 
 /// What a chunk is charged beyond its length: its entry in the ring and its allocation's overhead. So a program that
 /// prints one byte at a time cannot hold more memory than the bound says.
@@ -65,11 +68,9 @@ impl Chunk {
     }
 }
 
-/// What the log holds.
+/// How far the log goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
-    /// The oldest byte's offset.
-    pub(crate) oldest: u64,
     /// The offset after the newest byte.
     pub(crate) head: u64,
     pub(crate) held_bytes: usize,
@@ -101,6 +102,8 @@ pub(crate) struct NotHeld {
 #[derive(Debug)]
 pub(super) struct Place {
     cursor: AtomicU64,
+    /// Where in the log's list this stands; changed under the log's lock only. Leaving must not search ten thousand.
+    at: AtomicUsize,
     lossless: bool,
     holding: AtomicBool,
 }
@@ -191,17 +194,24 @@ impl History {
                 StartAt::Offset(offset) if (oldest..=head).contains(&offset) => offset,
                 StartAt::Offset(offset) => return Err(NotHeld { offset, oldest, head }),
             };
-            let place =
-                Arc::new(Place { cursor: AtomicU64::new(start), lossless, holding: AtomicBool::new(true) });
+            let place = Arc::new(Place {
+                cursor: AtomicU64::new(start),
+                at: AtomicUsize::new(log.readers.len()),
+                lossless,
+                holding: AtomicBool::new(true),
+            });
             log.readers.push(Arc::clone(&place));
             Ok(Reader { place, start })
         })
     }
 
+    /// Takes out a reader, which must be in.
     pub(super) fn detach(&self, reader: &Reader) {
         self.with(|log| {
-            if let Some(at) = log.readers.iter().position(|place| Arc::ptr_eq(place, &reader.place)) {
-                log.readers.swap_remove(at);
+            let at = reader.place.at.load(Ordering::Relaxed);
+            log.readers.swap_remove(at);
+            if let Some(moved) = log.readers.get(at) {
+                moved.at.store(at, Ordering::Relaxed);
             }
         });
     }
@@ -231,12 +241,7 @@ impl History {
     }
 
     pub(super) fn span(&self) -> Span {
-        self.with(|log| Span {
-            oldest: log.oldest(),
-            head: log.head,
-            held_bytes: log.charged,
-            ended: log.ended,
-        })
+        self.with(|log| Span { head: log.head, held_bytes: log.charged, ended: log.ended })
     }
 
     fn with<R>(&self, critical: impl FnOnce(&mut Log) -> R) -> R {

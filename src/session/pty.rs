@@ -32,6 +32,9 @@ use crate::{
 /// inherit another session's terminal.
 static SPAWNING: Mutex<()> = Mutex::new(());
 
+/// How often a terminal that no process has open, or had for a while, is looked at again.
+const REOPENED: Duration = Duration::from_millis(100);
+
 /// The server's end of a terminal.
 #[derive(Debug)]
 pub(super) struct Pty {
@@ -93,7 +96,19 @@ impl Pty {
     /// # Cancel safety
     /// Cancel safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        self.master.readable().await.map(|mut ready| ready.retain_ready())
+        let ready = self.master.readable().await?.ready();
+        if ready.is_read_closed() {
+            self.reopened().await;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for a process to open the terminal, where none has it open or none had it for a while.
+    ///
+    /// Once a descriptor has hung up, Tokio holds it to be ready for ever; so from then on the terminal is looked at
+    /// now and then instead.
+    pub(super) async fn reopened(&self) {
+        tokio::time::sleep(REOPENED).await;
     }
 
     /// Takes what is there, at most 4 KiB on Linux, without waiting.
@@ -114,9 +129,14 @@ impl Pty {
     pub(super) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
         let _typing = self.typing.lock().await;
         while !data.is_empty() {
-            let write = |master: &OwnedFd| rustix::io::write(master, data).map_err(io::Error::from);
-            let written = self.master.async_io(Interest::WRITABLE, write).await?;
-            data = &data[written..];
+            let mut ready = self.master.writable().await?;
+            let closed = ready.ready().is_write_closed();
+            let write = |master: &AsyncFd<OwnedFd>| Ok(rustix::io::write(master.get_ref(), data)?);
+            match ready.try_io(write) {
+                Ok(written) => data = &data[written?..],
+                Err(_) if closed => self.reopened().await,
+                Err(_) => {}
+            }
         }
         Ok(())
     }

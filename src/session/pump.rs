@@ -32,9 +32,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// (64 KiB and one page), twice over.
 const DRAIN_BYTES: u64 = 136 * 1024;
 
-/// How often a terminal that no process has open is looked at again, while its program lives and may reopen it.
-const REOPENED: Duration = Duration::from_millis(100);
-
 /// When each turn's bytes were read, for measuring how long they take to arrive: the stream's offset after the turn,
 /// and the moment its first byte was read.
 #[derive(Debug, Default)]
@@ -132,7 +129,7 @@ impl Pump {
                     Turn::Full => tokio::task::yield_now().await,
                     Turn::Dry => return session.pty.readable().await,
                     // The program closed its terminal and lives. It may open it again.
-                    Turn::Hangup => tokio::time::sleep(REOPENED).await,
+                    Turn::Hangup => session.pty.reopened().await,
                 }
                 Ok(())
             };

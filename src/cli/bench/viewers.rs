@@ -61,7 +61,7 @@ pub(super) async fn run(
     bar: &ProgressBar,
 ) -> anyhow::Result<Run> {
     let directory = tempfile::tempdir().context("making a directory for the socket failed")?;
-    let socket = directory.path().join("bench.sock");
+    let socket = directory.path().join("fugue/server.sock");
     let turns = Arc::new(TurnLog::default());
     let mut server = Server::builder(&socket).max_clients(args.viewers + 1).record_turns(Arc::clone(&turns));
     if let Some(shards) = args.shards {

@@ -1,0 +1,171 @@
+use super::*;
+use crate::message::StartAt::{Now, Offset, Oldest};
+
+const LIMIT: usize = 64 * 1024;
+const WINDOW: u64 = LIMIT as u64 / 4;
+
+fn pattern(range: std::ops::Range<u64>) -> Bytes {
+    range.map(|offset| (offset % 251) as u8).collect()
+}
+
+/// Appends the next `bytes` of the pattern in pieces of `piece`.
+fn print(history: &History, bytes: u64, piece: u64) {
+    let (mut at, end) = (history.span().head, history.span().head + bytes);
+    while at < end {
+        let next = (at + piece).min(end);
+        assert_eq!(history.append(&[pattern(at..next)]), next);
+        at = next;
+    }
+}
+
+fn read_all(history: &History, from: u64, max: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut pieces = Vec::new();
+    while history.read(from + all.len() as u64, max, &mut pieces) == Read::Data {
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        assert!((1..=max).contains(&bytes));
+        assert!(pieces.len() <= MAX_PIECES);
+        pieces.drain(..).for_each(|piece| all.extend_from_slice(&piece));
+    }
+    all
+}
+
+#[test]
+fn what_is_read_is_what_was_printed_however_it_was_cut() {
+    for piece in [1, 2, 7, 100, 4095, 4096, 4097, 20_000] {
+        for max in [1, 13, 4096, 1 << 20] {
+            let history = History::new(1 << 20);
+            print(&history, 30_000, piece);
+            assert_eq!(read_all(&history, 0, max), pattern(0..30_000), "pieces of {piece}, reads of {max}");
+            assert_eq!(read_all(&history, 12_345, max), pattern(12_345..30_000));
+        }
+    }
+}
+
+#[test]
+fn small_pieces_cost_no_more_than_the_bound_and_are_held_nearly_whole() {
+    let history = History::new(LIMIT);
+    print(&history, 10 * LIMIT as u64, 1);
+    let held = history.span().head - history.attach(Oldest, false).unwrap().start();
+    assert!(history.span().held_bytes <= LIMIT);
+    assert!(held as usize > LIMIT * 9 / 10, "{held} bytes held of {LIMIT}");
+}
+
+#[test]
+fn single_bytes_are_merged_into_few_pieces() {
+    let history = History::new(1 << 20);
+    print(&history, 100_000, 1);
+    let chunks = history.with(|log| log.chunks.len());
+    assert!(chunks < 100_000 / MERGE_UP_TO * 2 + 16, "{chunks} chunks");
+    let charged: usize = history.with(|log| log.chunks.iter().map(Chunk::charge).sum());
+    assert_eq!(history.span().held_bytes, charged);
+}
+
+#[test]
+fn what_was_evicted_is_named_and_never_skipped_over() {
+    let history = History::new(LIMIT);
+    print(&history, 3 * LIMIT as u64, 4096);
+    let oldest = history.attach(Oldest, false).unwrap().start();
+    assert!(oldest > 0);
+    let mut pieces = Vec::new();
+    assert_eq!(history.read(oldest - 1, 100, &mut pieces), Read::Evicted { oldest });
+    assert!(pieces.is_empty());
+    assert_eq!(history.read(oldest, 100, &mut pieces), Read::Data);
+}
+
+#[test]
+fn readers_start_now_at_the_oldest_or_exactly_where_they_ask() {
+    let history = History::new(LIMIT);
+    print(&history, 3 * LIMIT as u64, 1000);
+    let head = history.span().head;
+    let oldest = history.attach(Oldest, false).unwrap().start();
+    assert_eq!(history.attach(Now, false).unwrap().start(), head);
+    for offset in [oldest, oldest + 1, head - 1, head] {
+        assert_eq!(history.attach(Offset(offset), false).unwrap().start(), offset);
+    }
+    for offset in [0, oldest - 1, head + 1, u64::MAX] {
+        let refused = history.attach(Offset(offset), false).unwrap_err();
+        assert_eq!(refused, NotHeld { offset, oldest, head });
+    }
+}
+
+#[test]
+fn the_end_comes_after_the_last_byte() {
+    let history = History::new(LIMIT);
+    print(&history, 10, 10);
+    history.end(ExitStatus::Code(3));
+    let mut pieces = Vec::new();
+    assert_eq!(history.read(9, 100, &mut pieces), Read::Data);
+    assert_eq!(history.read(10, 100, &mut pieces), Read::Ended(ExitStatus::Code(3)));
+}
+
+#[test]
+fn nobody_attached_means_nobody_is_waited_for() {
+    let history = History::new(LIMIT);
+    assert_eq!(history.room(), None);
+    let reader = history.attach(Now, true).unwrap();
+    assert_eq!(history.room(), Some(WINDOW));
+    history.detach(&reader);
+    assert_eq!(history.room(), None);
+}
+
+#[test]
+fn readers_that_leave_in_any_order_leave_nobody_behind() {
+    let history = History::new(LIMIT);
+    let mut readers: Vec<_> = (0..50).map(|_| history.attach(Now, true).unwrap()).collect();
+    print(&history, 100, 100);
+    while !readers.is_empty() {
+        // Those that stay are at the head; the one that leaves is not, and must be the one that is taken out.
+        let leaving = readers.remove(readers.len() * 7 / 11);
+        readers.iter().for_each(|reader| reader.advance(100));
+        leaving.advance(0);
+        assert_eq!(history.room(), Some(WINDOW - 100));
+        history.detach(&leaving);
+        assert_eq!(history.room(), (!readers.is_empty()).then_some(WINDOW));
+    }
+}
+
+#[test]
+fn the_fastest_reader_sets_the_pace_and_a_slow_one_does_not() {
+    let history = History::new(LIMIT);
+    let fast = history.attach(Now, false).unwrap();
+    let _slow = history.attach(Now, false).unwrap();
+    print(&history, WINDOW, 1000);
+    assert_eq!(history.room(), Some(0));
+    fast.advance(WINDOW - 10);
+    assert_eq!(history.room(), Some(WINDOW - 10));
+    history.detach(&fast);
+    assert_eq!(history.room(), Some(0), "now the slow one is the fastest");
+}
+
+#[test]
+fn a_lossless_reader_holds_the_program_while_it_is_entitled_to() {
+    let history = History::new(LIMIT);
+    let fast = history.attach(Now, false).unwrap();
+    let lossless = history.attach(Now, true).unwrap();
+    print(&history, WINDOW, 1000);
+    fast.advance(WINDOW);
+    assert_eq!(history.room(), Some(0));
+    assert!(lossless.set_holding(false));
+    assert_eq!(history.room(), Some(WINDOW));
+    assert!(lossless.set_holding(true));
+    assert!(!lossless.set_holding(true));
+    assert_eq!(history.room(), Some(0));
+}
+
+#[test]
+fn what_a_reader_that_holds_the_program_needs_is_not_evicted() {
+    let history = History::new(LIMIT);
+    print(&history, 2 * LIMIT as u64, 1000);
+    // One that starts with the oldest byte, while a turn that was allowed before it came is appended.
+    for lossless in [false, true] {
+        let reader = history.attach(Oldest, lossless).unwrap();
+        print(&history, WINDOW, 1000);
+        let held = read_all(&history, reader.start(), 5000);
+        assert_eq!(held, pattern(reader.start()..history.span().head));
+        assert_eq!(history.room(), Some(0), "and the program waits for it");
+        history.detach(&reader);
+        print(&history, 1, 1);
+        assert!(history.span().held_bytes <= LIMIT, "once it is gone the bound holds again");
+    }
+}

@@ -1,0 +1,196 @@
+//! The frames themselves: what was encoded is decoded, however it is cut, and nothing else is.
+
+use bytes::{Bytes, BytesMut};
+use fugue_server::{
+    ClientId, SessionId, TerminalSize,
+    message::{
+        Attach, AttachedTo, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Reply,
+        RequestError, StartAt, Target, View,
+    },
+    wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
+};
+use tokio_util::codec::Decoder;
+
+fn requests() -> Vec<ClientMessage> {
+    let view = View { start: StartAt::Offset(7), on_lag: OnLag::Lossless };
+    let session = SessionId::from(1_u64 << 40);
+    vec![
+        ClientMessage::List,
+        ClientMessage::Create(Create {
+            name: "a".parse().unwrap(),
+            command: vec![b"sh".to_vec(), vec![0xff, 0xfe]],
+            env: vec![(b"A".to_vec(), b"B=C".to_vec())],
+            cwd: Some(b"/".to_vec()),
+            size: TerminalSize::DEFAULT,
+            attach: Some(view),
+        }),
+        ClientMessage::Attach(Attach { session: Target::Id(session), view }),
+        ClientMessage::Attach(Attach { session: Target::Name("n".parse().unwrap()), view }),
+        ClientMessage::Detach,
+        ClientMessage::Input { session, data: Bytes::from_static(b"\x00keys\xff") },
+        ClientMessage::Input { session, data: Bytes::new() },
+        ClientMessage::Resize { session, size: TerminalSize::new(1, 9999).unwrap() },
+        ClientMessage::Kill { session: Target::Name("n".parse().unwrap()) },
+        ClientMessage::Stats,
+        ClientMessage::Ping,
+    ]
+}
+
+/// All frames in `bytes`, which are fed in pieces of `piece`; and how it ended.
+fn decode(bytes: &[u8], piece: usize, from: Side) -> (Vec<Frame>, Result<(), WireError>) {
+    let mut decoder = FrameDecoder::new(from);
+    let mut buffer = BytesMut::new();
+    let mut frames = Vec::new();
+    for piece in bytes.chunks(piece) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return (frames, Err(error)),
+            }
+        }
+    }
+    loop {
+        match decoder.decode_eof(&mut buffer) {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => return (frames, Ok(())),
+            Err(error) => return (frames, Err(error)),
+        }
+    }
+}
+
+fn recorded() -> Vec<u8> {
+    let encode = |(id, request)| wire::encode_request(id, request).unwrap();
+    requests().iter().enumerate().map(|(id, request)| (id as u64, request)).flat_map(encode).collect()
+}
+
+#[test]
+fn requests_survive_the_wire_in_pieces_of_any_size() {
+    let bytes = recorded();
+    for piece in [1, 2, 3, 15, 16, 17, 100, bytes.len()] {
+        let (frames, end) = decode(&bytes, piece, Side::Client);
+        end.unwrap();
+        let decoded: Vec<_> =
+            frames.iter().map(|frame| (frame.a, wire::decode_request(frame).unwrap())).collect();
+        let expected: Vec<_> =
+            requests().into_iter().enumerate().map(|(id, request)| (id as u64, request)).collect();
+        assert_eq!(decoded, expected, "pieces of {piece}");
+    }
+}
+
+#[test]
+fn replies_and_events_survive_the_wire() {
+    let attached = AttachedTo {
+        session: SessionId::random(),
+        name: "a".parse().unwrap(),
+        start: u64::MAX,
+        size: TerminalSize::DEFAULT,
+    };
+    for answer in [
+        Ok(Reply::Pong),
+        Ok(Reply::Attached(attached)),
+        Ok(Reply::Killed(ExitStatus::Signal(9))),
+        Err(RequestError::OffsetNotHeld { offset: 1, oldest: 2, head: 3 }),
+    ] {
+        let frame = wire::encode_reply(3, &answer);
+        assert_eq!(wire::decode_reply(&frame[HEADER_LEN..]).unwrap(), answer);
+    }
+    for event in [
+        Event::Ended { session: SessionId::random(), status: ExitStatus::Code(-1) },
+        Event::Closing(CloseReason::FellBehind { from: 1, to: 2 }),
+        Event::Notice("ü".into()),
+    ] {
+        let frame = wire::encode_event(&event).unwrap();
+        assert_eq!(wire::decode_event(&frame[HEADER_LEN..]).unwrap(), event);
+    }
+}
+
+#[test]
+fn a_stream_cut_anywhere_is_an_error_or_whole_frames() {
+    let bytes = recorded();
+    let (all, _) = decode(&bytes, bytes.len(), Side::Client);
+    let mut ends = vec![0];
+    for frame in &all {
+        ends.push(ends[ends.len() - 1] + HEADER_LEN + frame.payload.len());
+    }
+    for cut in 0..bytes.len() {
+        let (frames, end) = decode(&bytes[..cut], 7, Side::Client);
+        assert_eq!(frames, all[..frames.len()]);
+        match end {
+            Ok(()) => assert!(ends.contains(&cut), "cut at {cut}"),
+            Err(error) => {
+                assert!(matches!(error, WireError::Cut) && !ends.contains(&cut), "cut at {cut}: {error}")
+            }
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_makes_anything_panic_or_allocate_beyond_a_frame() {
+    let bytes = recorded();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let (frames, _) = decode(&flipped, 64, Side::Client);
+        for frame in frames {
+            let _ = wire::decode_request(&frame);
+        }
+    }
+}
+
+#[test]
+fn a_length_beyond_its_kinds_limit_is_refused_before_room_is_made() {
+    for kind in [Kind::Hello, Kind::List, Kind::Create, Kind::Attach, Kind::Input, Kind::Ping] {
+        for length in [kind.limit() + 1, u32::MAX as usize] {
+            let mut header = Header { length: 0, kind, a: 0 }.encode();
+            header[..4].copy_from_slice(&(length as u32).to_le_bytes());
+            let mut buffer = BytesMut::from(&header[..]);
+            let error = FrameDecoder::new(Side::Client).decode(&mut buffer).unwrap_err();
+            assert!(matches!(error, WireError::TooLong { .. }), "{error}");
+            assert!(buffer.capacity() < 1024);
+        }
+    }
+    let session = SessionId::random();
+    let data = Bytes::from(vec![0; wire::MAX_INPUT + 1]);
+    let error = wire::encode_request(1, &ClientMessage::Input { session, data }).unwrap_err();
+    assert!(matches!(error, WireError::TooLong { .. }));
+}
+
+#[test]
+fn unknown_kinds_are_refused_unless_they_may_be_skipped() {
+    let ping = wire::encode_request(5, &ClientMessage::Ping).unwrap();
+    let unknown = |flags: u8, length: u32| {
+        let mut header = [0; HEADER_LEN];
+        header[..4].copy_from_slice(&length.to_le_bytes());
+        header[4] = 77;
+        header[5] = flags;
+        [&header[..], &vec![9; length as usize], &ping].concat()
+    };
+    for (flags, length, piece) in [(1, 0, 1), (1, 1000, 1), (1, 65_536, 999)] {
+        let (frames, end) = decode(&unknown(flags, length), piece, Side::Client);
+        end.unwrap();
+        assert_eq!(frames.iter().map(|frame| frame.a).collect::<Vec<_>>(), [5]);
+    }
+    assert!(matches!(decode(&unknown(0, 10), 8, Side::Client).1, Err(WireError::UnknownKind(77))));
+    assert!(matches!(decode(&unknown(1, 65_537), 8, Side::Client).1, Err(WireError::TooLong { .. })));
+    assert!(matches!(decode(&unknown(2, 0), 8, Side::Client).1, Err(WireError::ReservedBits)));
+    // A server's kinds are none that a client may send, and the other way round.
+    assert!(matches!(decode(&ping, 8, Side::Server).1, Err(WireError::UnknownKind(10))));
+}
+
+#[test]
+fn hellos_tell_versions_apart_and_may_grow() {
+    let hello = Hello::encode();
+    assert_eq!(Hello::decode(&hello[HEADER_LEN..]).unwrap().version, wire::VERSION);
+    let longer = [&hello[HEADER_LEN..], b"what a later version adds"].concat();
+    assert_eq!(Hello::decode(&longer).unwrap().version, wire::VERSION);
+    assert!(Hello::decode(b"GET / HTTP/1.1").is_err());
+    for reply in [
+        HelloReply::Welcome { client: ClientId(7) },
+        HelloReply::Refused { version: 9, why: "too old".into() },
+    ] {
+        assert_eq!(HelloReply::decode(&reply.encode()[HEADER_LEN..]).unwrap(), reply);
+    }
+    assert!(HelloReply::decode(b"").is_err());
+}

@@ -1,0 +1,197 @@
+//! What the tests share: a server that stops when it is dropped, clients of it, and waiting for what is to come.
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use fugue_server::{
+    Client, ClientRegistry, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
+    client::{ClientError, Incoming},
+    message::{
+        Attach, AttachedTo, ClientMessage, Create, Event, ExitStatus, OnLag, Reply, RequestError,
+        SessionInfo, StartAt, Target, View,
+    },
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// How long anything may take before a test gives up on it: far longer than it ever should.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for `future`, and fails the test if it never comes.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("what was waited for never came")
+}
+
+/// Waits until `condition` holds. For what no event tells.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A server in a directory of its own. It ends with the test; [`stop`](Self::stop) ends it gracefully.
+pub(crate) struct TestServer {
+    pub(crate) socket: PathBuf,
+    pub(crate) registry: ClientRegistry<ServerMessage>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub(crate) fn with(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("fugue/server.sock");
+        let server = configure(Server::builder(&socket)).bind().unwrap();
+        let registry = server.registry();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
+        Self { socket, registry, stop: Some(stop), serving, _directory: directory }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        soon(Client::connect(&self.socket)).await.unwrap()
+    }
+
+    /// Asks for a shutdown; returns what completes with it.
+    pub(crate) fn stop(&mut self) -> &mut JoinHandle<()> {
+        drop(self.stop.take());
+        &mut self.serving
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // Dropping the server's future hangs up every program.
+        self.serving.abort();
+    }
+}
+
+/// A session of `sh -c script`.
+pub(crate) fn shell(name: &str, script: &str, attach: Option<View>) -> ClientMessage {
+    ClientMessage::Create(Create {
+        name: name.parse().unwrap(),
+        command: ["/bin/sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec(),
+        env: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
+        cwd: None,
+        size: TerminalSize::DEFAULT,
+        attach,
+    })
+}
+
+pub(crate) const LOSSLESS: View = View { start: StartAt::Now, on_lag: OnLag::Lossless };
+pub(crate) const FROM_OLDEST: View = View { start: StartAt::Oldest, on_lag: OnLag::Lossless };
+pub(crate) const DISCONNECT: View = View { start: StartAt::Oldest, on_lag: OnLag::Disconnect };
+
+pub(crate) fn attach(name: &str, view: View) -> ClientMessage {
+    ClientMessage::Attach(Attach { session: Target::Name(name.parse().unwrap()), view })
+}
+
+pub(crate) fn attach_id(session: SessionId, view: View) -> ClientMessage {
+    ClientMessage::Attach(Attach { session: Target::Id(session), view })
+}
+
+pub(crate) fn kill(name: &str) -> ClientMessage {
+    ClientMessage::Kill { session: Target::Name(name.parse().unwrap()) }
+}
+
+pub(crate) fn input(session: SessionId, data: impl Into<Bytes>) -> ClientMessage {
+    ClientMessage::Input { session, data: data.into() }
+}
+
+pub(crate) async fn create(client: &mut Client, name: &str, script: &str) -> SessionInfo {
+    match soon(client.request(&shell(name, script, None))).await.unwrap() {
+        Reply::Created(info) => info,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) async fn attached(client: &mut Client, request: &ClientMessage) -> AttachedTo {
+    soon(client.attach(request)).await.unwrap()
+}
+
+pub(crate) async fn refused(client: &mut Client, request: &ClientMessage) -> RequestError {
+    match soon(client.request(request)).await {
+        Err(ClientError::Refused(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) async fn sessions(client: &mut Client) -> Vec<SessionInfo> {
+    match soon(client.request(&ClientMessage::List)).await.unwrap() {
+        Reply::Sessions(sessions) => sessions,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A client's copy of a stream, whose pieces must follow one another without a gap or an overlap.
+#[derive(Debug, Default)]
+pub(crate) struct Transcript {
+    pub(crate) start: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Transcript {
+    pub(crate) fn from(start: u64) -> Self {
+        Self { start, bytes: Vec::new() }
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    fn add(&mut self, offset: u64, data: &[u8]) {
+        assert_eq!(offset, self.end(), "the stream has a gap or repeats itself");
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Reads until `enough` of the transcript holds.
+    pub(crate) async fn read_until(&mut self, client: &mut Client, enough: impl Fn(&[u8]) -> bool) {
+        while !enough(&self.bytes) {
+            match soon(client.next()).await.unwrap() {
+                Incoming::Output { offset, data } => self.add(offset, &data),
+                Incoming::Reply { .. } => {}
+                Incoming::Event(event) => {
+                    panic!("{event:?} after {:?}", String::from_utf8_lossy(&self.bytes))
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn read_to(&mut self, client: &mut Client, text: &str) {
+        self.read_until(client, |bytes| contains(bytes, text.as_bytes())).await;
+    }
+
+    /// Reads until the session ends.
+    pub(crate) async fn read_to_end(&mut self, client: &mut Client) -> ExitStatus {
+        loop {
+            match soon(client.next()).await.unwrap() {
+                Incoming::Output { offset, data } => self.add(offset, &data),
+                Incoming::Event(Event::Ended { status, .. }) => return status,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Everything a session that ends has to say to a client that watches it now.
+pub(crate) async fn transcript(client: &mut Client, start: u64) -> (Vec<u8>, ExitStatus) {
+    let mut transcript = Transcript::from(start);
+    let status = transcript.read_to_end(client).await;
+    (transcript.bytes, status)
+}
+
+pub(crate) fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
