@@ -1,0 +1,5 @@
+//! What the crate promises, tested from outside: one module for each part, one file for each promise.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
+
+mod registry;
