@@ -3,6 +3,7 @@
 //!
 //! Threads that have to wait use barriers and channels; nothing here sleeps.
 
+mod big_sessions;
 mod cleanup;
 mod clients;
 mod delivery;
