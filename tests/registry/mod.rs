@@ -6,7 +6,10 @@
 mod big_sessions;
 mod cleanup;
 mod clients;
+mod concurrency;
 mod delivery;
+mod leaks;
+mod locking;
 mod membership;
 mod misuse;
 mod publisher;
