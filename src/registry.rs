@@ -488,7 +488,8 @@ impl<M: Clone> ClientRegistry<M> {
     }
 
     /// Offers `messages`, in order, to every client that watches `session`: to each as many from the front as it has
-    /// room for, with one reservation, so that nothing else comes between them. A burst of none does nothing.
+    /// room for, with one reservation, so that nobody else takes of that room. They arrive in order; messages that
+    /// another thread sends meanwhile may come between them. A burst of none does nothing.
     ///
     /// # Locking
     /// The session's shard, to clone one handle. Allocates nothing.

@@ -1,5 +1,8 @@
-//! The integration tests, in one binary. Long runs have a binary of their own.
+//! What the crate promises, tested from outside: one module for each part, one file for each promise.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
+
+mod registry;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]

@@ -68,17 +68,18 @@ impl<M> Clone for Roster<M> {
 /// What a change of membership took out of the maps.
 ///
 /// It may hold the last handle on a channel, and dropping that wakes the receiver: so it leaves the critical section
-/// and drops after the unlock.
+/// and drops after the unlock. A re-attach takes the most: two rosters, two chunks of the session it leaves and one of
+/// the session it enters.
 pub(super) struct Retired<M> {
-    roster: Option<Arc<Roster<M>>>,
-    chunks: SmallVec<[Arc<Chunk<M>>; 2]>,
+    rosters: SmallVec<[Arc<Roster<M>>; 2]>,
+    chunks: SmallVec<[Arc<Chunk<M>>; 3]>,
     slot: Option<Slot<M>>,
     session: Option<Session<M>>,
 }
 
 impl<M> Default for Retired<M> {
     fn default() -> Self {
-        Self { roster: None, chunks: SmallVec::new(), slot: None, session: None }
+        Self { rosters: SmallVec::new(), chunks: SmallVec::new(), slot: None, session: None }
     }
 }
 
@@ -241,7 +242,7 @@ fn remove_if_unused<M>(
 fn unshare_roster<'a, M>(roster: &'a mut Arc<Roster<M>>, retired: &mut Retired<M>) -> &'a mut Roster<M> {
     if Arc::get_mut(roster).is_none() {
         let copy = Arc::new(Roster::clone(roster));
-        retired.roster = Some(std::mem::replace(roster, copy));
+        retired.rosters.push(std::mem::replace(roster, copy));
     }
     Arc::make_mut(roster)
 }

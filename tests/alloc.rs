@@ -1,0 +1,199 @@
+//! A steady-state broadcast allocates nothing, whatever the session's size and however full its queues; and a change of
+//! membership allocates no more than it has to copy.
+//!
+//! "Steady state" has a meaning that tokio sets: its channel keeps messages in blocks of 32, makes a block when the
+//! last one fills, and puts a block that has been read to its end back behind the last one. So a queue that is drained
+//! as it is filled soon owns all the blocks it will ever need. The warm-up takes every queue there; the measured
+//! rounds are then many blocks long, so that any allocation, tokio's own included, fails the test.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
+
+use std::hint::black_box;
+
+use allocation_counter::{AllocationInfo, measure};
+use bytes::Bytes;
+use fugue_server::{ClientId, ClientRegistry, Delivery, Publisher, ServerMessage, SessionId};
+use tokio::sync::mpsc::{self, Receiver};
+
+/// Inline membership, its limit, the first heap, a full chunk of the roster, and many chunks.
+const MEMBERS: [usize; 5] = [1, 4, 5, 64, 1000];
+const DEPTH: usize = 64;
+/// Rounds of up to 32 messages: more than a block each way before, and several while measuring.
+const WARM_UP: usize = 100;
+const ROUNDS: usize = 100;
+
+struct Room {
+    registry: ClientRegistry,
+    session: SessionId,
+    members: Vec<(ClientId, Receiver<ServerMessage>)>,
+}
+
+impl Room {
+    fn new(members: usize) -> Self {
+        let (registry, session) = (ClientRegistry::new(), SessionId::random());
+        let join = |_| {
+            let (sender, queue) = mpsc::channel(DEPTH);
+            let client = registry.next_client_id();
+            registry.register_client(client, sender).unwrap();
+            registry.attach_to_session(client, session).unwrap();
+            (client, queue)
+        };
+        let members = (0..members).map(join).collect();
+        Self { registry, session, members }
+    }
+
+    fn drain(&mut self) -> usize {
+        let drained =
+            |(_, queue): &mut (_, Receiver<_>)| std::iter::from_fn(|| queue.try_recv().ok()).count();
+        self.members.iter_mut().map(drained).sum()
+    }
+
+    fn fill(&mut self) {
+        while self.registry.broadcast_to_session(self.session, output()).sent > 0 {}
+    }
+}
+
+/// A shared payload, as the pump broadcasts it: a clone of it costs a reference count.
+fn output() -> ServerMessage {
+    ServerMessage::Output {
+        session: SessionId::from(0_u64),
+        offset: 0,
+        data: Bytes::from_static(&[b'x'; 4096]),
+    }
+}
+
+/// Runs `broadcast` on rooms of every size, first with queues that are drained after each call, then with full ones,
+/// and counts what it allocates.
+fn allocates_nothing(mut broadcast_in: impl FnMut(&Room) -> Box<dyn FnMut() -> Delivery>) {
+    for members in MEMBERS {
+        let mut room = Room::new(members);
+        let mut broadcast = broadcast_in(&room);
+
+        let mut allocations = 0;
+        for round in 0..WARM_UP + ROUNDS {
+            let mut delivery = Delivery::default();
+            let info = measure(|| delivery = broadcast());
+            assert!(delivery.is_complete());
+            assert_eq!(room.drain(), delivery.sent);
+            allocations += if round < WARM_UP { 0 } else { info.count_total };
+        }
+        assert_eq!(allocations, 0, "{members} members with room");
+
+        room.fill();
+        let info = measure(|| {
+            for _ in 0..ROUNDS {
+                assert_eq!(broadcast().sent, 0);
+            }
+        });
+        assert_eq!(info.count_total, 0, "{members} full members");
+    }
+}
+
+#[test]
+fn a_broadcast_allocates_nothing() {
+    allocates_nothing(|room| {
+        let (registry, session, message) = (room.registry.clone(), room.session, output());
+        Box::new(move || registry.broadcast_to_session(session, message.clone()))
+    });
+}
+
+#[test]
+fn a_broadcast_to_all_but_one_allocates_nothing() {
+    allocates_nothing(|room| {
+        let (registry, session, message) = (room.registry.clone(), room.session, output());
+        let (except, _) = room.members[0];
+        Box::new(move || registry.broadcast_to_session_except(session, except, message.clone()))
+    });
+}
+
+#[test]
+fn a_burst_allocates_nothing() {
+    allocates_nothing(|room| {
+        let (registry, session, burst) = (room.registry.clone(), room.session, vec![output(); 32]);
+        Box::new(move || registry.broadcast_burst(session, &burst))
+    });
+}
+
+#[test]
+fn an_observed_broadcast_allocates_nothing() {
+    allocates_nothing(|room| {
+        let (registry, session, message) = (room.registry.clone(), room.session, output());
+        Box::new(move || {
+            registry.broadcast_to_session_observed(session, message.clone(), |client, _| {
+                black_box(client);
+            })
+        })
+    });
+}
+
+#[test]
+fn a_publishers_broadcast_allocates_nothing() {
+    allocates_nothing(|room| {
+        let (mut publisher, message) = (room.registry.publisher(room.session), output());
+        Box::new(move || publisher.broadcast(message.clone()))
+    });
+}
+
+#[test]
+fn a_publishers_broadcast_to_all_but_one_allocates_nothing() {
+    allocates_nothing(|room| {
+        let (mut publisher, message) = (room.registry.publisher(room.session), output());
+        let (except, _) = room.members[0];
+        Box::new(move || publisher.broadcast_except(except, message.clone()))
+    });
+}
+
+#[test]
+fn a_publishers_burst_allocates_nothing() {
+    allocates_nothing(|room| {
+        let (mut publisher, burst) = (room.registry.publisher(room.session), vec![output(); 32]);
+        Box::new(move || publisher.broadcast_burst(&burst))
+    });
+}
+
+/// What one member's leaving and coming back allocates, in calls and bytes, once it has done so before.
+fn coming_and_going(room: &Room, mut shared: Option<Publisher<ServerMessage>>) -> (u64, u64) {
+    let (client, _) = room.members[room.members.len() / 2];
+    let mut last = AllocationInfo::default();
+    for _ in 0..WARM_UP {
+        last = measure(|| {
+            room.registry.detach_from_session(client).unwrap();
+            room.registry.attach_to_session(client, room.session).unwrap();
+        });
+        if let Some(publisher) = &mut shared {
+            publisher.refresh();
+        }
+    }
+    (last.count_total, last.bytes_total)
+}
+
+#[test]
+fn members_come_and_go_in_place_while_nobody_shares_the_roster() {
+    for members in MEMBERS {
+        let room = Room::new(members + 1);
+        let (allocations, _) = coming_and_going(&room, None);
+        // A 65th member has a chunk of the roster to itself, which goes and comes with it: a vector and its `Arc`.
+        let own_chunk = if members == 64 { 2 } else { 0 };
+        assert_eq!(allocations, own_chunk, "{members} other members");
+    }
+}
+
+#[test]
+fn members_come_and_go_at_the_cost_of_a_few_chunks_while_a_publisher_shares_the_roster() {
+    let room = Room::new(10_000);
+    let (_, bytes) = coming_and_going(&room, Some(room.registry.publisher(room.session)));
+    // A copy of all senders would be 240 kB.
+    assert!(bytes < 16 * 1024, "{bytes} bytes");
+}
+
+#[test]
+fn the_measure_sees_what_is_allocated() {
+    let mut room = Room::new(100);
+    room.fill();
+    // A message to all is documented to allocate.
+    let mut all = Delivery::default();
+    let info = measure(|| all = room.registry.broadcast_to_all(output()));
+    assert_eq!((all.full, info.count_total > 0), (100, true));
+    assert_eq!(info.count_current, 0, "and to free what it allocated");
+    assert_eq!(room.drain(), 100 * DEPTH);
+}
