@@ -1,4 +1,26 @@
-//! Knowing which clients watch which terminal session, and getting large bursts of PTY output to all of them.
+//! Knowing which clients watch which terminal session, and getting large bursts of PTY output to all of them: fast,
+//! without one slow client hurting another, and without a byte lost in silence.
+//!
+//! - [`ClientRegistry`] knows who is connected and who watches what, and broadcasts without waiting for anyone. It
+//!   serves any program with rooms or topics, and is all that `default-features = false` builds.
+//! - `Server` (feature `server`) runs programs on real PTYs and broadcasts each one's output to its clients over a Unix
+//!   socket; `Client` is the other end.
+//! - The `fugue-server` binary (feature `cli`) is both, for people.
+//!
+//! ```
+//! use fugue_server::{ClientRegistry, SessionId};
+//! use tokio::sync::mpsc;
+//!
+//! let registry = ClientRegistry::builder().shards(64).build()?;
+//! let (sender, mut queue) = mpsc::channel(16);
+//! let client = registry.next_client_id();
+//! registry.register_client(client, sender)?;
+//! registry.attach_to_session(client, SessionId::from(1_u64))?;
+//!
+//! assert_eq!(registry.broadcast_to_session(SessionId::from(1_u64), "hello").sent, 1);
+//! assert_eq!(queue.try_recv()?, "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -33,3 +55,8 @@ pub use registry::{
 };
 #[cfg(feature = "server")]
 pub use server::{BindError, Server, ServerBuilder, ServerError, default_socket_path};
+
+/// The README's example, compiled and run with the other documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

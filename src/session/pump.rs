@@ -42,6 +42,7 @@ impl TurnLog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((end, read_at));
     }
 
+    #[cfg(feature = "cli")]
     pub(crate) fn take(&self) -> Vec<(u64, Instant)> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
