@@ -70,6 +70,10 @@ impl Router {
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
     pub(super) async fn route(&mut self, id: u64, request: ClientMessage) -> Result<(), WriterGone> {
+        #[cfg(test)]
+        if request == ClientMessage::Ping {
+            super::connection::tests::panic_if_asked(id);
+        }
         let answer = match request {
             ClientMessage::List => Some(Ok(Reply::Sessions(self.shared.sessions.list()))),
             ClientMessage::Create(create) => self.create(id, &create).await?,

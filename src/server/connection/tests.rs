@@ -1,0 +1,40 @@
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+
+use super::*;
+use crate::{client::Client, message::ClientMessage, server::Server};
+
+/// The request ids that make a task panic as it looks at them: in the reader a ping, in the writer a detach.
+const PANIC: u64 = u64::MAX;
+
+pub(in crate::server) fn panic_if_asked(id: u64) {
+    assert_ne!(id, PANIC, "asked to by a test");
+}
+
+#[tokio::test]
+async fn a_panic_in_either_task_ends_its_connection_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::builder(directory.path().join("fugue/server.sock")).bind().unwrap();
+    let (socket, registry) = (server.socket().to_owned(), server.registry());
+    let serving = tokio::spawn(server.serve(std::future::pending()));
+    let mut bystander = Client::connect(&socket).await.unwrap();
+
+    for request in [ClientMessage::Ping, ClientMessage::Detach] {
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        stream.write_all(&Hello::encode()).await.unwrap();
+        let mut welcome = [0; wire::HEADER_LEN + 17];
+        stream.read_exact(&mut welcome).await.unwrap();
+        assert_eq!(registry.client_count(), 2);
+
+        stream.write_all(&wire::encode_request(PANIC, &request).unwrap()).await.unwrap();
+        let end = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut Vec::new())).await;
+        assert_eq!(end.unwrap().unwrap(), 0, "{request:?}");
+        // The registration goes as the task's stack unwinds, in which the socket goes first.
+        while registry.client_count() > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    bystander.request(&ClientMessage::Ping).await.unwrap();
+    serving.abort();
+}
