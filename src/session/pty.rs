@@ -3,7 +3,10 @@
 use std::{
     ffi::OsStr,
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -15,7 +18,7 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    io::{Interest, Ready, unix::AsyncFd},
     process::Child,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,15 +35,19 @@ use crate::{
 /// inherit another session's terminal.
 static SPAWNING: Mutex<()> = Mutex::new(());
 
-/// How often a terminal that no process has open, or had for a while, is looked at again.
+/// How often a terminal that no process has open is looked at again.
 const REOPENED: Duration = Duration::from_millis(100);
 
-/// The server's end of a terminal.
+/// The server's end of a terminal: a non-blocking descriptor to read, and another to write.
+///
+/// They are known to the runtime's poller only while somebody waits for them. In a flood the pump is busy reading; the
+/// kernel would yet wake a polling thread for every 4 KiB that arrive, at the cost of the very processors that the
+/// pump and the program need. Two descriptors, because a poller takes each but once.
 #[derive(Debug)]
 pub(super) struct Pty {
-    master: AsyncFd<OwnedFd>,
-    /// Serialises writers, first come, first served, so that one client's paste arrives in one piece.
-    typing: tokio::sync::Mutex<()>,
+    reading: OwnedFd,
+    /// Its lock serialises writers, first come, first served, so that one client's paste arrives in one piece.
+    typing: tokio::sync::Mutex<OwnedFd>,
 }
 
 /// What a read found.
@@ -73,13 +80,21 @@ pub(super) fn spawn(create: &Create) -> io::Result<(Pty, Child)> {
     let child = command.spawn(slave).map_err(into_io)?;
     drop(spawning);
 
-    // As a plain descriptor, which is non-blocking by now: the pump reads it until it runs dry, without a wait.
+    // As plain descriptors; by now they are non-blocking, which the two have in common.
+    let reading = OwnedFd::from(master);
+    let typing = tokio::sync::Mutex::new(reading.try_clone()?);
+    Ok((Pty { reading, typing }, child))
+}
+
+/// Waits until a descriptor is ready, and says how.
+async fn ready(descriptor: &OwnedFd, interest: Interest) -> io::Result<Ready> {
     #[allow(
         deprecated,
-        reason = "its replacement is unsafe; an `OwnedFd` keeps one descriptor open for life, which is what is asked"
+        reason = "its replacement is unsafe; a borrowed `OwnedFd` stays one open descriptor, as asked"
     )]
-    let master = AsyncFd::new(OwnedFd::from(master))?;
-    Ok((Pty { master, typing: tokio::sync::Mutex::new(()) }, child))
+    let polled = AsyncFd::with_interest(descriptor.as_fd(), interest)?;
+    let guard = polled.ready(interest).await?;
+    Ok(guard.ready())
 }
 
 fn into_io(error: pty_process::Error) -> io::Error {
@@ -96,54 +111,47 @@ impl Pty {
     /// # Cancel safety
     /// Cancel safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        let ready = self.master.readable().await?.ready();
-        if ready.is_read_closed() {
-            self.reopened().await;
-        }
-        Ok(())
-    }
-
-    /// Waits a moment for a process to open the terminal, where none has it open or none had it for a while.
-    ///
-    /// Once a descriptor has hung up, Tokio holds it to be ready for ever; so from then on the terminal is looked at
-    /// now and then instead.
-    pub(super) async fn reopened(&self) {
-        tokio::time::sleep(REOPENED).await;
+        ready(&self.reading, Interest::READABLE).await.map(drop)
     }
 
     /// Takes what is there, at most 4 KiB on Linux, without waiting.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Got> {
         loop {
-            let read = |master: &OwnedFd| rustix::io::read(master, &mut *buffer).map_err(io::Error::from);
-            match self.master.try_io(Interest::READABLE, read) {
-                Ok(0) => return Ok(Got::Hangup),
+            match rustix::io::read(&self.reading, &mut *buffer) {
+                Ok(0) | Err(Errno::IO) => return Ok(Got::Hangup),
                 Ok(bytes) => return Ok(Got::Bytes(bytes)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Got::Dry),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => return Ok(Got::Hangup),
-                Err(error) => return Err(error),
+                Err(Errno::AGAIN) => return Ok(Got::Dry),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
     }
 
     pub(super) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
-        let _typing = self.typing.lock().await;
+        let typing = self.typing.lock().await;
         while !data.is_empty() {
-            let mut ready = self.master.writable().await?;
-            let closed = ready.ready().is_write_closed();
-            let write = |master: &AsyncFd<OwnedFd>| Ok(rustix::io::write(master.get_ref(), data)?);
-            match ready.try_io(write) {
-                Ok(written) => data = &data[written?..],
-                Err(_) if closed => self.reopened().await,
-                Err(_) => {}
+            match rustix::io::write(&*typing, data) {
+                Ok(written) => data = &data[written..],
+                Err(Errno::INTR) => {}
+                // The poller calls a hung-up terminal ready, though it takes no more.
+                Err(Errno::AGAIN) if ready(&typing, Interest::WRITABLE).await?.is_write_closed() => {
+                    self.reopened().await;
+                }
+                Err(Errno::AGAIN) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
         Ok(())
     }
 
+    /// Waits a moment for a process to open a terminal that none has open.
+    pub(super) async fn reopened(&self) {
+        tokio::time::sleep(REOPENED).await;
+    }
+
     pub(super) fn resize(&self, size: TerminalSize) -> io::Result<()> {
         let size = Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel: 0, ws_ypixel: 0 };
-        Ok(tcsetwinsize(self.master.get_ref(), size)?)
+        Ok(tcsetwinsize(&self.reading, size)?)
     }
 }
 
