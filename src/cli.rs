@@ -30,20 +30,26 @@ use crate::{
     server::default_socket_path,
 };
 
-/// Terminal sessions that many clients watch at once, without one slow client hurting another and without a byte lost
-/// in silence.
+/// Terminal sessions that many can watch at once: none slows another, and no byte is lost in silence
 #[derive(Debug, Parser)]
-#[command(name = "fugue-server", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "fugue-server", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 To begin:  fugue-server new work            a shell that outlives this terminal
            fugue-server attach work         from another terminal; both see the same
            ctrl-\\                           detaches")]
 struct Args {
-    /// The server's socket [default: fugue/server.sock in $XDG_RUNTIME_DIR, else /tmp/fugue-UID/server.sock]
-    #[arg(long, global = true, value_name = "PATH", env = "FUGUE_SOCKET", hide_env_values = true)]
+    /// The server's socket [default: in $XDG_RUNTIME_DIR, else /tmp/fugue-UID]
+    #[arg(
+        long,
+        global = true,
+        display_order = 100,
+        value_name = "PATH",
+        env = "FUGUE_SOCKET",
+        hide_env_values = true
+    )]
     socket: Option<PathBuf>,
     /// How much to log: error, warn, info, debug or trace
-    #[arg(long, global = true, value_name = "LEVEL", env = "FUGUE_LOG", default_value_t = Level::WARN)]
+    #[arg(long, global = true, display_order = 100, value_name = "LEVEL", env = "FUGUE_LOG", default_value_t = Level::WARN)]
     #[arg(hide_env_values = true, hide_default_value = true)]
     log: Level,
     #[command(subcommand)]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
+#[cfg(feature = "cli")]
+mod cli;
 mod registry;
 #[cfg(feature = "server")]
 mod server;

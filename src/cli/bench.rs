@@ -11,6 +11,7 @@ use std::{io::IsTerminal, time::Duration};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::timeout;
 
 pub(super) use self::stream::{ChildArgs, run_child};
 use self::{report::Report, stream::Expected};
@@ -45,21 +46,11 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         bail!("--stalled {} leaves none of {} viewers to read; choose fewer", args.stalled, args.viewers);
     }
     common.log_to_stderr();
-    let expected = Expected::of(args.bytes as u64);
-    let limit = Duration::from_secs(args.timeout);
-    let readers = args.viewers - args.stalled;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-
-    let bar = progress("baseline", args.bytes);
-    let baseline = runtime
-        .block_on(baseline::run(expected, readers, limit, &bar))
-        .context("measuring the baseline failed")?;
-    let bar = progress("fugue", args.bytes);
-    let run =
-        runtime.block_on(viewers::run(&args, expected, limit, &bar)).context("the measured run failed")?;
-    bar.finish_and_clear();
-
-    let report = Report::new(&args, baseline, run);
+    let report = runtime.block_on(measure(&args));
+    // Nothing in the runtime is worth waiting for: a stalled viewer waits for ever.
+    runtime.shutdown_background();
+    let report = report?;
     if args.json {
         print_json(&report)?
     } else {
@@ -68,9 +59,23 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     for problem in &report.problems {
         complain(format_args!("{problem}"));
     }
-    // Nothing in the runtime is worth waiting for: a stalled viewer waits for ever.
-    runtime.shutdown_background();
     Ok(if report.verified { Exit::SUCCESS } else { Exit::FAILURE })
+}
+
+/// Makes both runs, each within the time limit.
+async fn measure(args: &Args) -> anyhow::Result<Report> {
+    let limit = Duration::from_secs(args.timeout);
+    let bytes = args.bytes as u64;
+    let expected = tokio::task::spawn_blocking(move || Expected::of(bytes));
+    let expected = timeout(limit, expected).await.context("making the stream to expect took too long")??;
+
+    let bar = progress("baseline", args.bytes);
+    let baseline = baseline::run(expected, args.viewers - args.stalled, limit, &bar);
+    let baseline = baseline.await.context("measuring the baseline failed")?;
+    let bar = progress("fugue", args.bytes);
+    let run = viewers::run(args, expected, limit, &bar).await.context("the measured run failed")?;
+    bar.finish_and_clear();
+    Ok(Report::new(args, baseline, run))
 }
 
 fn progress(what: &'static str, bytes: usize) -> ProgressBar {

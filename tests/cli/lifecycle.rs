@@ -1,0 +1,152 @@
+//! Servers that start when they are needed and end when they are told, and sessions between.
+
+use super::*;
+
+#[test]
+fn new_starts_a_server_and_a_session_that_outlive_it() {
+    let home = Home::new();
+    let id = home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+    let session = home.session("a");
+    assert_eq!(session["id"], id.trim_end());
+    assert_eq!(session["command"], "sleep 1000");
+    assert_eq!((&session["clients"], &session["running"]), (&Value::from(0), &Value::from(true)));
+    let table = home.succeed(&["list"]);
+    assert!(table.contains("NAME") && table.contains("sleep 1000"), "{table}");
+    let again = home.run(&["new", "a", "-d"]);
+    assert_eq!(again.status.code(), Some(255));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"), "{again:?}");
+}
+
+#[test]
+fn sessions_started_at_once_share_one_server() {
+    for _ in 0..5 {
+        let home = Home::new();
+        let mut starters: Vec<_> = ["a", "b", "c"]
+            .map(|name| {
+                home.command(&["new", name, "-d", "--", "sleep", "1000"])
+                    .stdout(Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .into();
+        for starter in &mut starters {
+            assert!(wait(starter).success());
+        }
+        assert_eq!(home.json(&["list", "--json"]).as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn kill_ends_a_program_and_says_how_it_went() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+    let pid = home.session("a")["pid"].as_u64().unwrap();
+    let killed = home.run(&["kill", "a"]);
+    assert!(killed.status.success());
+    assert!(String::from_utf8_lossy(&killed.stderr).contains("killed by signal 1"), "{killed:?}");
+    assert!(!lives(pid));
+    assert_eq!(home.session("a")["exit_code"], 129);
+    let unknown = home.run(&["kill", "b"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no session b"), "{unknown:?}");
+}
+
+#[test]
+fn attaching_late_says_how_it_ended_or_that_it_never_was() {
+    let home = Home::new();
+    let ran = home.run(&["new", "over", "--", "sh", "-c", "exit 3"]);
+    assert_eq!(ran.status.code(), Some(3), "{ran:?}");
+    for (name, why) in [("over", "has ended: exit status 3"), ("never", "no session never")] {
+        let output = home.run(&["attach", name]);
+        assert_eq!(output.status.code(), Some(255));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
+    }
+}
+
+#[test]
+fn a_program_that_cannot_start_is_explained() {
+    let output = Home::new().run(&["new", "a", "--", "/no/such/program"]);
+    assert_eq!(output.status.code(), Some(255));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("could not start /no/such/program"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why_to_whoever_wanted_it() {
+    let home = Home::new();
+    std::fs::create_dir(home.socket().parent().unwrap()).unwrap();
+    let output = home.run(&["new", "a", "-d"]);
+    assert_eq!(output.status.code(), Some(255));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 700"), "{output:?}");
+}
+
+#[test]
+fn a_server_told_to_stop_takes_its_programs_and_its_socket_with_it() {
+    for with in [Signal::TERM, Signal::INT] {
+        let home = Home::new();
+        let mut server =
+            home.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = [0; 6];
+        server.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        assert_eq!(&ready, b"ready\n");
+        home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+        let pid = home.session("a")["pid"].as_u64().unwrap();
+        assert_eq!(home.server_pid(), u64::from(server.id()));
+        signal(server.id().into(), with);
+        assert_eq!(wait(&mut server).code(), Some(0));
+        assert!(!home.socket().exists());
+        assert!(!lives(pid));
+    }
+}
+
+#[test]
+fn a_second_server_is_refused_and_the_first_goes_on() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+    let second = home.run(&["serve"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("already running"), "{second:?}");
+    assert_eq!(home.session("a")["running"], true);
+}
+
+#[test]
+fn after_a_killed_server_the_next_start_works() {
+    let home = Home::new();
+    for _ in 0..3 {
+        home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+        let (server, program) = (home.server_pid(), home.session("a")["pid"].as_u64().unwrap());
+        signal(server, Signal::KILL);
+        eventually("the server is gone", || !lives(server));
+        assert!(home.socket().exists());
+        // The kernel hangs up a program whose terminal's other end is gone.
+        eventually("its program is gone", || !lives(program));
+    }
+}
+
+#[test]
+fn a_server_out_of_descriptors_serves_who_it_has_and_takes_others_later() {
+    let home = Home::new();
+    let mut server = Command::new("/bin/sh")
+        .args(["-c", "ulimit -n 24; exec \"$0\" serve", env!("CARGO_BIN_EXE_fugue-server")])
+        .env("FUGUE_SOCKET", home.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    server.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+    let mut watcher = home.terminal(&["new", "a"]);
+    watcher.wait_for("ready>");
+    let connect = || std::os::unix::net::UnixStream::connect(home.socket()).unwrap();
+    // More than it has descriptors for: the last of them wait in its backlog.
+    let crowd: Vec<_> = (0..40).map(|_| connect()).collect();
+    watcher.type_in("echo still $((40 + 2))\n");
+    watcher.wait_for("still 42");
+    drop(crowd);
+    assert_eq!(home.session("a")["clients"], 1);
+    watcher.type_in("exit\n");
+    watcher.ends_with(0);
+    signal(server.id().into(), Signal::TERM);
+    assert_eq!(wait(&mut server).code(), Some(0));
+}

@@ -1,0 +1,246 @@
+//! The binary as a person runs it: in real terminals, in pipes, with the server killed under it.
+
+mod bench;
+mod lifecycle;
+mod recording;
+mod terminals;
+mod usage;
+
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pty_process::blocking::{Pts, Pty};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    termios::{Termios, tcgetattr},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A socket of one's own, and whatever runs on it; nothing of that outlives this.
+pub(crate) struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("fugue/server.sock")
+    }
+
+    fn environment(&self) -> [(&'static str, PathBuf); 5] {
+        [
+            ("FUGUE_SOCKET", self.socket()),
+            ("TERM", "xterm-256color".into()),
+            ("SHELL", "/bin/sh".into()),
+            ("PS1", "ready> ".into()),
+            ("ENV", "".into()),
+        ]
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fugue-server"));
+        command.args(arguments).envs(self.environment()).env_remove("FUGUE_SESSION").stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; returns what it printed.
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.succeed(arguments)).unwrap()
+    }
+
+    /// The one session of this name in `list`.
+    pub(crate) fn session(&self, name: &str) -> Value {
+        let sessions = self.json(&["list", "--json"]);
+        sessions.as_array().unwrap().iter().find(|session| session["name"] == name).unwrap().clone()
+    }
+
+    pub(crate) fn server_pid(&self) -> u64 {
+        self.json(&["stats", "--json"])["pid"].as_u64().unwrap()
+    }
+
+    pub(crate) fn signal_server(&self, with: Signal) {
+        signal(self.server_pid(), with);
+    }
+
+    /// Runs the binary in a terminal of its own.
+    pub(crate) fn terminal(&self, arguments: &[&str]) -> Terminal {
+        Terminal::start(self, arguments)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let stats = self.command(&["stats", "--json"]).output();
+        let pid = stats.ok().and_then(|stats| serde_json::from_slice::<Value>(&stats.stdout).ok());
+        if let Some(pid) = pid.and_then(|stats| stats["pid"].as_u64()) {
+            signal(pid, Signal::TERM);
+            let gone = || !self.socket().exists();
+            let start = Instant::now();
+            while !gone() && start.elapsed() < PATIENCE {
+                thread::park_timeout(Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+pub(crate) fn signal(pid: u64, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+pub(crate) fn lives(pid: u64) -> bool {
+    // A zombie has ended; only its parent has not looked yet.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// Waits until a condition that no event tells of holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Waits for a child, and gives up on one that never ends.
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    eventually("the process ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
+/// A terminal with the binary in it, as a person has it.
+pub(crate) struct Terminal {
+    child: Child,
+    pty: Arc<Pty>,
+    /// Keeps the terminal open when the program has ended.
+    _slave: Pts,
+    before: String,
+    shown: Arc<(Mutex<Shown>, Condvar)>,
+}
+
+pub(crate) struct Shown {
+    pub(crate) screen: vt100::Parser,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Shown {
+    pub(crate) fn text(&self) -> String {
+        self.screen.screen().contents()
+    }
+}
+
+impl Terminal {
+    fn start(home: &Home, arguments: &[&str]) -> Self {
+        let (pty, slave) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(24, 80)).unwrap();
+        let before = modes(&tcgetattr(&pty).unwrap());
+        let child = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_fugue-server"))
+            .args(arguments)
+            .envs(home.environment())
+            .env_remove("FUGUE_SESSION")
+            .spawn_borrowed(&slave)
+            .unwrap();
+        let pty = Arc::new(pty);
+        let shown = Shown { screen: vt100::Parser::new(24, 80, 0), bytes: Vec::new() };
+        let shown = Arc::new((Mutex::new(shown), Condvar::new()));
+        let (reader, sink) = (Arc::clone(&pty), Arc::clone(&shown));
+        // Ends with the terminal, or with the tests.
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = (&*reader).read(&mut buffer) {
+                let mut shown = sink.0.lock().unwrap();
+                shown.screen.process(&buffer[..read]);
+                shown.bytes.extend_from_slice(&buffer[..read]);
+                sink.1.notify_all();
+            }
+        });
+        Self { child, pty, _slave: slave, before, shown }
+    }
+
+    pub(crate) fn type_in(&self, keys: &str) {
+        (&*self.pty).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until what is shown satisfies `condition`.
+    pub(crate) fn wait_until<T>(&self, what: &str, mut condition: impl FnMut(&Shown) -> Option<T>) -> T {
+        let start = Instant::now();
+        let mut shown = self.shown.0.lock().unwrap();
+        loop {
+            if let Some(found) = condition(&shown) {
+                return found;
+            }
+            assert!(start.elapsed() < PATIENCE, "never shown: {what}; the screen is:\n{}", shown.text());
+            shown = self.shown.1.wait_timeout(shown, Duration::from_millis(100)).unwrap().0;
+        }
+    }
+
+    pub(crate) fn wait_for(&self, text: &str) {
+        self.wait_until(text, |shown| shown.text().contains(text).then_some(()));
+    }
+
+    pub(crate) fn resize(&self, rows: u16, cols: u16) {
+        self.pty.resize(pty_process::Size::new(rows, cols)).unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u64 {
+        self.child.id().into()
+    }
+
+    pub(crate) fn is_as_it_was(&self) -> bool {
+        modes(&tcgetattr(&*self.pty).unwrap()) == self.before
+    }
+
+    /// Waits for the end, and for the terminal to be as it was before.
+    pub(crate) fn ends_with(&mut self, code: i32) {
+        let status = wait(&mut self.child);
+        assert_eq!(status.code(), Some(code), "the screen is:\n{}", self.shown.0.lock().unwrap().text());
+        assert!(self.is_as_it_was(), "the terminal's modes are not as they were");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn modes(termios: &Termios) -> String {
+    format!(
+        "{:?} {:?} {:?} {:?}",
+        termios.input_modes, termios.output_modes, termios.control_modes, termios.local_modes
+    )
+}
+
+/// Runs a script of the shell; for pipes and redirections as people write them.
+pub(crate) fn script(home: &Home, script: &str) -> Output {
+    let path = Path::new(env!("CARGO_BIN_EXE_fugue-server")).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", path.display());
+    Command::new("/bin/sh").args(["-c", script]).envs(home.environment()).env("PATH", path).output().unwrap()
+}

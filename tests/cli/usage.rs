@@ -1,0 +1,80 @@
+//! Help that fits and suffices; wrong usage that says what would be right.
+
+use super::*;
+
+const COMMANDS: [&str; 8] = ["serve", "new", "attach", "list", "kill", "send", "stats", "bench"];
+
+#[test]
+fn every_help_fits_a_screen() {
+    let home = Home::new();
+    let mut helps = vec![home.succeed(&["--help"])];
+    helps.extend(COMMANDS.map(|command| home.succeed(&[command, "--help"])));
+    for help in helps {
+        assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(help.contains("Usage: fugue-server"), "{help}");
+    }
+}
+
+#[test]
+fn help_names_every_command_and_how_to_begin() {
+    let help = Home::new().succeed(&["--help"]);
+    for command in COMMANDS {
+        assert!(help.contains(&format!("  {command} ")), "{command}:\n{help}");
+    }
+    assert!(help.contains("fugue-server new work"), "{help}");
+    assert!(!help.contains("bench-child"), "{help}");
+}
+
+#[test]
+fn wrong_usage_exits_2_with_a_hint() {
+    let home = Home::new();
+    for (arguments, hint) in [
+        (&["atach", "x"][..], "attach"),
+        (&[], "Usage"),
+        (&["new"], "<NAME>"),
+        (&["new", "two words"], "1 to 64 letters"),
+        (&["new", "x", "--size", "80"], "WIDTHxHEIGHT"),
+        (&["attach", "x", "--detach-key", "q"], "ctrl-"),
+        (&["attach", "x", "--on-lag", "panic"], "lossless"),
+        (&["serve", "--history", "many"], "KiB, MiB or GiB"),
+        (&["list", "--log", "loud"], "debug"),
+    ] {
+        let output = home.run(arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {complaint}");
+        assert!(complaint.contains(hint), "{arguments:?}: {complaint}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_with_their_bounds() {
+    let home = Home::new();
+    let long = format!("/tmp/{}", "x".repeat(120));
+    for (arguments, hint) in [
+        (&["serve", "--shards", "3"][..], "power of two from 1 to 4096"),
+        (&["serve", "--queue", "0"], "from 1 to 4096"),
+        (&["serve", "--history", "1KiB"], "from 65536"),
+        (&["serve", "--socket", &long], "107 are allowed"),
+        (&["serve", "--socket", "/tmp/fugue-test.sock"], "choose"),
+        (&["bench", "--viewers", "4", "--stalled", "4"], "choose fewer"),
+    ] {
+        let output = home.run(arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {complaint}");
+        assert!(complaint.contains(hint), "{arguments:?}: {complaint}");
+    }
+}
+
+#[test]
+fn without_a_server_commands_say_so_and_list_is_empty() {
+    let home = Home::new();
+    for arguments in [&["kill", "x"][..], &["send", "x"], &["stats"]] {
+        let output = home.run(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("no server listens"), "{output:?}");
+    }
+    assert_eq!(home.succeed(&["list", "--json"]), "[]\n");
+    assert!(!home.socket().exists());
+}
