@@ -9,6 +9,8 @@ mod listener;
 mod outgoing;
 mod progress;
 mod router;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

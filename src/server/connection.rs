@@ -24,9 +24,6 @@ use crate::{
     wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
 };
 
-#[cfg(test)]
-pub(super) mod tests;
-
 /// Bytes of the first read buffer. Requests are small; a long one makes room for itself once its header is in.
 const READ_BUFFER: usize = 512;
 

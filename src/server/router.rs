@@ -72,7 +72,7 @@ impl Router {
     pub(super) async fn route(&mut self, id: u64, request: ClientMessage) -> Result<(), WriterGone> {
         #[cfg(test)]
         if request == ClientMessage::Ping {
-            super::connection::tests::panic_if_asked(id);
+            super::tests::panic_if_asked(id);
         }
         let answer = match request {
             ClientMessage::List => Some(Ok(Reply::Sessions(self.shared.sessions.list()))),

@@ -200,7 +200,7 @@ impl Writer {
     fn obey(&mut self, command: Command) -> Option<End> {
         #[cfg(test)]
         if let Command::Detach { request } = command {
-            super::connection::tests::panic_if_asked(request);
+            super::tests::panic_if_asked(request);
         }
         match command {
             Command::Frame(frame) => self.outgoing.push(frame),

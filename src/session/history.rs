@@ -9,16 +9,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::pace;
+use super::pace::{self, Place};
 use crate::message::{ExitStatus, StartAt};
 
 #[cfg(test)]
@@ -98,29 +95,6 @@ pub(crate) struct NotHeld {
     pub(crate) head: u64,
 }
 
-/// Where one reader stands, readable by the pump without a lock of the reader's.
-#[derive(Debug)]
-pub(super) struct Place {
-    cursor: AtomicU64,
-    /// Where in the log's list this stands; changed under the log's lock only. Leaving must not search ten thousand.
-    at: AtomicUsize,
-    lossless: bool,
-    holding: AtomicBool,
-}
-
-impl Place {
-    // Relaxed throughout: a cursor publishes no data, and the pump looks again whenever it was notified of a change;
-    // the notification orders the two.
-    pub(super) fn cursor(&self) -> u64 {
-        self.cursor.load(Ordering::Relaxed)
-    }
-
-    /// Whether the program must wait for this reader alone.
-    pub(super) fn holds(&self) -> bool {
-        self.lossless && self.holding.load(Ordering::Relaxed)
-    }
-}
-
 /// A reader's entry in the log.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -135,12 +109,12 @@ impl Reader {
     }
 
     pub(super) fn advance(&self, cursor: u64) {
-        self.place.cursor.store(cursor, Ordering::Relaxed);
+        self.place.advance(cursor);
     }
 
     /// Returns whether that was a change.
     pub(super) fn set_holding(&self, holding: bool) -> bool {
-        self.place.holding.swap(holding, Ordering::Relaxed) != holding
+        self.place.set_holding(holding)
     }
 }
 
@@ -194,12 +168,7 @@ impl History {
                 StartAt::Offset(offset) if (oldest..=head).contains(&offset) => offset,
                 StartAt::Offset(offset) => return Err(NotHeld { offset, oldest, head }),
             };
-            let place = Arc::new(Place {
-                cursor: AtomicU64::new(start),
-                at: AtomicUsize::new(log.readers.len()),
-                lossless,
-                holding: AtomicBool::new(true),
-            });
+            let place = Arc::new(Place::new(start, log.readers.len(), lossless));
             log.readers.push(Arc::clone(&place));
             Ok(Reader { place, start })
         })
@@ -208,10 +177,10 @@ impl History {
     /// Takes out a reader, which must be in.
     pub(super) fn detach(&self, reader: &Reader) {
         self.with(|log| {
-            let at = reader.place.at.load(Ordering::Relaxed);
+            let at = reader.place.index();
             log.readers.swap_remove(at);
             if let Some(moved) = log.readers.get(at) {
-                moved.at.store(at, Ordering::Relaxed);
+                moved.set_index(at);
             }
         });
     }

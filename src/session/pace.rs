@@ -5,11 +5,12 @@
 //! one; a lossless reader that makes progress bounds it too. With nobody attached nothing holds the pump: it never
 //! waits for a client that isn't there.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
 
 use tokio::sync::Notify;
-
-use super::history::Place;
 
 /// How far the head may be past the hold, in bytes, where the history allows it.
 ///
@@ -28,6 +29,56 @@ pub(super) fn hold(readers: &[Arc<Place>]) -> Option<u64> {
     let fastest = readers.iter().map(|place| place.cursor()).max()?;
     let lossless = readers.iter().filter(|place| place.holds()).map(|place| place.cursor()).min();
     Some(lossless.map_or(fastest, |lossless| lossless.min(fastest)))
+}
+
+/// Where one reader stands.
+///
+/// Accesses are `Relaxed` throughout: a cursor publishes no data, and the pump looks again whenever it was notified of
+/// a change; the notification orders the two.
+#[derive(Debug)]
+pub(super) struct Place {
+    cursor: AtomicU64,
+    /// Where in the log's list this stands; changed under the log's lock only. Leaving must not search ten thousand.
+    index: AtomicUsize,
+    lossless: bool,
+    holding: AtomicBool,
+}
+
+impl Place {
+    pub(super) fn new(cursor: u64, index: usize, lossless: bool) -> Self {
+        Self {
+            cursor: AtomicU64::new(cursor),
+            index: AtomicUsize::new(index),
+            lossless,
+            holding: AtomicBool::new(true),
+        }
+    }
+
+    pub(super) fn advance(&self, cursor: u64) {
+        self.cursor.store(cursor, Ordering::Relaxed);
+    }
+
+    /// Returns whether that was a change.
+    pub(super) fn set_holding(&self, holding: bool) -> bool {
+        self.holding.swap(holding, Ordering::Relaxed) != holding
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_index(&self, index: usize) {
+        self.index.store(index, Ordering::Relaxed);
+    }
+
+    fn cursor(&self) -> u64 {
+        self.cursor.load(Ordering::Relaxed)
+    }
+
+    /// Whether the program must wait for this reader alone.
+    fn holds(&self) -> bool {
+        self.lossless && self.holding.load(Ordering::Relaxed)
+    }
 }
 
 /// Wakes the pump when the hold may have moved: cursor progress, attach, detach, close.

@@ -1,14 +1,21 @@
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
 
 use super::*;
-use crate::{client::Client, message::ClientMessage, server::Server};
+use crate::{
+    client::Client,
+    message::ClientMessage,
+    wire::{self, Hello},
+};
 
 /// The request ids that make a task panic as it looks at them: in the reader a ping, in the writer a detach.
 const PANIC: u64 = u64::MAX;
 
-pub(in crate::server) fn panic_if_asked(id: u64) {
+pub(super) fn panic_if_asked(id: u64) {
     assert_ne!(id, PANIC, "asked to by a test");
 }
 

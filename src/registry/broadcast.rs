@@ -1,0 +1,158 @@
+//! Sending: to one client, to a session, to everyone. Nothing here waits, and nothing is sent under a lock.
+
+use super::{
+    ClientRegistry, Delivery, SendError,
+    client::Client,
+    delivery::{self, Burst, Closed, One, Payload},
+    session::{Session, Slot},
+};
+use crate::{
+    ClientId, SessionId,
+    sync::{Arc, TrySendError},
+};
+
+impl<M> ClientRegistry<M> {
+    /// Offers `message` to one client without waiting.
+    ///
+    /// # Locking
+    /// The client's shard, to clone its sender.
+    ///
+    /// # Errors
+    /// [`SendError`] hands the message back: the client is unknown, its queue is full (it stays registered, and the
+    /// skip is counted), or its channel is closed (it has been unregistered).
+    pub fn send_to_client(&self, id: ClientId, message: M) -> Result<(), SendError<M>> {
+        let found = self.inner.clients.with(&id, |clients| {
+            let client = clients.get(&id)?;
+            Some(Slot { id, sender: client.sender.clone(), skipped: Arc::clone(&client.skipped) })
+        });
+        let Some(slot) = found else {
+            return Err(SendError::UnknownClient(message));
+        };
+        let (delivery, result) = match slot.sender.try_send(message) {
+            Ok(()) => (Delivery { sent: 1, ..Delivery::default() }, Ok(())),
+            // A full queue whose receiver is gone is refused as closed: tokio looks at that first.
+            Err(TrySendError::Full(message)) => {
+                slot.skipped.add(1);
+                (Delivery { full: 1, ..Delivery::default() }, Err(SendError::Full(message)))
+            }
+            Err(TrySendError::Closed(message)) => {
+                self.unregister_closed(&[&slot]);
+                (Delivery { closed: 1, ..Delivery::default() }, Err(SendError::Closed(message)))
+            }
+        };
+        self.inner.clients.totals(&id).add(delivery);
+        result
+    }
+
+    /// Unregisters clients whose channels were found closed, unless their ids have been registered anew since.
+    pub(super) fn unregister_closed(&self, closed: &[&Slot<M>]) {
+        for slot in closed {
+            self.unregister_if(slot.id, |client| client.sender.same_channel(&slot.sender));
+        }
+    }
+}
+
+impl<M: Clone> ClientRegistry<M> {
+    /// Offers `message` to every client that watches `session`, without waiting. A session nobody watches is no error:
+    /// the delivery is empty.
+    ///
+    /// # Locking
+    /// The session's shard, to clone one handle. Allocates nothing.
+    ///
+    /// # Consistency
+    /// See [`ClientRegistry`]. Broadcasts from several threads to one session have no common order; for messages in
+    /// order use one [`Publisher`], or [`broadcast_burst`](Self::broadcast_burst).
+    pub fn broadcast_to_session(&self, session: SessionId, message: M) -> Delivery {
+        self.broadcast(session, &One(&message), None, |_, _| {})
+    }
+
+    /// As [`broadcast_to_session`](Self::broadcast_to_session), to every client but `except`: most often the one the
+    /// message came from.
+    pub fn broadcast_to_session_except(&self, session: SessionId, except: ClientId, message: M) -> Delivery {
+        self.broadcast(session, &One(&message), Some(except), |_, _| {})
+    }
+
+    /// As [`broadcast_to_session`](Self::broadcast_to_session), and tells `observe` what became of each client's
+    /// message, so that a caller can apply a policy of its own. `observe` runs outside every lock.
+    pub fn broadcast_to_session_observed(
+        &self,
+        session: SessionId,
+        message: M,
+        observe: impl FnMut(ClientId, Delivery),
+    ) -> Delivery {
+        self.broadcast(session, &One(&message), None, observe)
+    }
+
+    /// Offers `messages`, in order, to every client that watches `session`: to each as many from the front as it has
+    /// room for, with one reservation, so that nobody else takes of that room. They arrive in order; messages that
+    /// another thread sends meanwhile may come between them. A burst of none does nothing.
+    ///
+    /// # Locking
+    /// The session's shard, to clone one handle. Allocates nothing.
+    pub fn broadcast_burst(&self, session: SessionId, messages: &[M]) -> Delivery {
+        self.broadcast_burst_observed(session, messages, |_, _| {})
+    }
+
+    /// As [`broadcast_burst`](Self::broadcast_burst), and tells `observe` what became of each client's messages.
+    pub fn broadcast_burst_observed(
+        &self,
+        session: SessionId,
+        messages: &[M],
+        observe: impl FnMut(ClientId, Delivery),
+    ) -> Delivery {
+        if messages.is_empty() {
+            return Delivery::default();
+        }
+        self.broadcast(session, &Burst(messages), None, observe)
+    }
+
+    fn broadcast(
+        &self,
+        session: SessionId,
+        payload: &impl Payload<M>,
+        except: Option<ClientId>,
+        observe: impl FnMut(ClientId, Delivery),
+    ) -> Delivery {
+        let sessions = &self.inner.sessions;
+        let Some(roster) = sessions.with(&session, |sessions| sessions.get(&session).map(Session::roster))
+        else {
+            return Delivery::default();
+        };
+        let (delivery, closed) = roster.deliver(payload, except, observe);
+        sessions.totals(&session).add(delivery);
+        self.unregister_closed(&closed);
+        delivery
+    }
+
+    /// Offers `message` to every registered client, attached or not, without waiting.
+    ///
+    /// Clients that come or go while this runs may or may not be included.
+    ///
+    /// # Locking
+    /// Every client shard in turn, to clone its senders: unlike a session's roster they are not kept ready, so this
+    /// costs an allocation and a few atomic operations for each client. Meant for the rare message to all.
+    pub fn broadcast_to_all(&self, message: M) -> Delivery {
+        let mut total = Delivery::default();
+        for shard in 0..self.inner.clients.len() {
+            let slots: Vec<Slot<M>> = self.inner.clients.at(shard, |clients| {
+                let slot = |(id, client): (&ClientId, &Client<M>)| Slot {
+                    id: *id,
+                    sender: client.sender.clone(),
+                    skipped: Arc::clone(&client.skipped),
+                };
+                clients.iter().map(slot).collect()
+            });
+            let mut closed = Closed::new();
+            for slot in &slots {
+                let delivery = delivery::offer(slot, &One(&message));
+                if delivery.closed != 0 {
+                    closed.push(slot);
+                }
+                self.inner.clients.totals(&slot.id).add(delivery);
+                total += delivery;
+            }
+            self.unregister_closed(&closed);
+        }
+        total
+    }
+}
