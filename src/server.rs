@@ -31,7 +31,7 @@ pub use self::{
 use self::{listener::BoundSocket, progress::Timing};
 use crate::{
     registry::ClientRegistry,
-    session::{Manager, SessionLimits, TurnLog},
+    session::{Manager, SessionSettings, TurnLog},
 };
 
 /// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
@@ -159,17 +159,22 @@ impl ServerBuilder {
         }
         let registry = registry.build()?;
         let socket = BoundSocket::bind(&self.socket)?;
-        let limits = SessionLimits { history_bytes: self.history_bytes, hang_up_grace: self.hang_up_grace };
+        let settings = SessionSettings {
+            socket: socket.path().to_owned(),
+            history_bytes: self.history_bytes,
+            hang_up_grace: self.hang_up_grace,
+        };
+        let abort = CancellationToken::new();
         let shared = Arc::new(Shared {
-            sessions: Arc::new(Manager::new(registry.clone(), limits, self.turns)),
+            sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
             registry,
             counters: Counters::default(),
             started: Instant::now(),
             queue_depth: self.queue_depth,
             handshake_timeout: self.handshake_timeout,
             timing: self.timing,
-            stopping: CancellationToken::new(),
-            abort: CancellationToken::new(),
+            stopping: abort.child_token(),
+            abort,
         });
         Ok(Server { socket, shared, max_clients: self.max_clients, drain_timeout: self.drain_timeout })
     }
@@ -223,7 +228,7 @@ struct Shared {
     timing: Timing,
     /// Clients are told and given what was printed so far.
     stopping: CancellationToken,
-    /// Connections end at once.
+    /// Connections end at once. Stops the server as well.
     abort: CancellationToken,
 }
 

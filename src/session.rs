@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::{history::History, pace::Pace, pty::Pty};
 pub(crate) use self::{
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
-    manager::{Manager, SessionLimits},
+    manager::{Manager, SessionSettings},
     pump::TurnLog,
 };
 use crate::{

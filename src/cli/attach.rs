@@ -9,7 +9,7 @@
 
 mod io_threads;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, env, ffi::OsStr, time::Duration};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -88,8 +88,10 @@ impl WatchArgs {
 }
 
 pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
-    if std::env::var("FUGUE_SESSION").is_ok_and(|inside| inside == args.name.as_str())
-        && terminal::is_interactive()
+    let inside = |variable, value: &OsStr| env::var_os(variable).is_some_and(|found| found == value);
+    if terminal::is_interactive()
+        && inside("FUGUE_SESSION", args.name.as_str().as_ref())
+        && inside("FUGUE_SOCKET", common.socket.as_ref())
     {
         bail!("this terminal is session {} itself; detach first, or attach from another terminal", args.name);
     }

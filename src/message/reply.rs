@@ -184,6 +184,8 @@ pub enum CloseReason {
     TooSlow(Duration),
     /// It sent what is no message.
     Malformed(String),
+    /// The program that embeds the server took this client out of its registry.
+    Unregistered,
 }
 
 impl fmt::Display for CloseReason {
@@ -199,6 +201,7 @@ impl fmt::Display for CloseReason {
                 write!(f, "this client took less than 64 KiB in {} s with more waiting", limit.as_secs())
             }
             Self::Malformed(what) => write!(f, "this client sent a malformed message: {what}"),
+            Self::Unregistered => f.write_str("the server's program took this client out of its registry"),
         }
     }
 }

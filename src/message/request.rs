@@ -51,7 +51,8 @@ pub struct Create {
     pub name: SessionName,
     /// The program and its arguments, as the bytes they are; at least the program.
     pub command: Vec<Vec<u8>>,
-    /// Its whole environment. The server adds `FUGUE_SESSION`, and `TERM` where it is missing.
+    /// Its whole environment. The server adds `FUGUE_SESSION` and `FUGUE_SOCKET`, and `TERM` where it is
+    /// missing.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where it starts; `None` for the server's own directory.
     pub cwd: Option<Vec<u8>>,

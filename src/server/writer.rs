@@ -31,6 +31,7 @@ use super::{
 use crate::{
     ClientId, ServerMessage,
     message::{AttachedTo, CloseReason, Event, Reply},
+    registry::AttachError,
     session::{MAX_PIECES, Read, Reader, Session},
     wire::{self, MAX_OUTPUT},
 };
@@ -180,9 +181,11 @@ impl Writer {
                     Some(command) => if let Some(end) = self.obey(command) { return end },
                     None => return End::Gone,
                 },
-                // The registry drops its sender when the client is unregistered, but a publisher may keep one: the end
-                // of this channel says nothing, so nothing is made of it.
-                _ = self.queue.recv_many(&mut self.inbox, self.shared.queue_depth), if !self.queue.is_closed() => {
+                received = self.queue.recv_many(&mut self.inbox, self.shared.queue_depth) => {
+                    // Without its queue, a client would not hear of new output; better that it hears of that.
+                    if received == 0 {
+                        return End::Close(CloseReason::Unregistered);
+                    }
                     self.inbox.reverse();
                 }
                 () = self.shared.stopping.cancelled() => {}
@@ -204,11 +207,8 @@ impl Writer {
         }
         match command {
             Command::Frame(frame) => self.outgoing.push(frame),
-            Command::Attach { request, view, begin } => {
-                self.attach(request, view);
-                // Now the session may begin to print.
-                drop(begin);
-            }
+            // Dropping `begin` lets the session begin to print, now that it is watched.
+            Command::Attach { request, view, begin: _begin } => return self.attach(request, view).err(),
             Command::Detach { request } => {
                 self.leave_session();
                 self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Detached)));
@@ -218,13 +218,13 @@ impl Writer {
         None
     }
 
-    fn attach(&mut self, request: u64, view: View) {
+    fn attach(&mut self, request: u64, view: View) -> Result<(), End> {
         let session = &view.session;
-        // Only this task attaches and detaches its client, so what the registry says and what is watched agree. The
-        // client can only be unknown if it was unregistered by an embedder; its connection then ends by itself.
-        if let Err(error) = self.shared.registry.attach_to_session(self.client, session.id()) {
-            debug!(client = %self.client, %error, "not attached");
-        }
+        // Only this task attaches and detaches its client, so what the registry says and what is watched agree.
+        self.shared
+            .registry
+            .attach_to_session(self.client, session.id())
+            .map_err(|AttachError::UnknownClient(_)| End::Close(CloseReason::Unregistered))?;
         let attached = AttachedTo {
             session: session.id(),
             name: session.name().clone(),
@@ -234,6 +234,7 @@ impl Writer {
         self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Attached(attached))));
         self.cursor = view.reader.start();
         self.view = Some(view);
+        Ok(())
     }
 
     fn leave_session(&mut self) {
@@ -343,9 +344,10 @@ impl Writer {
         let counters = &self.shared.counters;
         counters.writes.fetch_add(1, Ordering::Relaxed);
         counters.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        let may_hold_again = self.progress.took(bytes);
         if let Some(view) = &self.view {
             view.session.advance(&view.reader, self.cursor - self.outgoing.unwritten_output());
-            if self.progress.took(bytes) {
+            if may_hold_again {
                 view.session.set_holding(&view.reader, true);
             }
         }

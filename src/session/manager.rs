@@ -1,7 +1,8 @@
 //! Which sessions there are: by name for people, by id for machines, and how the last ones ended.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,9 +27,11 @@ use crate::{
 /// How many ended sessions are remembered, so that attaching late says how one ended.
 const REMEMBERED: usize = 64;
 
-/// What bounds each session.
+/// What every session of a server is given.
 #[derive(Clone, Debug)]
-pub(crate) struct SessionLimits {
+pub(crate) struct SessionSettings {
+    /// Where its server listens, for the programs to find it.
+    pub(crate) socket: PathBuf,
     /// What a history holds, in bytes, before it forgets the oldest.
     pub(crate) history_bytes: usize,
     /// How long a program has to go after SIGHUP, before SIGKILL.
@@ -38,7 +41,7 @@ pub(crate) struct SessionLimits {
 #[derive(Debug)]
 pub(crate) struct Manager {
     registry: ClientRegistry,
-    limits: SessionLimits,
+    settings: SessionSettings,
     /// The sessions' tasks.
     tasks: TaskTracker,
     turns: Option<Arc<TurnLog>>,
@@ -48,16 +51,20 @@ pub(crate) struct Manager {
 
 #[derive(Debug, Default)]
 struct Book {
-    live: HashMap<SessionName, Arc<Session>>,
-    /// Names of sessions that are being started.
-    starting: HashSet<SessionName>,
+    live: HashMap<SessionId, Arc<Session>>,
+    /// The names that are taken, and by whom; by nobody yet while a session is being started.
+    names: HashMap<SessionName, Option<SessionId>>,
     ended: VecDeque<SessionInfo>,
     closed: bool,
 }
 
 impl Manager {
-    pub(crate) fn new(registry: ClientRegistry, limits: SessionLimits, turns: Option<Arc<TurnLog>>) -> Self {
-        Self { registry, limits, tasks: TaskTracker::new(), turns, book: Mutex::default() }
+    pub(crate) fn new(
+        registry: ClientRegistry,
+        settings: SessionSettings,
+        turns: Option<Arc<TurnLog>>,
+    ) -> Self {
+        Self { registry, settings, tasks: TaskTracker::new(), turns, book: Mutex::default() }
     }
 
     /// Starts a program on a terminal of its own. Its output is read once `start` fires or is dropped.
@@ -68,14 +75,15 @@ impl Manager {
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(&create.name)?;
         let spawned = self.spawn(create, start);
-        self.with(|book| {
-            book.starting.remove(&create.name);
-            if let Ok(session) = &spawned {
-                book.live.insert(create.name.clone(), Arc::clone(session));
+        self.with(|book| match &spawned {
+            Ok(session) => {
+                book.names.insert(create.name.clone(), Some(session.id));
+                book.live.insert(session.id, Arc::clone(session));
                 if book.closed {
                     session.hang_up();
                 }
             }
+            Err(_) => drop(book.names.remove(&create.name)),
         });
         spawned
     }
@@ -83,11 +91,14 @@ impl Manager {
     fn reserve(&self, name: &SessionName) -> Result<(), RequestError> {
         self.with(|book| {
             if book.closed {
-                Err(RequestError::ShuttingDown)
-            } else if book.live.contains_key(name) || !book.starting.insert(name.clone()) {
-                Err(RequestError::NameTaken(name.clone()))
-            } else {
-                Ok(())
+                return Err(RequestError::ShuttingDown);
+            }
+            match book.names.entry(name.clone()) {
+                Entry::Occupied(_) => Err(RequestError::NameTaken(name.clone())),
+                Entry::Vacant(free) => {
+                    free.insert(None);
+                    Ok(())
+                }
             }
         })
     }
@@ -97,10 +108,11 @@ impl Manager {
         create: &Create,
         start: oneshot::Receiver<()>,
     ) -> Result<Arc<Session>, RequestError> {
-        let (pty, child) = pty::spawn(create).map_err(|error| RequestError::NotStarted {
-            program: create.command.first().map_or_else(String::new, |program| readable(program)),
-            why: error.to_string(),
-        })?;
+        let (pty, child) =
+            pty::spawn(create, &self.settings.socket).map_err(|error| RequestError::NotStarted {
+                program: create.command.first().map_or_else(String::new, |program| readable(program)),
+                why: error.to_string(),
+            })?;
         let hang_up = CancellationToken::new();
         let session = Arc::new(Session {
             id: SessionId::random(),
@@ -110,14 +122,14 @@ impl Manager {
             pid: child.id().unwrap_or_default(),
             pty,
             size: Mutex::new(create.size),
-            history: History::new(self.limits.history_bytes),
+            history: History::new(self.settings.history_bytes),
             pace: Pace::default(),
             hang_up: hang_up.clone(),
             gone: CancellationToken::new(),
         });
         info!(session = %session.id, name = %session.name, pid = session.pid, "started");
 
-        let supervisor = self.tasks.spawn(pty::supervise(child, hang_up, self.limits.hang_up_grace));
+        let supervisor = self.tasks.spawn(pty::supervise(child, hang_up, self.settings.hang_up_grace));
         let publisher = self.registry.publisher(session.id);
         let mut pump = Pump::new(Arc::clone(&session), publisher, supervisor, self.turns.clone());
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
@@ -139,7 +151,8 @@ impl Manager {
                 book.ended.pop_front();
             }
             book.ended.push_back(info);
-            book.live.remove(&session.name)
+            book.names.remove(&session.name);
+            book.live.remove(&session.id)
         });
         drop(removed);
     }
@@ -147,15 +160,16 @@ impl Manager {
     /// The live session of this name or id, or what became of it.
     pub(crate) fn find(&self, target: &Target) -> Result<Arc<Session>, RequestError> {
         self.with(|book| {
-            let (live, ended) = match target {
-                Target::Name(name) => {
-                    (book.live.get(name), book.ended.iter().rev().find(|info| info.name == *name))
-                }
-                Target::Id(id) => (
-                    book.live.values().find(|session| session.id == *id),
-                    book.ended.iter().find(|info| info.id == *id),
-                ),
+            let id = match target {
+                Target::Name(name) => book.names.get(name).copied().flatten(),
+                Target::Id(id) => Some(*id),
             };
+            let live = id.and_then(|id| book.live.get(&id));
+            let is_it = |info: &&SessionInfo| match target {
+                Target::Name(name) => info.name == *name,
+                Target::Id(id) => info.id == *id,
+            };
+            let ended = book.ended.iter().rev().find(is_it);
             live.cloned().ok_or_else(|| match ended {
                 Some(SessionInfo { name, state: SessionState::Ended(status), .. }) => {
                     RequestError::SessionEnded { name: name.to_string(), status: *status }

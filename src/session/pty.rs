@@ -60,8 +60,8 @@ pub(super) enum Got {
     Hangup,
 }
 
-/// Starts a program on a new terminal.
-pub(super) fn spawn(create: &Create) -> io::Result<(Pty, Child)> {
+/// Starts a program on a new terminal. Its environment names its session and the socket of its server.
+pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> {
     let argument = |bytes: &Vec<u8>| OsStr::from_bytes(bytes).to_owned();
     let (program, arguments) = create.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = pty_process::Command::new(argument(program))
@@ -69,7 +69,8 @@ pub(super) fn spawn(create: &Create) -> io::Result<(Pty, Child)> {
         .env_clear()
         .env("TERM", "xterm-256color")
         .envs(create.env.iter().map(|(key, value)| (argument(key), argument(value))))
-        .env("FUGUE_SESSION", create.name.as_str());
+        .env("FUGUE_SESSION", create.name.as_str())
+        .env("FUGUE_SOCKET", socket);
     if let Some(cwd) = &create.cwd {
         command = command.current_dir(Path::new(OsStr::from_bytes(cwd)));
     }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use fugue_server::{ClientId, Server, ServerError, ServerMessage, client::Incoming, message::Event};
+use fugue_server::{
+    ClientId, Server, ServerError, ServerMessage,
+    client::{ClientError, Incoming},
+    message::{CloseReason, Event},
+};
 use tokio::sync::mpsc;
 
 use crate::support::*;
@@ -50,6 +54,32 @@ async fn an_embedder_speaks_to_connections_through_the_registry() {
     assert_eq!(next(&mut b).await, Incoming::Event(Event::Notice("to the room".into())));
     server.registry.send_to_client(a.id(), notice("to a")).unwrap();
     assert_eq!(next(&mut a).await, Incoming::Event(Event::Notice("to a".into())));
+}
+
+#[tokio::test]
+async fn a_client_that_the_embedder_unregisters_is_told_so() {
+    let server = TestServer::start();
+    let (mut idle, mut watching) = (server.client().await, server.client().await);
+    let session =
+        attached(&mut watching, &shell("a", "read go; echo gone; read end", Some(LOSSLESS))).await.session;
+    for client in [&idle, &watching] {
+        server.registry.unregister_client(client.id()).unwrap();
+    }
+    assert_unregistered(&mut idle).await;
+    // The session's publisher lets go of the queue when it next broadcasts.
+    let mut other = server.client().await;
+    soon(other.request(&input(session, "\n"))).await.unwrap();
+    assert_unregistered(&mut watching).await;
+}
+
+async fn assert_unregistered(client: &mut fugue_server::Client) {
+    loop {
+        match soon(client.next()).await {
+            Ok(_) => {}
+            Err(ClientError::Closed(CloseReason::Unregistered)) => return,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]
