@@ -173,6 +173,10 @@ pub(super) async fn watch(
         terminal::undo(&modes);
     }
     drop(raw_mode);
+    if interactive {
+        // Wherever the session left the cursor, what follows begins on a line of its own.
+        tell(format_args!("\r"));
+    }
     for notice in notices {
         tell(format_args!("[notice: {notice}]"));
     }
@@ -183,11 +187,11 @@ pub(super) async fn watch(
 fn report(outcome: Outcome, name: &SessionName) -> Exit {
     match outcome {
         Outcome::Detached => {
-            tell(format_args!("\r[detached from {name}]"));
+            tell(format_args!("[detached from {name}]"));
             Exit::SUCCESS
         }
         Outcome::Ended(status) => {
-            tell(format_args!("\r[session {name} ended: {status}]"));
+            tell(format_args!("[session {name} ended: {status}]"));
             Exit(status.as_exit_code())
         }
         Outcome::NobodyReads => Exit(141),

@@ -76,5 +76,5 @@ fn table(sessions: &[SessionInfo]) -> String {
             info.command.clone(),
         ]);
     }
-    format!("{table}\n")
+    table.trim_fmt() + "\n"
 }

@@ -71,5 +71,5 @@ fn table(stats: &ServerStats) -> String {
     for (name, count) in rows(stats) {
         table.add_row([name.to_owned(), count.to_string()]);
     }
-    format!("{table}\n")
+    table.trim_fmt() + "\n"
 }

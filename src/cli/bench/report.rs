@@ -123,7 +123,7 @@ impl Report {
         for (name, value, note) in rows {
             table.add_row([name, &value, note]);
         }
-        format!("{table}\n")
+        table.trim_fmt() + "\n"
     }
 }
 
