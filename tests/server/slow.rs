@@ -59,7 +59,7 @@ async fn stalled_clients_cost_the_others_nothing_and_are_told_what_they_missed()
         attached(&mut client, &attach("flood", DISCONNECT)).await;
         stalled.push(client);
     }
-    attached(&mut first, &attach("flood", DISCONNECT)).await;
+    attached(&mut first, &attach("flood", FROM_OLDEST)).await;
     let mut lossless = server.client().await;
     attached(&mut lossless, &attach("flood", FROM_OLDEST)).await;
     let mut seen = Transcript::from(0);
@@ -92,8 +92,11 @@ async fn stalled_clients_cost_the_others_nothing_and_are_told_what_they_missed()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lossless_client_that_stands_still_holds_the_program_only_so_long() {
-    let server =
-        TestServer::with(|server| server.history_bytes(HISTORY).lossless_timeout(Duration::from_millis(200)));
+    let server = TestServer::with(|server| {
+        // Only the one limit can end this.
+        let server = server.history_bytes(HISTORY).stall_timeout(Duration::from_secs(3600));
+        server.lossless_timeout(Duration::from_millis(200))
+    });
     let mut first = server.client().await;
     let session = create(&mut first, "flood", FLOOD).await.id;
     attached(&mut first, &attach("flood", DISCONNECT)).await;
