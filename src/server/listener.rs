@@ -5,14 +5,13 @@
 //! still the one at its path. The lock file stays: removing it would let two servers hold two files of one name.
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
     io::{self, ErrorKind},
     os::{
         fd::OwnedFd,
-        unix::{
-            fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
-            net::UnixStream as StdStream,
-        },
+        unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -21,7 +20,8 @@ use std::{
 use rustix::{
     fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat},
     io::Errno,
-    process::{geteuid, getuid},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    process::geteuid,
 };
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tracing::{debug, warn};
@@ -35,13 +35,18 @@ const MAX_PATH: usize = 107;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Where a server listens when nobody says: `fugue/server.sock` in `$XDG_RUNTIME_DIR` if that is set, else
-/// `/tmp/fugue-UID/server.sock`.
+/// Where a server listens when nobody says: `fugue/server.sock` in `$XDG_RUNTIME_DIR` if that is an
+/// absolute path, else `/tmp/fugue-UID/server.sock`.
 #[must_use]
 pub fn default_socket_path() -> PathBuf {
-    match env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
-        Some(directory) => Path::new(&directory).join("fugue/server.sock"),
-        None => PathBuf::from(format!("/tmp/fugue-{}/server.sock", getuid().as_raw())),
+    socket_path_in(env::var_os("XDG_RUNTIME_DIR"))
+}
+
+fn socket_path_in(runtime_directory: Option<OsString>) -> PathBuf {
+    // A relative one would lead a server and its clients to different places; the XDG specification ignores it too.
+    match runtime_directory.map(PathBuf::from).filter(|directory| directory.is_absolute()) {
+        Some(directory) => directory.join("fugue/server.sock"),
+        None => PathBuf::from(format!("/tmp/fugue-{}/server.sock", geteuid().as_raw())),
     }
 }
 
@@ -95,16 +100,13 @@ pub enum BindError {
     },
 }
 
-/// A socket that is ours alone, until this drops.
+/// A socket that is ours alone, until this drops. Fields drop in order: the file goes, then the listener, then the lock.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
-    path: PathBuf,
+    file: SocketFile,
     listener: UnixListener,
-    /// Device and inode of the socket's file.
-    file: (u64, u64),
     backoff: Backoff,
-    /// Released last: fields drop in order, after `drop` has removed the socket.
-    _lock: OwnedFd,
+    _lock: Lock,
 }
 
 impl BoundSocket {
@@ -113,28 +115,27 @@ impl BoundSocket {
         if path.as_os_str().len() > MAX_PATH {
             return Err(BindError::PathTooLong(path.to_owned()));
         }
-        let (Some(directory), Some(_)) = (path.parent(), path.file_name()) else {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(BindError::NoFileName(path.to_owned()));
         };
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         make_directory(directory)?;
         check_directory(directory)?;
-        let lock = lock(path)?;
+        let lock = Lock::take(path, name)?;
         remove_stale(path)?;
 
         let failed = |what| move |source| BindError::Io { what, path: path.to_owned(), source };
         let socket = UnixSocket::new_stream().map_err(failed("making the socket"))?;
-        // The directory keeps others out from the start, so the moment before the mode is set harms nothing.
         socket.bind(path).map_err(failed("binding"))?;
+        let file = SocketFile::at(path).map_err(failed("finding"))?;
+        // The directory keeps others out from the start, so the moment before the mode is set harms nothing.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed("closing to others"))?;
         let listener = socket.listen(BACKLOG).map_err(failed("listening on"))?;
-        let file =
-            fs::symlink_metadata(path).map(|file| (file.dev(), file.ino())).map_err(failed("finding"))?;
-        Ok(Self { path: path.to_owned(), listener, file, backoff: Backoff::default(), _lock: lock })
+        Ok(Self { file, listener, backoff: Backoff::default(), _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     /// The next connection from a process of our own user. Errors, such as running out of descriptors, are waited out.
@@ -158,11 +159,26 @@ impl BoundSocket {
     }
 }
 
-impl Drop for BoundSocket {
+/// The socket's file, removed on drop if it is still the one at its path.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode. No other file gets them while the socket is open, even if this one is removed.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let file = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), id: (file.dev(), file.ino()) })
+    }
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        let file = fs::symlink_metadata(&self.path).map(|file| (file.dev(), file.ino()));
         // Another file of this name is another's business; one that is gone, nobody's.
-        if file.is_ok_and(|file| file == self.file)
+        let there = fs::symlink_metadata(&self.path).map(|file| (file.dev(), file.ino()));
+        if there.is_ok_and(|there| there == self.id)
             && let Err(error) = fs::remove_file(&self.path)
         {
             warn!(%error, socket = %self.path.display(), "the socket could not be removed");
@@ -204,26 +220,44 @@ fn check_directory(directory: &Path) -> Result<(), BindError> {
     Ok(())
 }
 
-/// Takes the lock that makes this process the server, or says that another has it.
-fn lock(socket: &Path) -> Result<OwnedFd, BindError> {
-    let mut path = socket.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    let failed = |what, errno: Errno| BindError::Io { what, path: path.clone(), source: errno.into() };
-    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    loop {
-        let lock = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| failed("opening the lock file", errno))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(BindError::AlreadyRunning(socket.to_owned())),
-            Err(errno) => return Err(failed("locking", errno)),
+/// The lock that makes this process the server.
+#[derive(Debug)]
+struct Lock(OwnedFd);
+
+impl Lock {
+    /// Takes it, or says that another server has it. The file is `name` with `.lock` after it, beside the socket:
+    /// `socket` itself may end in a slash, and then anything put after it would land somewhere else.
+    fn take(socket: &Path, name: &OsStr) -> Result<Self, BindError> {
+        let mut name = name.to_owned();
+        name.push(".lock");
+        let path = socket.with_file_name(name);
+        let failed = |what, errno: Errno| BindError::Io { what, path: path.clone(), source: errno.into() };
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let lock = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(|errno| failed("opening the lock file", errno))?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(BindError::AlreadyRunning(socket.to_owned())),
+                Err(errno) => return Err(failed("locking", errno)),
+            }
+            let lock = Self(lock);
+            // A lock on a file that was removed or replaced meanwhile excludes nobody.
+            let ours = fstat(&lock.0).map_err(|errno| failed("looking at the lock file", errno))?;
+            let there = fs::symlink_metadata(&path);
+            if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.st_dev, ours.st_ino)) {
+                return Ok(lock);
+            }
         }
-        // A lock on a file that was removed or replaced meanwhile excludes nobody.
-        let ours = fstat(&lock).map_err(|errno| failed("looking at the lock file", errno))?;
-        let there = fs::symlink_metadata(&path);
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.st_dev, ours.st_ino)) {
-            return Ok(lock);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child forked by another thread has a copy until it becomes its program, and the
+        // lock lasts as long as any copy.
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            debug!(%error, "the lock was left to go with its file");
         }
     }
 }
@@ -239,13 +273,23 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
     // A live server may have lost its lock file to somebody's cleaning. Only a refusal says that nobody listens; a
     // server whose backlog is full, for one, answers otherwise.
-    match StdStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            debug!(socket = %path.display(), "a dead server's socket is replaced");
-            fs::remove_file(path).map_err(|source| failed("removing the stale socket", source))
-        }
-        _ => Err(BindError::AlreadyRunning(path.to_owned())),
+    match probe(path) {
+        Err(Errno::CONNREFUSED) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        _ => return Err(BindError::AlreadyRunning(path.to_owned())),
     }
+    debug!(socket = %path.display(), "a dead server's socket is replaced");
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("removing the stale socket", error)),
+        _ => Ok(()),
+    }
+}
+
+/// Connects to the socket, without waiting: a server that is stopped with a full backlog would never let us in.
+fn probe(path: &Path) -> Result<(), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
 /// Waits between failing accepts, longer each time: 5 ms, doubling to 1 s. Says so once.

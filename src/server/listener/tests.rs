@@ -1,10 +1,16 @@
 use std::{
-    os::unix::fs::symlink,
-    sync::{Arc, Barrier},
+    os::unix::{fs::symlink, net::UnixStream as StdStream},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::sync_channel,
+    },
     thread,
 };
 
+use rustix::net::listen;
 use tempfile::TempDir;
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use super::*;
 
@@ -38,7 +44,10 @@ async fn directory_and_socket_are_made_closed_to_others() {
 #[tokio::test]
 async fn a_path_that_fits_no_address_is_refused_with_its_length() {
     let (directory, _) = place();
-    let path = directory.path().join("x".repeat(108));
+    let own = directory.path().join("own");
+    let path = |bytes: usize| own.join("x".repeat(bytes - own.as_os_str().len() - 1));
+    BoundSocket::bind(&path(107)).unwrap();
+    let path = path(108);
     let error = BoundSocket::bind(&path).unwrap_err();
     assert!(matches!(error, BindError::PathTooLong(_)));
     assert!(error.to_string().contains("107 are allowed"), "{error}");
@@ -105,6 +114,46 @@ async fn a_live_server_that_lost_its_lock_file_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_live_server_too_busy_to_accept_is_left_alone() {
+    let (_directory, path) = place();
+    make_directory(path.parent().unwrap()).unwrap();
+    let live = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    listen(&live, 0).unwrap();
+    let address = SocketAddrUnix::new(&path).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        match connect(&socket, &address) {
+            Ok(()) => waiting.push(socket),
+            Err(errno) => break assert_eq!(errno, Errno::AGAIN),
+        }
+    }
+
+    // On a thread of its own: an attempt that waits for the busy server would never end.
+    let (done, result) = sync_channel(1);
+    let (runtime, tried) = (tokio::runtime::Handle::current(), path.clone());
+    thread::spawn(move || {
+        let _runtime = runtime.enter();
+        done.send(BoundSocket::bind(&tried)).ok();
+    });
+    let result = result.recv_timeout(Duration::from_secs(10)).expect("no answer");
+    assert!(matches!(result, Err(BindError::AlreadyRunning(_))), "{result:?}");
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn a_path_that_ends_in_a_slash_leaves_nothing_in_the_directory_it_names() {
+    let (_directory, path) = place();
+    let inner = path.with_file_name("inner");
+    make_directory(&inner).unwrap();
+    let mut slashed = inner.clone().into_os_string();
+    slashed.push("/");
+    assert!(matches!(BoundSocket::bind(Path::new(&slashed)), Err(BindError::NotASocket(_))));
+    assert_eq!(fs::read_dir(&inner).unwrap().count(), 0, "the lock file was put inside");
+}
+
+#[tokio::test]
 async fn a_file_in_the_way_is_refused_and_kept() {
     let (_directory, path) = place();
     make_directory(path.parent().unwrap()).unwrap();
@@ -131,6 +180,24 @@ async fn a_socket_that_took_our_place_is_not_removed() {
     let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();
     drop(socket);
     assert!(StdStream::connect(&path).is_ok());
+}
+
+#[test]
+fn a_bind_that_fails_late_leaves_no_socket() {
+    let (_directory, path) = place();
+    // Without a runtime it gets as far as listening.
+    assert!(std::panic::catch_unwind(|| BoundSocket::bind(&path)).is_err());
+    assert!(path.with_extension("sock.lock").exists());
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn the_lock_goes_with_its_server_though_a_child_still_has_a_copy() {
+    let (_directory, path) = place();
+    let socket = BoundSocket::bind(&path).unwrap();
+    let _copy_of_a_child_before_exec = socket._lock.0.try_clone().unwrap();
+    drop(socket);
+    BoundSocket::bind(&path).unwrap();
 }
 
 #[test]
@@ -161,7 +228,9 @@ fn of_servers_started_at_once_exactly_one_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn accept_errors_are_waited_out_ever_longer_up_to_a_second() {
+async fn accept_errors_are_waited_out_ever_longer_up_to_a_second_with_one_warning() {
+    let warnings = Warnings::default();
+    let _counting = tracing::subscriber::set_default(warnings.clone());
     let mut backoff = Backoff::default();
     let mut pauses = Vec::new();
     for _ in 0..12 {
@@ -171,6 +240,45 @@ async fn accept_errors_are_waited_out_ever_longer_up_to_a_second() {
     }
     assert_eq!(pauses[..4], [5, 10, 20, 40]);
     assert_eq!(pauses[8..], [1000; 4]);
-    backoff.reset();
-    assert_eq!(backoff.failures, 0);
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_accepted_connection_ends_the_waiting() {
+    let (_directory, path) = place();
+    let mut socket = BoundSocket::bind(&path).unwrap();
+    socket.backoff.failures = 8;
+    let _client = StdStream::connect(&path).unwrap();
+    socket.accept().await;
+    assert_eq!(socket.backoff.failures, 0);
+}
+
+#[test]
+fn the_default_path_is_absolute_and_in_a_directory_of_its_own() {
+    let uid = geteuid().as_raw();
+    let elsewhere = PathBuf::from(format!("/tmp/fugue-{uid}/server.sock"));
+    assert_eq!(socket_path_in(Some("/run/user/7".into())), Path::new("/run/user/7/fugue/server.sock"));
+    for unusable in [None, Some("".into()), Some("run/user/7".into())] {
+        assert_eq!(socket_path_in(unusable), elsewhere);
+    }
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
 }
