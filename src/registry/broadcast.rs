@@ -61,7 +61,7 @@ impl<M: Clone> ClientRegistry<M> {
     ///
     /// # Consistency
     /// See [`ClientRegistry`]. Broadcasts from several threads to one session have no common order; for messages in
-    /// order use one [`Publisher`], or [`broadcast_burst`](Self::broadcast_burst).
+    /// order use one [`Publisher`](crate::Publisher), or [`broadcast_burst`](Self::broadcast_burst).
     pub fn broadcast_to_session(&self, session: SessionId, message: M) -> Delivery {
         self.broadcast(session, &One(&message), None, |_, _| {})
     }
