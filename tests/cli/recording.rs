@@ -17,11 +17,13 @@ fn a_recording_from_the_start_has_what_was_printed_before_it_came() {
     home.succeed(&["new", "a", "-d", "--", "sh", "-c", "seq 1 20000; read end"]);
     let recorder = home.command(&["attach", "a", "--from", "start"]).stdout(Stdio::piped()).spawn().unwrap();
     eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+    let numbers: String = (1..=20_000).map(|number| format!("{number}\r\n")).collect();
+    // The terminal echoes the newline where the program stands: it must have printed everything.
+    eventually("all is printed", || home.session("a")["printed_bytes"] == numbers.len());
     let sent = script(&home, "echo | fugue-server send a");
     assert!(sent.status.success(), "{sent:?}");
     let output = recorder.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let numbers: String = (1..=20_000).map(|number| format!("{number}\r\n")).collect();
     // The echo of the newline that ended it comes last.
     assert_eq!(String::from_utf8(output.stdout).unwrap(), numbers + "\r\n");
 }

@@ -49,19 +49,13 @@ async fn what_was_printed_before_the_shutdown_is_delivered_to_who_reads() {
     let mut client = server.client().await;
     attached(&mut client, &shell("a", "seq 1 100000; exec sleep 1000", Some(LOSSLESS))).await;
     let mut other = server.client().await;
-    // All is printed, as far as the pace allows, and nothing of it read.
-    let mut printed = 0;
-    loop {
-        let now = sessions(&mut other).await[0].printed;
-        if now > 0 && now == printed {
-            break;
-        }
-        printed = now;
-    }
+    // All of it fits the window, and nothing of it is read.
+    let all: String = (1..=100_000).map(|number| format!("{number}\r\n")).collect();
+    while sessions(&mut other).await[0].printed < all.len() as u64 {}
     server.stop();
     let mut seen = Transcript::from(0);
     assert_eq!(closing_reason(&mut client, &mut seen).await, CloseReason::ShuttingDown);
-    assert!(seen.end() >= printed, "{} of {printed}", seen.end());
+    assert!(seen.bytes == all.as_bytes(), "{} of {} bytes", seen.end(), all.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
