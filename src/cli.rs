@@ -38,7 +38,7 @@ To begin:  fugue-server new work            a shell that outlives this terminal
            fugue-server attach work         from another terminal; both see the same
            ctrl-\\                           detaches")]
 struct Args {
-    /// The server's socket [default: in $XDG_RUNTIME_DIR, else /tmp/fugue-UID]
+    /// The socket [default: in $XDG_RUNTIME_DIR or /tmp]
     #[arg(
         long,
         global = true,

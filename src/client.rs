@@ -77,6 +77,13 @@ pub enum Incoming {
         /// What the program printed.
         data: Bytes,
     },
+    /// A piece of a drawn screen: bytes for a terminal, which reset it first. The pieces of one screen follow each other.
+    Screen {
+        /// Where output goes on after this screen.
+        offset: u64,
+        /// What to write to the terminal.
+        data: Bytes,
+    },
     /// The answer to a request.
     Reply {
         /// The id that [`Requests::send`] returned.
@@ -258,6 +265,7 @@ impl IncomingFrames {
         let Frame { kind, a, payload } = self.frames.next().await.ok_or(ClientError::Lost)??;
         match kind {
             Kind::Output => Ok(Incoming::Output { offset: a, data: payload }),
+            Kind::Screen => Ok(Incoming::Screen { offset: a, data: payload }),
             Kind::Reply => Ok(Incoming::Reply { request: a, answer: wire::decode_reply(&payload)? }),
             Kind::Event => match wire::decode_event(&payload)? {
                 Event::Closing(reason) => Err(ClientError::Closed(reason)),

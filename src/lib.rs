@@ -55,6 +55,8 @@ pub use registry::{
 };
 #[cfg(feature = "server")]
 pub use server::{BindError, Server, ServerBuilder, ServerError, default_socket_path};
+#[cfg(feature = "server")]
+pub use session::ScreenModel;
 
 /// The README's example, compiled and run with the other documentation.
 #[cfg(doctest)]

@@ -13,10 +13,12 @@ use bytes::Bytes;
 #[cfg(feature = "server")]
 pub use self::{
     reply::{
-        AttachedTo, CloseReason, Event, ExitStatus, Reply, RequestError, ServerStats, SessionInfo,
-        SessionState,
+        AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError, ServerStats,
+        SessionInfo, SessionState, SessionStats,
     },
-    request::{Attach, ClientMessage, Create, OnLag, StartAt, Target, View},
+    request::{
+        Access, Attach, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target, View,
+    },
 };
 use crate::SessionId;
 
@@ -41,6 +43,11 @@ pub enum ServerMessage {
     /// The session's log has its final entry: look there for the last bytes and the exit status.
     Ended {
         /// The session that ended.
+        session: SessionId,
+    },
+    /// The session's terminal has another size.
+    Resized {
+        /// Whose terminal.
         session: SessionId,
     },
     /// A line for the person at the terminal, delivered beside the output and never in it. Best effort: a client

@@ -68,7 +68,7 @@ impl fmt::Display for SessionName {
     }
 }
 
-/// A terminal's size in character cells, written `WIDTHxHEIGHT`; both from 1 to 9999.
+/// A terminal's size in character cells, written `WIDTHxHEIGHT`; both from 1 to 1000.
 ///
 /// A terminal that does not know its size reports 0x0: that is no size, and [`new`](Self::new) says so.
 ///
@@ -89,16 +89,17 @@ pub struct TerminalSize {
 
 /// A size that is no `WIDTHxHEIGHT` within bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a size is WIDTHxHEIGHT in characters, both from 1 to 9999, such as 80x24")]
+#[error("a size is WIDTHxHEIGHT in characters, both from 1 to 1000, such as 80x24")]
 pub struct SizeError;
 
 impl TerminalSize {
     /// What a terminal is given when nobody knows better.
     pub const DEFAULT: Self = Self { cols: 80, rows: 24 };
 
-    const MAX: u16 = 9999;
+    /// Far beyond any screen, and little enough to keep a model of.
+    const MAX: u16 = 1000;
 
-    /// A size, unless a side is 0 or above 9999.
+    /// A size, unless a side is 0 or above 1000.
     #[must_use]
     pub fn new(cols: u16, rows: u16) -> Option<Self> {
         let bounds = 1..=Self::MAX;
@@ -164,9 +165,9 @@ mod tests {
 
     #[test]
     fn sizes_outside_the_bounds_are_refused() {
-        for size in ["", "80", "0x0", "0x24", "80x0", "10000x24", "80x24x1", "-1x24", "axb", "80X24"] {
+        for size in ["", "80", "0x0", "0x24", "80x0", "1001x24", "80x10000", "80x24x1", "-1x24", "axb", "80X24"] {
             assert_eq!(size.parse::<TerminalSize>(), Err(SizeError), "{size:?}");
         }
-        assert_eq!("1x9999".parse::<TerminalSize>().unwrap().to_string(), "1x9999");
+        assert_eq!("1x1000".parse::<TerminalSize>().unwrap().to_string(), "1x1000");
     }
 }

@@ -9,14 +9,19 @@ mod listener;
 mod outgoing;
 mod progress;
 mod router;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod typist;
+mod view;
 mod writer;
 
 use std::{
+    collections::HashMap,
+    fmt,
     future::Future,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -28,14 +33,14 @@ pub use self::{
     error::ServerError,
     listener::{BindError, default_socket_path},
 };
-use self::{listener::BoundSocket, progress::Timing};
+use self::{listener::BoundSocket, progress::Timing, standing::Standing};
 use crate::{
+    ClientId, TerminalSize,
     registry::ClientRegistry,
-    session::{Manager, SessionSettings, TurnLog},
+    session::{MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
 };
 
 /// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
-#[derive(Debug)]
 #[must_use = "a builder does nothing until `bind`"]
 pub struct ServerBuilder {
     socket: PathBuf,
@@ -47,6 +52,7 @@ pub struct ServerBuilder {
     timing: Timing,
     drain_timeout: Duration,
     hang_up_grace: Duration,
+    make_model: Option<MakeModel>,
     turns: Option<Arc<TurnLog>>,
 }
 
@@ -62,6 +68,7 @@ impl ServerBuilder {
             timing: Timing { hold: Duration::from_secs(10), close: Duration::from_secs(30) },
             drain_timeout: Duration::from_secs(2),
             hang_up_grace: Duration::from_secs(2),
+            make_model: Some(emulator()),
             turns: None,
         }
     }
@@ -125,6 +132,22 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes the model of each session's screen, for its size at the start. By default one that comes with this crate.
+    pub fn screen_model(
+        mut self,
+        make: impl Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync + 'static,
+    ) -> Self {
+        self.make_model = Some(Arc::new(make));
+        self
+    }
+
+    /// Does without models of the screens, and what they cost: late joiners and clients that fell behind are given the
+    /// newest lines instead of the screen, and terminals of another size the output as it is.
+    pub fn no_screen_model(mut self) -> Self {
+        self.make_model = None;
+        self
+    }
+
     /// Records when each piece of output was read, for measuring.
     #[cfg(feature = "cli")]
     pub(crate) fn record_turns(mut self, turns: Arc<TurnLog>) -> Self {
@@ -163,12 +186,14 @@ impl ServerBuilder {
             socket: socket.path().to_owned(),
             history_bytes: self.history_bytes,
             hang_up_grace: self.hang_up_grace,
+            make_model: self.make_model,
         };
         let abort = CancellationToken::new();
         let shared = Arc::new(Shared {
             sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
             registry,
             counters: Counters::default(),
+            clients: Mutex::default(),
             started: Instant::now(),
             queue_depth: self.queue_depth,
             handshake_timeout: self.handshake_timeout,
@@ -222,6 +247,8 @@ struct Shared {
     registry: ClientRegistry,
     sessions: Arc<Manager>,
     counters: Counters,
+    /// Where each client stands. A leaf lock, taken on connecting, leaving and for `stats`.
+    clients: Mutex<HashMap<ClientId, Arc<Standing>>>,
     started: Instant,
     queue_depth: usize,
     handshake_timeout: Duration,
@@ -239,6 +266,37 @@ struct Counters {
     closed: AtomicU64,
     writes: AtomicU64,
     bytes_written: AtomicU64,
+}
+
+impl Shared {
+    /// Lists a client for `stats`, until the guard drops.
+    fn list_client(self: &Arc<Self>, client: ClientId, standing: &Arc<Standing>) -> Listed {
+        self.with_clients(|clients| clients.insert(client, Arc::clone(standing)));
+        Listed { shared: Arc::clone(self), client }
+    }
+
+    fn with_clients<R>(&self, critical: impl FnOnce(&mut HashMap<ClientId, Arc<Standing>>) -> R) -> R {
+        critical(&mut self.clients.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A client's place in the list for `stats`.
+struct Listed {
+    shared: Arc<Shared>,
+    client: ClientId,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let removed = self.shared.with_clients(|clients| clients.remove(&self.client));
+        drop(removed);
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 impl Server {

@@ -1,31 +1,47 @@
 //! A session: a program on a PTY, and the log of what it printed.
 //!
 //! The output is one append-only stream addressed by absolute byte offset. The pump reads it from the PTY into the
-//! history and then broadcasts it; every client's writer has a cursor into it. Nothing here knows about sockets.
+//! history and then broadcasts it; every client's writer has a cursor into it, and so has the model of the screen.
+//! Nothing here knows about sockets.
 
 mod history;
 mod manager;
 mod pace;
 mod pty;
 mod pump;
+mod queries;
+mod screen;
+mod size;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
-use self::{history::History, pace::Pace, pty::Pty};
+pub use self::screen::ScreenModel;
+use self::{history::History, pace::Waiting, pty::Pty, queries::Queries, screen::Screen, size::Sizing};
 pub(crate) use self::{
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
     manager::{Manager, SessionSettings},
     pump::TurnLog,
+    queries::{HOLD_TIME, Typed},
+    screen::{Drawn, MakeModel, RESET, emulator},
+    size::Claim,
 };
 use crate::{
-    SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, OnLag, SessionInfo, SessionState, StartAt},
+    ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
+    message::{ExitStatus, OnLag, SessionInfo, SessionState, SessionStats, StartAt},
+    registry::ClientRegistry,
 };
+
+/// How much of the newest output a late joiner is shown where there is no model of the screen, in bytes.
+const TAIL: u64 = 64 * 1024;
 
 /// One live session, or one that ended and is still being read.
 #[derive(Debug)]
@@ -37,10 +53,17 @@ pub(crate) struct Session {
     started: Instant,
     pid: u32,
     pty: Pty,
-    /// The terminal's size as last set. A leaf lock.
-    size: Mutex<TerminalSize>,
+    /// Who sizes the terminal. The terminal is resized under this lock, so that the latest decision is the last.
+    sizing: Mutex<Sizing>,
+    /// The size, columns first: what every writer compares before it sleeps.
+    size: AtomicU32,
     history: History,
-    pace: Pace,
+    waiting: Waiting,
+    screen: Screen,
+    /// Which of the program's questions to its terminal wait for an answer. A leaf lock.
+    queries: Mutex<Queries>,
+    /// To tell whoever watches.
+    registry: ClientRegistry,
     /// Asks for the program to be hung up.
     hang_up: CancellationToken,
     /// Set once the log has its final entry and the session left the manager.
@@ -57,7 +80,10 @@ impl Session {
     }
 
     pub(crate) fn size(&self) -> TerminalSize {
-        *self.size.lock().unwrap_or_else(PoisonError::into_inner)
+        // Relaxed: it stands for itself. Whoever misses a change is told by a message that comes after it.
+        let [c0, c1, r0, r1] = self.size.load(Ordering::Relaxed).to_be_bytes();
+        let size = TerminalSize::new(u16::from_be_bytes([c0, c1]), u16::from_be_bytes([r0, r1]));
+        size.unwrap_or(TerminalSize::DEFAULT)
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -79,20 +105,137 @@ impl Session {
     /// Says how far a reader is, which may let the pump go on.
     pub(crate) fn advance(&self, reader: &Reader, cursor: u64) {
         reader.advance(cursor);
-        self.pace.changed();
+        self.waiting.changed();
     }
 
     /// Says whether a lossless reader may still hold the program back.
     pub(crate) fn set_holding(&self, reader: &Reader, holding: bool) {
         if reader.set_holding(holding) {
-            self.pace.changed();
+            self.waiting.changed();
         }
+    }
+
+    /// Starts reading the stream after the screen as it is now, which is drawn where there is something to draw.
+    ///
+    /// Without a model of the screen it starts with the newest lines, and the program is made to draw again.
+    pub(crate) async fn read_from_screen(&self, on_lag: OnLag) -> Result<(Reader, Option<Drawn>), NotHeld> {
+        let mut model = self.screen.caught_up(&self.history).await;
+        match model.redraw() {
+            // While the model stands here, nothing from here on is evicted.
+            Some(drawn) => {
+                let reader = self.read_from(StartAt::Offset(drawn.at), on_lag)?;
+                Ok((reader, (drawn.at > 0).then_some(drawn)))
+            }
+            None => {
+                drop(model);
+                let reader = self.read_from(StartAt::Last(TAIL), on_lag)?;
+                self.nudge();
+                Ok((reader, None))
+            }
+        }
+    }
+
+    /// The screen as it is now; `None` without a model of it.
+    pub(crate) async fn redraw(&self) -> Option<Drawn> {
+        self.screen.caught_up(&self.history).await.redraw()
+    }
+
+    /// The screen as it is now, for a terminal of another size; `None` without a model of it.
+    pub(crate) async fn picture(&self, size: TerminalSize) -> Option<Drawn> {
+        self.screen.caught_up(&self.history).await.picture(size)
+    }
+
+    /// Where a client that fell behind goes on when there is no screen to show: with the newest lines. The program is
+    /// made to draw again.
+    pub(crate) fn tail(&self) -> u64 {
+        self.nudge();
+        self.history.tail(TAIL)
     }
 
     /// Ends a reader's stay.
     pub(crate) fn leave(&self, reader: &Reader) {
         self.history.detach(reader);
-        self.pace.changed();
+        self.waiting.changed();
+    }
+
+    /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves.
+    pub(crate) fn join_terminal(&self, size: TerminalSize) -> Claim {
+        self.size_by(|sizing| sizing.join(size))
+    }
+
+    /// The terminal of a client that joined has another size.
+    pub(crate) fn resize_terminal(&self, claim: Claim, size: TerminalSize) {
+        self.size_by(|sizing| ((), sizing.resize(claim, size)));
+    }
+
+    /// A client that joined typed.
+    pub(crate) fn typed_by(&self, claim: Claim) {
+        self.size_by(|sizing| ((), sizing.typed(claim)));
+    }
+
+    /// A client that joined no longer watches.
+    pub(crate) fn leave_terminal(&self, claim: Claim, client: ClientId) {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner).left(client);
+        self.size_by(|sizing| ((), sizing.leave(claim)));
+    }
+
+    /// Asks for a size without watching.
+    pub(crate) fn ask_size(&self, size: TerminalSize) {
+        self.size_by(|sizing| ((), sizing.ask(size)));
+    }
+
+    /// Resizes the terminal if that is what comes of `decide`, and tells whoever watches.
+    fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<TerminalSize>)) -> T {
+        let (decided, changed) = {
+            let mut sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
+            let (decided, changed) = decide(&mut sizing);
+            if let Some(size) = changed {
+                if let Err(error) = self.pty.resize(size) {
+                    warn!(session = %self.id, %error, "resizing the terminal failed");
+                }
+                self.size.store(packed(size), Ordering::Relaxed);
+                self.screen.resized(self.head(), size);
+            }
+            (decided, changed.is_some())
+        };
+        if changed {
+            // Only the doorbell: who misses it compares the size before it sleeps.
+            let _ = self.registry.broadcast_to_session(self.id, ServerMessage::Resized { session: self.id });
+        }
+        decided
+    }
+
+    /// Makes the program draw again: many do so only when their terminal's size changes, so it does, twice.
+    fn nudge(&self) {
+        let sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = sizing.size();
+        let other = TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2));
+        for size in other.into_iter().chain([size]) {
+            if let Err(error) = self.pty.resize(size) {
+                debug!(session = %self.id, %error, "resizing the terminal failed");
+            }
+        }
+    }
+
+    /// The offset after the newest byte.
+    pub(crate) fn head(&self) -> u64 {
+        self.history.head()
+    }
+
+    /// Takes note of what the program asks its terminal.
+    fn printed(&self, output: &[u8], now: Instant) {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner).printed(output, now);
+    }
+
+    /// What of `input`, typed by a client that watches as a terminal, the program may see.
+    pub(crate) fn filter(&self, typed: &mut Typed, client: ClientId, input: &[u8]) -> Vec<u8> {
+        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        typed.filter(&mut queries, client, input, Instant::now())
+    }
+
+    /// Whether `input` interrupts the program, by the terminal's present settings.
+    pub(crate) fn is_interrupt(&self, input: &[u8]) -> bool {
+        self.pty.interrupt_character().is_some_and(|character| input.contains(&character))
     }
 
     /// Types into the terminal. What several clients type is not mixed within one call. Waits while the program does
@@ -106,13 +249,6 @@ impl Session {
             () = self.gone.cancelled() => Err(std::io::ErrorKind::BrokenPipe.into()),
             typed = self.pty.write_all(data) => typed,
         }
-    }
-
-    pub(crate) fn resize(&self, size: TerminalSize) -> std::io::Result<()> {
-        let mut current = self.size.lock().unwrap_or_else(PoisonError::into_inner);
-        self.pty.resize(size)?;
-        *current = size;
-        Ok(())
     }
 
     /// Asks for the program to be hung up: SIGHUP, then SIGKILL. Returns at once.
@@ -143,4 +279,36 @@ impl Session {
             age_seconds: self.started.elapsed().as_secs(),
         }
     }
+
+    /// How it fares, for `stats`.
+    pub(crate) async fn stats(&self) -> SessionStats {
+        let (at, failed) = self.screen.position().await;
+        let Span { head, held_bytes, model_waits, .. } = self.span();
+        SessionStats {
+            session: self.id,
+            name: self.name.clone(),
+            history_bytes: held_bytes as u64,
+            screen_lag_bytes: if failed { 0 } else { head.saturating_sub(at) },
+            screen_waits: model_waits,
+            screen_failed: failed,
+        }
+    }
+
+    /// Keeps the model of the screen close to the newest byte, until the session ends.
+    async fn follow(&self) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.screen.wait() => {}
+                () = self.gone.cancelled() => return,
+            }
+            drop(self.screen.caught_up(&self.history).await);
+            // The pump may have waited for this.
+            self.waiting.changed();
+        }
+    }
+}
+
+fn packed(size: TerminalSize) -> u32 {
+    u32::from(size.cols()) << 16 | u32::from(size.rows())
 }

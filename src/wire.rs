@@ -8,9 +8,10 @@
 //! | 4 | `kind` | what the payload is |
 //! | 5 | `flags` | bit 0: a receiver that does not know this kind may skip the frame |
 //! | 6..8 | | zero |
-//! | 8..16 | `a` | requests and replies: the request's id; output: its offset in the session's stream; else zero |
+//! | 8..16 | `a` | requests and replies: the request's id; output: its offset in the session's stream; a screen: the offset from which output follows it; else zero |
 //!
-//! `length` is checked against the kind's own limit before anything is allocated. Output is raw bytes; input is the
+//! `length` is checked against the kind's own limit before anything is allocated. Output and screens are raw bytes, a
+//! screen in as many frames as it needs; input is the
 //! session's id (16 bytes) and raw bytes; hellos are fixed bytes, the same in every version; all other payloads are
 //! [postcard](https://postcard.jamesmunns.com/wire-format). A connection starts with a client's hello and the server's
 //! hello reply; nothing else is accepted before.
@@ -58,15 +59,17 @@ pub enum Kind {
     Kill = 8,
     Stats = 9,
     Ping = 10,
+    Resync = 11,
 
     HelloReply = 128,
     Reply = 129,
     Output = 130,
     Event = 131,
+    Screen = 132,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -77,10 +80,12 @@ impl Kind {
         Self::Kill,
         Self::Stats,
         Self::Ping,
+        Self::Resync,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
         Self::Event,
+        Self::Screen,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -97,7 +102,7 @@ impl Kind {
     #[must_use]
     pub fn limit(self) -> usize {
         match self {
-            Self::List | Self::Detach | Self::Stats | Self::Ping => 0,
+            Self::List | Self::Detach | Self::Stats | Self::Ping | Self::Resync => 0,
             Self::Hello => 64,
             Self::Attach | Self::Resize | Self::Kill => 256,
             Self::Input => 16 + MAX_INPUT,
@@ -105,7 +110,7 @@ impl Kind {
             Self::Create => 2 * 1024 * 1024,
             Self::HelloReply => 4 * 1024,
             Self::Reply => 4 * 1024 * 1024,
-            Self::Output => MAX_OUTPUT,
+            Self::Output | Self::Screen => MAX_OUTPUT,
             Self::Event => 64 * 1024,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! At a terminal, keys go to the session and its output to the screen, until the detach key. Where stdout is no
 //! terminal this is a recorder: it writes the session's bytes and not one of its own, and ends with the program's exit
-//! status.
+//! status, or with an error at a gap.
 //!
 //! Sending and receiving are two loops that do not wait for each other, and stdin and stdout have threads of their own,
 //! so that a stopped terminal delays neither a key nor a signal.
@@ -18,15 +18,17 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
 };
 
-use self::io_threads::{Keys, Screen};
+use self::io_threads::{Keys, Room, Screen};
 use super::{
-    Common, Exit, block_on, complain, start, tell,
+    Common, Exit, block_on, complain,
+    serve::parse_bytes,
+    start, tell,
     terminal::{self, DetachKey, Modes, RawMode},
 };
 use crate::{
     SessionId, SessionName,
     client::{Client, ClientError, Incoming, IncomingFrames, Requests},
-    message::{Attach, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, Reply, StartAt, Target, View},
+    message::{Access, Attach, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, Reply, StartAt, Target, View},
 };
 
 /// Pieces of input that may be outstanding: with pieces of 4 KiB, half of what the server allows.
@@ -38,14 +40,18 @@ const DETACH_TIME: Duration = Duration::from_secs(1);
 /// Watches a session: at a terminal to use it, into a file or pipe to record it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Where stdout is no terminal, every byte is written and none added; the exit status is the program's.
-Exit status: 0 detached; the program's own when the session ends; 254 closed by the server; 255 not attached.")]
+Where stdout is no terminal, every byte is written and none added; a gap is an error.
+Exit status: 0 detached; the program's own at its end; 254 closed by the server; 255 not attached.")]
 pub(super) struct Args {
     /// The session's name
     name: SessionName,
-    /// Where to start: with what is printed from now on, or with the oldest output still held
-    #[arg(long, value_enum, value_name = "WHERE", default_value_t = From::Now)]
-    from: From,
+    /// What to start with: the screen, nothing (now), all that is held (start), or the lines in the newest BYTES
+    /// [default: screen, into a file or pipe: now]
+    #[arg(long, value_name = "WHERE", hide_possible_values = true)]
+    from: Option<From>,
+    /// Only watch: nothing typed here reaches the session, and this terminal's size does not count
+    #[arg(short, long)]
+    read_only: bool,
     #[command(flatten)]
     watch: WatchArgs,
 }
@@ -53,23 +59,41 @@ pub(super) struct Args {
 /// How to watch; `new` and `attach` share these.
 #[derive(Debug, clap::Args)]
 pub(super) struct WatchArgs {
-    /// When this client can't keep up: disconnect it, or let the program wait for it (lossless)
-    /// [default: lossless into a file or pipe, else disconnect]
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// When this client can't keep up: resync it to the screen as it is, disconnect it, or let the program wait for it
+    /// (lossless) [default: resync, into a file or pipe: lossless]
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     on_lag: Option<Lag>,
     /// The key that detaches
     #[arg(long, value_name = "KEY", default_value = r"ctrl-\")]
     detach_key: DetachKey,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
+    Screen,
     Now,
     Start,
+    Last(usize),
+}
+
+impl std::str::FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "screen" => Ok(Self::Screen),
+            "now" => Ok(Self::Now),
+            "start" => Ok(Self::Start),
+            bytes => parse_bytes(bytes)
+                .map(Self::Last)
+                .map_err(|_| "write screen, now, start, or a number of bytes such as 64KiB".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Lag {
+    Resync,
     Disconnect,
     Lossless,
 }
@@ -77,13 +101,16 @@ enum Lag {
 impl WatchArgs {
     /// How to watch a session from now on.
     pub(super) fn view(&self) -> View {
+        let interactive = terminal::is_interactive();
         let on_lag = match self.on_lag {
+            Some(Lag::Resync) => OnLag::Resync,
             Some(Lag::Disconnect) => OnLag::Disconnect,
             Some(Lag::Lossless) => OnLag::Lossless,
-            None if terminal::is_interactive() => OnLag::Disconnect,
+            None if interactive => OnLag::Resync,
             None => OnLag::Lossless,
         };
-        View { start: StartAt::Now, on_lag }
+        let size = if interactive { terminal::size() } else { None };
+        View { start: StartAt::Now, on_lag, size, access: Access::ReadWrite }
     }
 }
 
@@ -95,23 +122,30 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     {
         bail!("this terminal is session {} itself; detach first, or attach from another terminal", args.name);
     }
-    let start = match args.from {
+    let from = args.from.unwrap_or(if terminal::is_interactive() { From::Screen } else { From::Now });
+    if from == From::Screen && !terminal::is_interactive() {
+        bail!("`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number");
+    }
+    let start = match from {
+        From::Screen => StartAt::Screen,
         From::Now => StartAt::Now,
         From::Start => StartAt::Oldest,
+        From::Last(bytes) => StartAt::Last(bytes as u64),
     };
-    let view = View { start, ..args.watch.view() };
+    let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
+    let view = View { start, access, ..args.watch.view() };
     block_on(async {
         let mut client = start::connect_or_start(common).await?;
         let attach = Attach { session: Target::Name(args.name), view };
         let attached = client.attach(&ClientMessage::Attach(attach)).await?;
-        if args.from == From::Start && attached.start > 0 && !terminal::is_interactive() {
+        if from == From::Start && attached.start > 0 && !terminal::is_interactive() {
             bail!(
                 "the first {} bytes of session {} are no longer held; `--from now` records from here on",
                 attached.start,
                 attached.name
             );
         }
-        watch(client, attached, &args.watch, true).await
+        watch(client, attached, &args.watch, from == From::Screen).await
     })
 }
 
@@ -120,18 +154,21 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
 enum Outcome {
     Detached,
     Ended(ExitStatus),
+    /// A recording would have a gap of this many bytes.
+    Gap(u64),
     /// Nobody reads what this writes.
     NobodyReads,
     Signal(i32),
     Lost(ClientError),
 }
 
-/// Shows a session until it ends, its person detaches, or the connection does.
+/// Shows a session until it ends, its person detaches, or the connection does. With `scroll_away`, what the terminal
+/// shows before is kept in its scrollback.
 pub(super) async fn watch(
     client: Client,
     attached: AttachedTo,
     args: &WatchArgs,
-    follow_size: bool,
+    scroll_away: bool,
 ) -> anyhow::Result<Exit> {
     let interactive = terminal::is_interactive();
     let signals = Signals::new()?;
@@ -149,7 +186,7 @@ pub(super) async fn watch(
         session: attached.session,
         window: &window,
         detach_key: args.detach_key,
-        follow_size: interactive && follow_size,
+        interactive,
         raw_mode: raw_mode.as_ref(),
     };
     let receiver = Receiver {
@@ -157,6 +194,7 @@ pub(super) async fn watch(
         early,
         window: &window,
         modes: interactive.then_some(&mut modes),
+        scroll_away: interactive && scroll_away,
         notices: &mut notices,
     };
     let outcome = tokio::select! {
@@ -166,7 +204,7 @@ pub(super) async fn watch(
 
     // What is on its way to the screen gets there, unless the person wants to leave: then the terminal may be stopped.
     let shown = match outcome {
-        Outcome::Ended(_) | Outcome::Lost(_) => screen.finish().await,
+        Outcome::Ended(_) | Outcome::Gap(_) | Outcome::Lost(_) => screen.finish().await,
         _ => Ok(()),
     };
     if interactive {
@@ -194,6 +232,12 @@ fn report(outcome: Outcome, name: &SessionName) -> Exit {
             tell(format_args!("[session {name} ended: {status}]"));
             Exit(status.as_exit_code())
         }
+        Outcome::Gap(bytes) => {
+            complain(format_args!(
+                "the recording ends here: it was too slow, and the next {bytes} bytes are no longer held"
+            ));
+            Exit::CLOSED
+        }
         Outcome::NobodyReads => Exit(141),
         Outcome::Signal(signal) => Exit(128_u8.saturating_add(signal.to_le_bytes()[0])),
         Outcome::Lost(error) => {
@@ -209,7 +253,7 @@ struct Sender<'a> {
     session: SessionId,
     window: &'a Semaphore,
     detach_key: DetachKey,
-    follow_size: bool,
+    interactive: bool,
     raw_mode: Option<&'a RawMode>,
 }
 
@@ -220,7 +264,6 @@ impl Sender<'_> {
         };
         // What was typed and waits for the server to have typed what came before it.
         let mut waiting = VecDeque::new();
-        self.send_size().await;
         loop {
             let sent = tokio::select! {
                 keys = typed.recv(), if waiting.len() < OUTSTANDING => {
@@ -250,7 +293,8 @@ impl Sender<'_> {
                             let _ = raw_mode.apply();
                         }
                         self.send_size().await;
-                        Ok(())
+                        // A shell has written over the screen meanwhile.
+                        self.requests.send(&ClientMessage::Resync).await.map(drop)
                     }
                     Caught::Deadly(signal) => return Outcome::Signal(signal),
                 },
@@ -296,7 +340,7 @@ impl Sender<'_> {
     }
 
     async fn send_size(&mut self) {
-        if self.follow_size
+        if self.interactive
             && let Some(size) = terminal::size()
         {
             // The receiver finds out if the connection is lost.
@@ -312,6 +356,8 @@ struct Receiver<'a> {
     window: &'a Semaphore,
     /// At a terminal: the modes that its program sets.
     modes: Option<&'a mut Modes>,
+    /// The first screen is drawn beneath what the terminal shows.
+    scroll_away: bool,
     notices: &'a mut Vec<String>,
 }
 
@@ -328,24 +374,41 @@ impl Receiver<'_> {
                 },
             };
             match incoming {
-                Ok(Incoming::Output { data, .. }) => {
-                    if let Some(modes) = &mut self.modes {
-                        modes.follow(&data);
-                    }
-                    room.show(data);
-                }
+                Ok(Incoming::Screen { data, .. }) => self.show(room, data),
+                Ok(Incoming::Output { data, .. }) => self.show(room, data),
                 Ok(Incoming::Reply { answer: Ok(Reply::Detached), .. }) => return Outcome::Detached,
-                Ok(Incoming::Reply { answer: Ok(Reply::Resized), .. }) => {}
+                Ok(Incoming::Reply { answer: Ok(Reply::Resized | Reply::Resynced), .. }) => {}
                 // Input, typed or refused; the session's end explains a refusal.
                 Ok(Incoming::Reply { .. }) => self.window.add_permits(1),
                 Ok(Incoming::Event(Event::Ended { status, .. })) => return Outcome::Ended(status),
                 Ok(Incoming::Event(Event::Notice(text))) => self.notices.push(text),
+                // At a terminal, the screen that follows makes up for it.
+                Ok(Incoming::Event(Event::Gap { from, to })) if self.modes.is_none() => {
+                    return Outcome::Gap(to - from);
+                }
+                Ok(Incoming::Event(Event::Gap { .. } | Event::Resized { .. })) => {}
                 Ok(Incoming::Event(Event::Closing(reason))) => {
                     return Outcome::Lost(ClientError::Closed(reason));
                 }
                 Err(error) => return Outcome::Lost(error),
             }
         }
+    }
+}
+
+impl Receiver<'_> {
+    fn show(&mut self, room: Room<'_>, data: Bytes) {
+        let mut data = data;
+        if let Some(modes) = &mut self.modes {
+            modes.follow(&data);
+        }
+        if std::mem::take(&mut self.scroll_away) {
+            let rows = terminal::size().map_or(0, |size| size.rows());
+            let mut scrolled = vec![b'\n'; rows.into()];
+            scrolled.extend_from_slice(&data);
+            data = scrolled.into();
+        }
+        room.show(data);
     }
 }
 

@@ -11,22 +11,24 @@ use anyhow::bail;
 use super::{Common, Exit, attach, block_on, print, start, terminal};
 use crate::{
     SessionName, TerminalSize,
-    message::{ClientMessage, Create, Reply},
+    message::{ClientMessage, Create, Pace, Reply, SizePolicy},
 };
 
 /// Starts a session and attaches to it; starts the server if none runs
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  fugue-server new work\n  fugue-server new build -d -- make -j8\n  \
-fugue-server new tests -- cargo test > tests.log")]
+#[command(after_help = "Example:  fugue-server new build -d -- make -j8")]
 pub(super) struct Args {
     /// The session's name: 1 to 64 letters, digits, dots, underscores or hyphens
     name: SessionName,
     /// Do not attach; print the session's id
     #[arg(short, long)]
     detached: bool,
-    /// The terminal's size [default: that of this terminal, else 80x24]
-    #[arg(long, value_name = "WxH")]
-    size: Option<TerminalSize>,
+    /// WxH, or that of the terminal used last (latest), the smallest or largest of all [default: latest]
+    #[arg(long, value_name = "SIZE", default_value = "latest", hide_default_value = true)]
+    size: Size,
+    /// Whom the program waits for: the fastest viewer, the slowest, or nobody (free)
+    #[arg(long, value_enum, value_name = "WHOM", default_value_t = PaceArg::Fastest, hide_possible_values = true)]
+    pace: PaceArg,
     #[command(flatten)]
     watch: attach::WatchArgs,
     /// The program and its arguments [default: $SHELL, else /bin/sh]
@@ -34,18 +36,54 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Fixed(TerminalSize),
+    Follow(SizePolicy),
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latest" => Ok(Self::Follow(SizePolicy::Latest)),
+            "smallest" => Ok(Self::Follow(SizePolicy::Smallest)),
+            "largest" => Ok(Self::Follow(SizePolicy::Largest)),
+            size => size.parse().map(Self::Fixed).map_err(|error| format!("{error}; or latest, smallest, largest")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PaceArg {
+    Fastest,
+    Slowest,
+    Free,
+}
+
 pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     let command = if args.command.is_empty() { vec![default_shell()] } else { args.command };
     let bytes = |text: &OsStr| text.as_bytes().to_vec();
+    let own_size = terminal::size().unwrap_or(TerminalSize::DEFAULT);
+    let (size, size_policy) = match args.size {
+        Size::Fixed(size) => (size, SizePolicy::Fixed),
+        Size::Follow(policy) => (own_size, policy),
+    };
     let create = Create {
         name: args.name,
         command: command.iter().map(|word| bytes(word)).collect(),
         env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
         cwd: env::current_dir().ok().map(|directory| bytes(directory.as_os_str())),
-        size: args.size.or_else(terminal::size).unwrap_or(TerminalSize::DEFAULT),
+        size,
+        size_policy,
+        pace: match args.pace {
+            PaceArg::Fastest => Pace::Fastest,
+            PaceArg::Slowest => Pace::Slowest,
+            PaceArg::Free => Pace::Free,
+        },
         attach: (!args.detached).then(|| args.watch.view()),
     };
-    let follow_size = args.size.is_none();
     block_on(async {
         let mut client = start::connect_or_start(common).await?;
         let request = ClientMessage::Create(create);
@@ -57,7 +95,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
             return Ok(Exit::SUCCESS);
         }
         let attached = client.attach(&request).await?;
-        attach::watch(client, attached, &args.watch, follow_size).await
+        attach::watch(client, attached, &args.watch, false).await
     })
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SessionId, SessionName, TerminalSize};
+use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// The answer to a request that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum Reply {
     Written,
     /// To `Resize`.
     Resized,
+    /// To `Resync`. Also when nothing was watched.
+    Resynced,
     /// To `Kill`: the program is gone.
     Killed(ExitStatus),
     /// To `Stats`.
@@ -37,7 +39,7 @@ pub struct AttachedTo {
     pub session: SessionId,
     /// Its name.
     pub name: SessionName,
-    /// The offset of the first byte of output this client gets.
+    /// The offset of the first byte of output this client gets. When it starts with the screen, that is drawn first.
     pub start: u64,
     /// The size of its terminal.
     pub size: TerminalSize,
@@ -148,6 +150,70 @@ pub struct ServerStats {
     pub bytes_written: u64,
     /// Bytes all histories hold now.
     pub history_bytes: u64,
+    /// Every client.
+    pub clients: Vec<ClientStats>,
+    /// Every live session.
+    pub sessions: Vec<SessionStats>,
+}
+
+/// How one client fares, since it connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientStats {
+    /// Which.
+    pub client: ClientId,
+    /// The session it watches.
+    pub session: Option<SessionId>,
+    /// Where it stands.
+    pub state: ClientState,
+    /// Bytes it is behind its session now.
+    pub lag_bytes: u64,
+    /// The most it has been behind.
+    pub lag_max_bytes: u64,
+    /// How often it missed a message and read it from the history.
+    pub replays: u64,
+    /// How often what it needed was no longer held.
+    pub gaps: u64,
+    /// How often its backlog was dropped because it interrupted the program.
+    pub purges: u64,
+    /// Bytes it was never sent: of gaps, purges, and pictures. A drawn screen stood in for each.
+    pub skipped_bytes: u64,
+    /// Messages it took from its queue.
+    pub messages: u64,
+    /// Writes to its socket.
+    pub writes: u64,
+    /// Milliseconds since it last took a byte.
+    pub idle_ms: u64,
+}
+
+/// Where a client stands with respect to its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ClientState {
+    /// It is sent what is printed as it is broadcast.
+    Live,
+    /// It missed some, and is sent that from the history.
+    Behind,
+    /// What it missed is no longer held; it is sent the screen instead.
+    Gap,
+    /// Its connection is being closed.
+    Closed,
+}
+
+/// How one session fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStats {
+    /// Which.
+    pub session: SessionId,
+    /// Its name.
+    pub name: SessionName,
+    /// Bytes its history holds, with what holding them costs.
+    pub history_bytes: u64,
+    /// Bytes its screen's model is behind.
+    pub screen_lag_bytes: u64,
+    /// How often the program had to wait for the model.
+    pub screen_waits: u64,
+    /// Whether the model failed, so that late joiners get raw output instead of a screen.
+    pub screen_failed: bool,
 }
 
 /// What a client is told without having asked.
@@ -163,6 +229,21 @@ pub enum Event {
     },
     /// The server closes this connection; nothing follows.
     Closing(CloseReason),
+    /// This client fell so far behind that a part of the output is no longer held. The screen follows, then the
+    /// output from `to` on.
+    Gap {
+        /// The first byte it did not get.
+        from: u64,
+        /// The first byte it gets next.
+        to: u64,
+    },
+    /// The watched session's terminal has another size now.
+    Resized {
+        /// Which session.
+        session: SessionId,
+        /// Its size.
+        size: TerminalSize,
+    },
     /// A line for the person at the terminal.
     Notice(String),
 }
@@ -194,7 +275,7 @@ impl fmt::Display for CloseReason {
             Self::ShuttingDown => f.write_str("the server is shutting down"),
             Self::FellBehind { from, to } => write!(
                 f,
-                "this client fell behind and {} bytes are no longer held; attach again to go on from now",
+                "this client fell behind and {} bytes are no longer held; attach again for the screen as it is",
                 to - from
             ),
             Self::TooSlow(limit) => {
@@ -250,6 +331,9 @@ pub enum RequestError {
         /// The system's reason.
         why: String,
     },
+    /// The client watches read-only.
+    #[error("attached read-only; detach first, or attach without it")]
+    ReadOnly,
     /// More requests outstanding than the server keeps.
     #[error("too many requests outstanding; wait for replies before sending more")]
     TooManyOutstanding,

@@ -26,13 +26,17 @@ pub enum ClientMessage {
         /// At most 64 KiB.
         data: Bytes,
     },
-    /// Changes the size of a session's terminal. Answered by `Reply::Resized`.
+    /// Says how large this client's terminal is now. The session's own size follows its [`SizePolicy`]; a client that
+    /// does not watch it as a terminal counts once, as one that typed. Answered by `Reply::Resized`.
     Resize {
         /// The session whose terminal it is.
         session: SessionId,
         /// The new size.
         size: TerminalSize,
     },
+    /// Asks for the watched session's screen to be drawn anew; what was not sent yet is left out. Answered by
+    /// `Reply::Resynced`, after which the screen follows.
+    Resync,
     /// Hangs up a session's program, and kills it if it won't go. Answered by `Reply::Killed` once it is gone.
     Kill {
         /// Which session.
@@ -58,6 +62,10 @@ pub struct Create {
     pub cwd: Option<Vec<u8>>,
     /// Its terminal's size at the start.
     pub size: TerminalSize,
+    /// How that size changes.
+    pub size_policy: SizePolicy,
+    /// Whom its program waits for.
+    pub pace: Pace,
     /// Whether this client watches it, from its first byte. Its output waits for the attach.
     pub attach: Option<View>,
 }
@@ -87,16 +95,71 @@ pub struct View {
     pub start: StartAt,
     /// What happens when the client can't keep up.
     pub on_lag: OnLag,
+    /// The size of the client's terminal; `None` for what is no terminal, such as a recorder. A terminal of another
+    /// size than the session's is sent pictures of the part around the cursor, and never the output itself.
+    pub size: Option<TerminalSize>,
+    /// What the client may do.
+    pub access: Access,
+}
+
+impl View {
+    /// A view for a program: no terminal, and allowed everything.
+    #[must_use]
+    pub const fn new(start: StartAt, on_lag: OnLag) -> Self {
+        Self { start, on_lag, size: None, access: Access::ReadWrite }
+    }
+}
+
+/// What a client that watches may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Everything.
+    #[default]
+    ReadWrite,
+    /// While it watches, its connection can't type, size, start or end anything.
+    ReadOnly,
+}
+
+/// Which clients a session's program waits for. A lossless one it always waits for, while that makes progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Pace {
+    /// The fastest: some client is always close to the newest byte.
+    #[default]
+    Fastest,
+    /// The slowest that takes at least 64 KiB in 10 s.
+    Slowest,
+    /// None.
+    Free,
+}
+
+/// What a session's terminal is sized by. Read-only clients never count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SizePolicy {
+    /// The client that typed, attached or was resized last.
+    #[default]
+    Latest,
+    /// The fewest columns and the fewest lines of all clients.
+    Smallest,
+    /// The most columns and the most lines of all clients.
+    Largest,
+    /// Nothing: it stays as it was at the start.
+    Fixed,
 }
 
 /// Where in a session's stream a client starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StartAt {
+    /// With the screen as it is now, drawn anew, and what is printed from then on.
+    Screen,
     /// With what is printed from now on.
     Now,
     /// With the oldest byte that is still held.
     Oldest,
+    /// With the first line that begins within this many of the newest bytes that are held.
+    Last(u64),
     /// With exactly this byte, or not at all: where a lost connection left off.
     Offset(u64),
 }
@@ -105,10 +168,12 @@ pub enum StartAt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OnLag {
-    /// It is closed, with the reason, once what it needs next is no longer held. It holds nobody back, unless no
-    /// other client is faster.
+    /// Once what it needs next is no longer held, it is told of the gap, shown the screen as it is, and goes on from
+    /// there. It holds nobody back, unless no other client is faster.
     #[default]
+    Resync,
+    /// As `Resync`, but it is closed with the reason instead.
     Disconnect,
-    /// The program waits for it, as long as it takes at least 64 KiB in 10 s.
+    /// The program waits for it, as long as it takes at least 64 KiB in 10 s; if it does not, as `Resync`.
     Lossless,
 }

@@ -17,6 +17,7 @@ use tracing::debug;
 use super::{
     Shared,
     router::{Router, WriterGone},
+    standing::Standing,
     writer::{Command, Writer},
 };
 use crate::{
@@ -67,7 +68,9 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream) {
     if commands.try_send(welcome).is_err() {
         return;
     }
-    let writer = Writer::new(Arc::clone(&shared), client, write, queued, queue, cancel.clone());
+    let standing = Arc::new(Standing::new(client));
+    let _listed = shared.list_client(client, &standing);
+    let writer = Writer::new(Arc::clone(&shared), client, standing, write, queued, queue, cancel.clone());
     let ends_with_writer = cancel.clone().drop_guard();
     let writer = tokio::spawn(async move {
         let _guard = ends_with_writer;
@@ -75,7 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream) {
     });
 
     let ends_with_reader = cancel.clone().drop_guard();
-    let mut router = Router::new(Arc::clone(&shared), commands.clone());
+    let mut router = Router::new(Arc::clone(&shared), client, commands.clone());
     let malformed = tokio::select! {
         biased;
         () = cancel.cancelled() => None,

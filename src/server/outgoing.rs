@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use tokio::net::unix::OwnedWriteHalf;
 
-use crate::wire::{Header, Kind};
+use crate::wire::{Header, Kind, MAX_OUTPUT};
 
 /// The most slices in one system call; a gathered write rarely has more.
 const MAX_SLICES: usize = 64;
@@ -33,6 +33,16 @@ impl Outgoing {
         if !frame.is_empty() {
             self.bytes += frame.len();
             self.buffers.push_back(frame);
+        }
+    }
+
+    /// Adds a drawn screen, in as many frames as it needs.
+    pub(super) fn push_screen(&mut self, offset: u64, mut screen: Bytes) {
+        while !screen.is_empty() {
+            let piece = screen.split_to(screen.len().min(MAX_OUTPUT));
+            let header = Header { length: piece.len(), kind: Kind::Screen, a: offset }.encode();
+            self.push(Bytes::copy_from_slice(&header));
+            self.push(piece);
         }
     }
 

@@ -4,10 +4,7 @@
 //! its output. Whatever may be refused is decided here, so that a command can't fail. Requests that wait (typing into
 //! a terminal, seeing a program out) wait in tasks of their own, so that the next request is never held up.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use tokio::{
@@ -17,26 +14,28 @@ use tokio::{
 
 use super::{
     Shared,
-    writer::{Command, View},
+    typist::Typist,
+    view::{Seat, View},
+    writer::Command,
 };
 use crate::{
-    SessionId,
+    ClientId, SessionId, TerminalSize,
     message::{
-        Attach, ClientMessage, Create, Reply, RequestError, ServerStats, StartAt, Target, View as ViewOptions,
+        Access, Attach, ClientMessage, Create, Reply, RequestError, ServerStats, StartAt, Target,
+        View as ViewOptions,
     },
-    session::{NotHeld, Session},
+    session::{Claim, NotHeld, Session},
     wire,
 };
-
-/// Input a client may have outstanding, in frames and in bytes.
-const MAX_INPUT_FRAMES: usize = 64;
-const MAX_INPUT_BYTES: usize = 256 * 1024;
 
 /// Kills a client may be waiting for.
 const MAX_WAITING: usize = 16;
 
 pub(super) struct Router {
     shared: Arc<Shared>,
+    client: ClientId,
+    /// What the client watches, as far as the reader has asked the writer.
+    watching: Option<Watching>,
     writer: mpsc::Sender<Command>,
     /// Kills whose reply is outstanding.
     waiting: JoinSet<()>,
@@ -47,25 +46,20 @@ pub(super) struct Router {
 #[derive(Debug)]
 pub(super) struct WriterGone;
 
-/// Types a client's input in order, and replies as it goes.
-struct Typist {
-    lines: mpsc::Sender<Line>,
-    outstanding: Arc<AtomicUsize>,
-    /// Ends with the router.
-    _task: JoinSet<()>,
-}
-
-struct Line {
-    request: u64,
+/// A client's part in the session it watches.
+struct Watching {
     session: Arc<Session>,
-    data: Bytes,
+    access: Access,
+    is_terminal: bool,
+    /// With a terminal that may type: its claim on the session's size.
+    claim: Option<Claim>,
 }
 
 type Answer = Result<Reply, RequestError>;
 
 impl Router {
-    pub(super) fn new(shared: Arc<Shared>, writer: mpsc::Sender<Command>) -> Self {
-        Self { shared, writer, waiting: JoinSet::new(), typist: None }
+    pub(super) fn new(shared: Arc<Shared>, client: ClientId, writer: mpsc::Sender<Command>) -> Self {
+        Self { shared, client, watching: None, writer, waiting: JoinSet::new(), typist: None }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
@@ -74,21 +68,30 @@ impl Router {
         if request == ClientMessage::Ping {
             super::tests::panic_if_asked(id);
         }
+        let changes = matches!(
+            request,
+            ClientMessage::Create(_) | ClientMessage::Input { .. } | ClientMessage::Kill { .. }
+        );
+        if changes && self.is_read_only() {
+            return self.answer(id, Err(RequestError::ReadOnly)).await;
+        }
         let answer = match request {
             ClientMessage::List => Some(Ok(Reply::Sessions(self.shared.sessions.list()))),
             ClientMessage::Create(create) => self.create(id, &create).await?,
             ClientMessage::Attach(Attach { session, view }) => self.attach(id, &session, view).await?,
             ClientMessage::Detach => {
+                self.watching = None;
                 self.command(Command::Detach { request: id }).await?;
                 None
             }
             ClientMessage::Input { session, data } => self.input(id, session, data).err().map(Err),
-            ClientMessage::Resize { session, size } => Some(self.session(session).and_then(|session| {
-                session.resize(size).map_err(|error| failed("resizing", &error))?;
-                Ok(Reply::Resized)
-            })),
+            ClientMessage::Resize { session, size } => self.resize(id, session, size).await?,
+            ClientMessage::Resync => {
+                self.command(Command::Resync { request: id }).await?;
+                None
+            }
             ClientMessage::Kill { session } => self.kill(id, &session).err().map(Err),
-            ClientMessage::Stats => Some(Ok(Reply::Stats(Box::new(self.stats())))),
+            ClientMessage::Stats => Some(Ok(Reply::Stats(Box::new(self.stats().await)))),
             ClientMessage::Ping => Some(Ok(Reply::Pong)),
         };
         match answer {
@@ -140,10 +143,23 @@ impl Router {
         options: ViewOptions,
         begin: Option<oneshot::Sender<()>>,
     ) -> Result<Option<Answer>, WriterGone> {
-        match session.read_from(options.start, options.on_lag) {
-            Ok(reader) => {
-                let view = View::new(session, reader);
-                self.command(Command::Attach { request, view, begin }).await?;
+        let may_type = options.access == Access::ReadWrite;
+        // Before the screen is drawn, which it is in the session's new size then.
+        let seat = options.size.filter(|_| may_type).map(|size| Seat::take(&session, self.client, size));
+        let started = match options.start {
+            StartAt::Screen => session.read_from_screen(options.on_lag).await,
+            start => session.read_from(start, options.on_lag).map(|reader| (reader, None)),
+        };
+        match started {
+            Ok((reader, drawn)) => {
+                self.watching = Some(Watching {
+                    session: Arc::clone(&session),
+                    access: options.access,
+                    is_terminal: options.size.is_some(),
+                    claim: seat.as_ref().map(Seat::claim),
+                });
+                let view = View::new(session, reader, options, seat);
+                self.command(Command::Attach { request, view, drawn, begin }).await?;
                 Ok(None)
             }
             Err(NotHeld { offset, oldest, head }) => {
@@ -152,24 +168,65 @@ impl Router {
         }
     }
 
+    fn is_read_only(&self) -> bool {
+        let watching = self.watching.as_ref();
+        // Once its session has ended, a client watches nothing.
+        watching.is_some_and(|watching| {
+            watching.access == Access::ReadOnly && watching.session.span().ended.is_none()
+        })
+    }
+
+    /// What this client has in a session, if it watches it.
+    fn watching(&self, session: SessionId) -> Option<&Watching> {
+        self.watching.as_ref().filter(|watching| watching.session.id() == session)
+    }
+
     fn session(&self, id: SessionId) -> Result<Arc<Session>, RequestError> {
         self.shared.sessions.find(&Target::Id(id))
+    }
+
+    async fn resize(
+        &mut self,
+        request: u64,
+        session: SessionId,
+        size: TerminalSize,
+    ) -> Result<Option<Answer>, WriterGone> {
+        let found = match self.session(session) {
+            Ok(found) => found,
+            Err(refused) => return Ok(Some(Err(refused))),
+        };
+        match self.watching(session) {
+            // Its own terminal's size is the writer's to know, whether it counts or not.
+            Some(Watching { is_terminal: true, claim, .. }) => {
+                let claim = *claim;
+                self.command(Command::Resize { request, size }).await?;
+                if let Some(claim) = claim {
+                    found.resize_terminal(claim, size);
+                }
+                Ok(None)
+            }
+            _ if self.is_read_only() => Ok(Some(Err(RequestError::ReadOnly))),
+            _ => {
+                found.ask_size(size);
+                Ok(Some(Ok(Reply::Resized)))
+            }
+        }
     }
 
     /// Hands input to the typist, unless too much of it is outstanding.
     fn input(&mut self, request: u64, session: SessionId, data: Bytes) -> Result<(), RequestError> {
         let session = self.session(session)?;
-        let writer = self.writer.clone();
-        let typist = self.typist.get_or_insert_with(|| Typist::start(writer));
-        // Relaxed: this task alone adds, and nothing else is read by what the count says.
-        if typist.outstanding.load(Ordering::Relaxed) + data.len() > MAX_INPUT_BYTES {
-            return Err(RequestError::TooManyOutstanding);
-        }
-        let length = data.len();
-        let line = Line { request, session, data };
-        typist.lines.try_send(line).map_err(|_| RequestError::TooManyOutstanding)?;
-        typist.outstanding.fetch_add(length, Ordering::Relaxed);
-        Ok(())
+        let terminal = match self.watching(session.id()) {
+            Some(watching) => {
+                if let Some(claim) = watching.claim {
+                    session.typed_by(claim);
+                }
+                watching.is_terminal.then_some(self.client)
+            }
+            None => None,
+        };
+        let typist = self.typist.get_or_insert_with(|| Typist::start(self.writer.clone()));
+        typist.type_in(request, session, terminal, data)
     }
 
     fn kill(&mut self, id: u64, target: &Target) -> Result<(), RequestError> {
@@ -188,9 +245,21 @@ impl Router {
         Ok(())
     }
 
-    fn stats(&self) -> ServerStats {
+    async fn stats(&self) -> ServerStats {
         let shared = &self.shared;
         let registry = shared.registry.stats();
+        let sessions = shared.sessions.stats().await;
+        let standings: Vec<_> =
+            shared.with_clients(|clients| clients.iter().map(|(id, standing)| (*id, Arc::clone(standing))).collect());
+        let mut clients: Vec<_> = standings
+            .iter()
+            .map(|(id, standing)| {
+                let watched = shared.registry.get_client(*id).and_then(|entry| entry.attached_session);
+                let head = watched.and_then(|id| Some((id, self.session(id).ok()?.head())));
+                standing.stats(head)
+            })
+            .collect();
+        clients.sort_by_key(|client| client.client);
         ServerStats {
             pid: std::process::id(),
             uptime_seconds: shared.started.elapsed().as_secs(),
@@ -201,38 +270,11 @@ impl Router {
             messages_closed: registry.deliveries.closed as u64,
             writes: shared.counters.writes.load(Ordering::Relaxed),
             bytes_written: shared.counters.bytes_written.load(Ordering::Relaxed),
-            history_bytes: shared.sessions.history_bytes(),
+            history_bytes: sessions.iter().map(|session| session.history_bytes).sum(),
             clients_per_shard: registry.clients_per_shard,
             sessions_per_shard: registry.sessions_per_shard,
+            clients,
+            sessions,
         }
     }
-}
-
-impl Typist {
-    fn start(writer: mpsc::Sender<Command>) -> Self {
-        let (lines, mut queue) = mpsc::channel::<Line>(MAX_INPUT_FRAMES);
-        let outstanding = Arc::new(AtomicUsize::new(0));
-        let typed = Arc::clone(&outstanding);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            while let Some(Line { request, session, data }) = queue.recv().await {
-                let answer = match (session.type_in(&data).await, session.span().ended) {
-                    (Ok(()), _) => Ok(Reply::Written),
-                    (Err(_), Some(status)) => {
-                        Err(RequestError::SessionEnded { name: session.name().to_string(), status })
-                    }
-                    (Err(error), None) => Err(failed("writing to the terminal", &error)),
-                };
-                typed.fetch_sub(data.len(), Ordering::Relaxed);
-                if writer.send(Command::Frame(wire::encode_reply(request, &answer))).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Self { lines, outstanding, _task: task }
-    }
-}
-
-fn failed(what: &str, error: &std::io::Error) -> RequestError {
-    RequestError::Failed { what: what.to_owned(), why: error.to_string() }
 }

@@ -6,6 +6,10 @@
 //! lock before it broadcasts, so a skipped last message is found without a later one arriving. So what a client gets
 //! never depends on a broadcast having reached its queue.
 //!
+//! A client that fell out of the history is told of the gap and shown the screen, and goes on from there; so is one that
+//! interrupted its program, one that asks, and a terminal whose session was resized. A terminal of another size than
+//! its session's is never sent output, only pictures of the screen.
+//!
 //! Replies and commands come by a small queue of their own, which is served first. The reply to an attach is written
 //! when the cursor moves, so that all output before it is the old session's and all after it the new one's.
 
@@ -19,6 +23,7 @@ use bytes::Bytes;
 use tokio::{
     net::unix::OwnedWriteHalf,
     sync::{mpsc, oneshot},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -27,48 +32,40 @@ use super::{
     Shared,
     outgoing::Outgoing,
     progress::{Progress, Verdict},
+    standing::Standing,
+    view::View,
 };
 use crate::{
-    ClientId, ServerMessage,
-    message::{AttachedTo, CloseReason, Event, Reply},
+    ClientId, ServerMessage, SessionId, TerminalSize,
+    message::{AttachedTo, ClientState, CloseReason, Event, ExitStatus, OnLag, Reply},
     registry::AttachError,
-    session::{MAX_PIECES, Read, Reader, Session},
+    session::{Drawn, MAX_PIECES, RESET, Read, Span},
     wire::{self, MAX_OUTPUT},
 };
 
 /// How long a connection that is being closed has to take what is written already and the reason.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
+/// How often a terminal of another size than its session's is sent a picture, at most.
+const PICTURE_TIME: Duration = Duration::from_millis(33);
+
 /// What the reader asks of the writer.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Write this frame.
     Frame(Bytes),
-    /// Watch a session from now on, and reply to this request.
-    Attach { request: u64, view: View, begin: Option<oneshot::Sender<()>> },
+    /// Watch a session from now on, beginning with the screen where there is one, and reply to this request.
+    Attach { request: u64, view: View, drawn: Option<Drawn>, begin: Option<oneshot::Sender<()>> },
     /// Watch nothing from now on, and reply to this request.
     Detach { request: u64 },
+    /// The client's terminal has this size now.
+    Resize { request: u64, size: TerminalSize },
+    /// Draw the screen anew, and reply to this request.
+    Resync { request: u64 },
+    /// The client interrupted the program: it is not to see what was printed before, if it watches this session.
+    Purge(SessionId),
     /// Write the reason, and end.
     Close(CloseReason),
-}
-
-/// A client's stay in a session's stream; it ends when this drops.
-#[derive(Debug)]
-pub(super) struct View {
-    session: Arc<Session>,
-    reader: Reader,
-}
-
-impl View {
-    pub(super) fn new(session: Arc<Session>, reader: Reader) -> Self {
-        Self { session, reader }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        self.session.leave(&self.reader);
-    }
 }
 
 pub(super) struct Writer {
@@ -86,6 +83,7 @@ pub(super) struct Writer {
     pieces: Vec<Bytes>,
     outgoing: Outgoing,
     progress: Progress,
+    standing: Arc<Standing>,
     /// Once the server is stopping: the offset up to which this client is still served.
     last: Option<u64>,
     /// Ends this connection at once.
@@ -105,12 +103,15 @@ pub(super) enum End {
 enum Gathered {
     Something,
     Nothing,
+    /// A picture, once it is time for the next.
+    At(Instant),
 }
 
 impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
         client: ClientId,
+        standing: Arc<Standing>,
         socket: OwnedWriteHalf,
         commands: mpsc::Receiver<Command>,
         queue: mpsc::Receiver<ServerMessage>,
@@ -129,6 +130,7 @@ impl Writer {
             pieces: Vec::new(),
             outgoing: Outgoing::default(),
             progress,
+            standing,
             last: None,
             cancel,
         }
@@ -138,6 +140,7 @@ impl Writer {
     pub(super) async fn run(mut self) {
         let end = self.write_all_there_is().await;
         self.leave_session();
+        self.standing.enter(ClientState::Closed);
         if let End::Close(reason) = end {
             info!(client = %self.client, %reason, "closing");
             self.shared.counters.closed.fetch_add(1, Ordering::Relaxed);
@@ -158,7 +161,8 @@ impl Writer {
             if self.shared.stopping.is_cancelled() && self.has_what_was_printed_before_the_stop() {
                 return End::Close(CloseReason::ShuttingDown);
             }
-            let gathered = match self.gather() {
+            self.tell_size();
+            let gathered = match self.gather().await {
                 Ok(gathered) => gathered,
                 Err(end) => return end,
             };
@@ -172,8 +176,14 @@ impl Writer {
                 }
                 continue;
             }
-            // Nothing is pending: the client has taken all there is.
-            self.caught_up();
+            let next_picture = match gathered {
+                Gathered::At(next) => Some(next),
+                Gathered::Something | Gathered::Nothing => {
+                    // Nothing is pending: the client has taken all there is.
+                    self.caught_up();
+                    None
+                }
+            };
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return End::Gone,
@@ -189,6 +199,7 @@ impl Writer {
                     self.inbox.reverse();
                 }
                 () = self.shared.stopping.cancelled() => {}
+                () = sleep_until(next_picture) => {}
             }
         }
     }
@@ -208,17 +219,51 @@ impl Writer {
         match command {
             Command::Frame(frame) => self.outgoing.push(frame),
             // Dropping `begin` lets the session begin to print, now that it is watched.
-            Command::Attach { request, view, begin: _begin } => return self.attach(request, view).err(),
+            Command::Attach { request, view, drawn, begin: _begin } => {
+                return self.attach(request, view, drawn).err();
+            }
             Command::Detach { request } => {
                 self.leave_session();
                 self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Detached)));
+            }
+            Command::Resize { request, size } => {
+                if let Some(view) = &mut self.view {
+                    view.set_size(size);
+                }
+                self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Resized)));
+            }
+            Command::Resync { request } => {
+                if let Some(view) = &mut self.view {
+                    view.redraw = true;
+                }
+                self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Resynced)));
+            }
+            Command::Purge(session) => {
+                if let Some(view) = &mut self.view
+                    && view.session.id() == session
+                    && view.on_lag == OnLag::Resync
+                    && view.session.head() > self.cursor
+                {
+                    view.redraw = true;
+                    self.standing.purged();
+                }
             }
             Command::Close(reason) => return Some(End::Close(reason)),
         }
         None
     }
 
-    fn attach(&mut self, request: u64, view: View) -> Result<(), End> {
+    /// Tells the client of another size of its session. Whatever a terminal made of that by itself, it is drawn anew.
+    fn tell_size(&mut self) {
+        if let Some(view) = &mut self.view
+            && let Some(size) = view.new_session_size()
+        {
+            let session = view.session.id();
+            self.push_event(&Event::Resized { session, size });
+        }
+    }
+
+    fn attach(&mut self, request: u64, view: View, drawn: Option<Drawn>) -> Result<(), End> {
         let session = &view.session;
         // Only this task attaches and detaches its client, so what the registry says and what is watched agree.
         self.shared
@@ -229,10 +274,15 @@ impl Writer {
             session: session.id(),
             name: session.name().clone(),
             start: view.reader.start(),
-            size: session.size(),
+            size: view.session_size,
         };
         self.outgoing.push(wire::encode_reply(request, &Ok(Reply::Attached(attached))));
         self.cursor = view.reader.start();
+        self.standing.enter(ClientState::Live);
+        self.standing.stands_at(self.cursor, session.head());
+        if let Some(Drawn { bytes, at }) = drawn.filter(|_| !view.is_pictured()) {
+            self.outgoing.push_screen(at, bytes);
+        }
         self.view = Some(view);
         Ok(())
     }
@@ -244,51 +294,125 @@ impl Writer {
         }
     }
 
-    /// Puts the next piece of output, at most [`MAX_OUTPUT`] bytes, behind what is outgoing already.
-    fn gather(&mut self) -> Result<Gathered, End> {
-        self.gather_from_queue();
+    /// Puts the next piece of output, at most [`MAX_OUTPUT`] bytes, behind what is outgoing already; or a screen.
+    async fn gather(&mut self) -> Result<Gathered, End> {
+        if self.view.as_ref().is_some_and(View::is_pictured) {
+            return Ok(self.gather_picture().await);
+        }
+        if self.view.as_mut().is_some_and(|view| std::mem::take(&mut view.redraw)) {
+            self.redraw(None).await;
+            return Ok(Gathered::Something);
+        }
+        let is_next = self.gather_from_queue();
         let Some(view) = &self.view else { return Ok(Gathered::Nothing) };
         if self.pieces.is_empty() {
             match view.session.read(self.cursor, MAX_OUTPUT, &mut self.pieces) {
-                Read::Data => {}
-                Read::AtHead => return Ok(Gathered::Nothing),
-                Read::Ended(status) => {
-                    let session = view.session.id();
-                    self.leave_session();
-                    self.push_event(&Event::Ended { session, status });
+                Read::Data => self.standing.enter(ClientState::Behind),
+                Read::AtHead => {
+                    self.standing.enter(ClientState::Live);
                     return Ok(Gathered::Nothing);
                 }
-                Read::Evicted { oldest } => {
+                Read::Ended(status) => return Ok(self.end(status)),
+                Read::Evicted { oldest } if view.on_lag == OnLag::Disconnect => {
                     return Err(End::Close(CloseReason::FellBehind { from: self.cursor, to: oldest }));
+                }
+                Read::Evicted { .. } => {
+                    self.standing.enter(ClientState::Gap);
+                    self.redraw(Some(self.cursor)).await;
+                    return Ok(Gathered::Something);
                 }
             }
             self.cursor += self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        } else if is_next {
+            self.standing.enter(ClientState::Live);
         }
         let length: usize = self.pieces.iter().map(Bytes::len).sum();
         self.outgoing.push_output(self.cursor - length as u64, length, self.pieces.drain(..));
         Ok(Gathered::Something)
     }
 
-    /// Takes from the queue what comes next at the cursor.
-    fn gather_from_queue(&mut self) {
+    fn end(&mut self, status: ExitStatus) -> Gathered {
+        if let Some(view) = &self.view {
+            let session = view.session.id();
+            self.leave_session();
+            self.push_event(&Event::Ended { session, status });
+        }
+        Gathered::Nothing
+    }
+
+    /// Brings the client to where the screen's model stands. With `gap_from`, what lies between is no longer held.
+    async fn redraw(&mut self, gap_from: Option<u64>) {
+        let Some(view) = &self.view else { return };
+        let drawn = match view.session.redraw().await {
+            Some(drawn) => drawn,
+            // Without a model, a cleared screen and the newest lines are the best there is.
+            None => Drawn { bytes: Bytes::from_static(RESET.as_bytes()), at: view.session.tail().max(self.cursor) },
+        };
+        // What was gathered or queued before that offset is recognised as such by its own.
+        self.standing.skipped(drawn.at.saturating_sub(self.cursor));
+        self.cursor = drawn.at;
+        if let Some(from) = gap_from {
+            self.push_event(&Event::Gap { from, to: drawn.at });
+        }
+        self.outgoing.push_screen(drawn.at, drawn.bytes);
+    }
+
+    /// Draws a picture of the screen if it changed and the last one is old enough.
+    async fn gather_picture(&mut self) -> Gathered {
+        // Only that there was something matters.
+        while let Some(message) = self.inbox.pop().or_else(|| self.queue.try_recv().ok()) {
+            self.standing.took_message();
+            if let ServerMessage::Notice { text } = message {
+                self.push_event(&Event::Notice(text.to_string()));
+            }
+        }
+        let Some(view) = &mut self.view else { return Gathered::Nothing };
+        let Span { head, ended, .. } = view.session.span();
+        if head == self.cursor && !view.redraw {
+            return match ended {
+                Some(status) => self.end(status),
+                None => Gathered::Nothing,
+            };
+        }
+        if let Some(next) = view.next_picture.filter(|next| *next > Instant::now() && ended.is_none()) {
+            return Gathered::At(next);
+        }
+        view.next_picture = Some(Instant::now() + PICTURE_TIME);
+        view.redraw = false;
+        let Some(size) = view.size else { return Gathered::Nothing };
+        match view.session.picture(size).await {
+            Some(Drawn { bytes, at }) => {
+                self.standing.skipped(at.saturating_sub(self.cursor));
+                self.cursor = at;
+                self.outgoing.push_screen(at, bytes);
+            }
+            // Without a model there are no pictures, and the output as it is must do.
+            None => view.pictures_failed = true,
+        }
+        Gathered::Something
+    }
+
+    /// Takes from the queue what comes next at the cursor. Returns whether nothing was missed before it.
+    fn gather_from_queue(&mut self) -> bool {
         let mut room = MAX_OUTPUT;
         while room > 0 && self.pieces.len() < MAX_PIECES {
-            let Some(message) = self.inbox.pop().or_else(|| self.queue.try_recv().ok()) else { return };
+            let Some(message) = self.inbox.pop().or_else(|| self.queue.try_recv().ok()) else { break };
+            self.standing.took_message();
             let (session, offset, mut data) = match message {
                 ServerMessage::Output { session, offset, data } => (session, offset, data),
                 ServerMessage::Notice { text } => {
                     self.push_event(&Event::Notice(text.to_string()));
                     continue;
                 }
-                // The end is in the log.
-                ServerMessage::Ended { .. } => continue,
+                // The end is in the log, and the size with the session.
+                ServerMessage::Ended { .. } | ServerMessage::Resized { .. } => continue,
             };
             if self.view.as_ref().is_none_or(|view| view.session.id() != session) {
                 continue;
             }
             let Some(written) = self.cursor.checked_sub(offset) else {
                 // Some were skipped before this one. The log has them, and this one too.
-                return;
+                return false;
             };
             let Some(left) = (data.len() as u64).checked_sub(written).filter(|left| *left > 0) else {
                 continue;
@@ -302,6 +426,7 @@ impl Writer {
             self.cursor += next.len() as u64;
             self.pieces.push(next);
         }
+        true
     }
 
     fn push_event(&mut self, event: &Event) {
@@ -346,7 +471,9 @@ impl Writer {
         counters.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
         let may_hold_again = self.progress.took(bytes);
         if let Some(view) = &self.view {
-            view.session.advance(&view.reader, self.cursor - self.outgoing.unwritten_output());
+            let taken = self.cursor - self.outgoing.unwritten_output();
+            self.standing.wrote(taken, view.session.head());
+            view.session.advance(&view.reader, taken);
             if may_hold_again {
                 view.session.set_holding(&view.reader, true);
             }
@@ -373,5 +500,16 @@ impl Writer {
         {
             view.session.set_holding(&view.reader, true);
         }
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -9,14 +9,17 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::pace::{self, Place};
-use crate::message::{ExitStatus, StartAt};
+use crate::message::{ExitStatus, Pace, StartAt};
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,9 @@ pub(super) struct History {
     log: Mutex<Log>,
     limit: usize,
     window: u64,
+    pace: Pace,
+    /// The log's head, for who needs no more than a glance.
+    head: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,10 @@ struct Log {
     /// Bytes held, with [`CHUNK_COST`] for each chunk.
     charged: usize,
     readers: Vec<Arc<Place>>,
+    /// What the screen's model still needs; `u64::MAX` where there is none.
+    floor: u64,
+    /// How often the pump had to wait for the model.
+    floor_waits: u64,
     ended: Option<ExitStatus>,
 }
 
@@ -71,6 +81,8 @@ pub(crate) struct Span {
     /// The offset after the newest byte.
     pub(crate) head: u64,
     pub(crate) held_bytes: usize,
+    /// How often the pump waited for the screen's model.
+    pub(crate) model_waits: u64,
     pub(crate) ended: Option<ExitStatus>,
 }
 
@@ -119,9 +131,22 @@ impl Reader {
 }
 
 impl History {
-    pub(super) fn new(limit: usize) -> Self {
-        let log = Log { chunks: VecDeque::new(), head: 0, charged: 0, readers: Vec::new(), ended: None };
-        Self { log: Mutex::new(log), limit, window: pace::window(limit) }
+    pub(super) fn new(limit: usize, pace: Pace) -> Self {
+        let log = Log {
+            chunks: VecDeque::new(),
+            head: 0,
+            charged: 0,
+            readers: Vec::new(),
+            floor: u64::MAX,
+            floor_waits: 0,
+            ended: None,
+        };
+        Self { log: Mutex::new(log), limit, window: pace::window(limit), pace, head: AtomicU64::new(0) }
+    }
+
+    /// Keeps what lies from `floor` on for the screen's model.
+    pub(super) fn set_floor(&self, floor: u64) {
+        self.with(|log| log.floor = floor);
     }
 
     /// Appends what the pump read, before it is broadcast, and returns the new head.
@@ -136,12 +161,14 @@ impl History {
                 log.chunks.push_back(chunk);
                 log.merge_small();
             }
-            let keep = pace::hold(&log.readers).unwrap_or(u64::MAX);
+            let keep = pace::hold(&log.readers, self.pace).unwrap_or(u64::MAX).min(log.floor);
             while log.charged > self.limit && log.chunks.front().is_some_and(|oldest| oldest.end() <= keep) {
                 let Some(chunk) = log.chunks.pop_front() else { break };
                 log.charged -= chunk.charge();
                 evicted.push(chunk);
             }
+            // Relaxed: it is for statistics, and for a look that the lock's holder repeats.
+            self.head.store(log.head, Ordering::Relaxed);
             log.head
         })
     }
@@ -151,11 +178,17 @@ impl History {
         self.with(|log| log.ended = Some(status));
     }
 
-    /// How many bytes the pump may read now; `None` where nobody bounds it.
-    pub(super) fn room(&self) -> Option<u64> {
+    /// How many bytes the pump may read now: a window past the hold, and half a history past the screen's model.
+    pub(super) fn room(&self) -> u64 {
         self.with(|log| {
-            let hold = pace::hold(&log.readers)?;
-            Some((hold + self.window).saturating_sub(log.head))
+            let room = |from: u64, ahead: u64| (from + ahead).saturating_sub(log.head);
+            let readers = pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
+            let floor = Some(log.floor).filter(|floor| *floor != u64::MAX);
+            let model = floor.map_or(u64::MAX, |floor| room(floor, self.limit as u64 / 2));
+            if model == 0 && readers > 0 {
+                log.floor_waits += 1;
+            }
+            readers.min(model)
         })
     }
 
@@ -165,6 +198,9 @@ impl History {
             let start = match start {
                 StartAt::Now => head,
                 StartAt::Oldest => oldest,
+                StartAt::Last(bytes) => log.line_start(head.saturating_sub(bytes).max(oldest)),
+                // Whoever is shown the screen says from which offset on.
+                StartAt::Screen => head,
                 StartAt::Offset(offset) if (oldest..=head).contains(&offset) => offset,
                 StartAt::Offset(offset) => return Err(NotHeld { offset, oldest, head }),
             };
@@ -172,6 +208,11 @@ impl History {
             log.readers.push(Arc::clone(&place));
             Ok(Reader { place, start })
         })
+    }
+
+    /// Where the newest `bytes` that are held begin, or the first line in them.
+    pub(super) fn tail(&self, bytes: u64) -> u64 {
+        self.with(|log| log.line_start(log.head.saturating_sub(bytes).max(log.oldest())))
     }
 
     /// Takes out a reader, which must be in.
@@ -209,8 +250,13 @@ impl History {
         })
     }
 
+    /// The offset after the newest byte.
+    pub(super) fn head(&self) -> u64 {
+        self.head.load(Ordering::Relaxed)
+    }
+
     pub(super) fn span(&self) -> Span {
-        self.with(|log| Span { head: log.head, held_bytes: log.charged, ended: log.ended })
+        self.with(|log| Span { head: log.head, held_bytes: log.charged, model_waits: log.floor_waits, ended: log.ended })
     }
 
     fn with<R>(&self, critical: impl FnOnce(&mut Log) -> R) -> R {
@@ -221,6 +267,25 @@ impl History {
 impl Log {
     fn oldest(&self) -> u64 {
         self.chunks.front().map_or(self.head, |chunk| chunk.offset)
+    }
+
+    /// Where the first line that begins at `from` or later begins; `from` itself where none does.
+    fn line_start(&self, from: u64) -> u64 {
+        if from == 0 {
+            return 0;
+        }
+        let first = self.chunks.partition_point(|chunk| chunk.end() < from);
+        self.chunks
+            .range(first..)
+            .find_map(|chunk| {
+                // The byte before `from` may be the line feed.
+                let skip = usize::try_from((from - 1).saturating_sub(chunk.offset)).unwrap_or(usize::MAX);
+                let rest = chunk.data.get(skip..)?;
+                let feed = rest.iter().position(|byte| *byte == b'\n')?;
+                Some(chunk.offset + (skip + feed) as u64 + 1)
+            })
+            .filter(|start| *start < self.head)
+            .unwrap_or(from)
     }
 
     /// Merges the last chunk into the one before while that is no larger, as in a binary counter: each byte is copied

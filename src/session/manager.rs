@@ -2,8 +2,9 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
+    fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
     time::{Duration, Instant},
 };
 
@@ -12,15 +13,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use super::{
-    Session,
+    MakeModel, Session,
     history::History,
-    pace::Pace,
+    pace::Waiting,
     pty,
+    packed,
     pump::{Pump, TurnLog},
+    queries::Queries,
+    screen::Screen,
+    size::Sizing,
 };
 use crate::{
     SessionId, SessionName,
-    message::{Create, ExitStatus, RequestError, SessionInfo, SessionState, Target},
+    message::{Create, ExitStatus, RequestError, SessionInfo, SessionState, SessionStats, Target},
     registry::ClientRegistry,
 };
 
@@ -28,7 +33,7 @@ use crate::{
 const REMEMBERED: usize = 64;
 
 /// What every session of a server is given.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct SessionSettings {
     /// Where its server listens, for the programs to find it.
     pub(crate) socket: PathBuf,
@@ -36,6 +41,14 @@ pub(crate) struct SessionSettings {
     pub(crate) history_bytes: usize,
     /// How long a program has to go after SIGHUP, before SIGKILL.
     pub(crate) hang_up_grace: Duration,
+    /// Makes each session's model of its screen; `None` to do without.
+    pub(crate) make_model: Option<MakeModel>,
+}
+
+impl fmt::Debug for SessionSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionSettings").field("history_bytes", &self.history_bytes).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -114,6 +127,11 @@ impl Manager {
                 why: error.to_string(),
             })?;
         let hang_up = CancellationToken::new();
+        let model = self.settings.make_model.as_ref().map(|make| make(create.size));
+        let history = History::new(self.settings.history_bytes, create.pace);
+        if model.is_some() {
+            history.set_floor(0);
+        }
         let session = Arc::new(Session {
             id: SessionId::random(),
             name: create.name.clone(),
@@ -121,14 +139,20 @@ impl Manager {
             started: Instant::now(),
             pid: child.id().unwrap_or_default(),
             pty,
-            size: Mutex::new(create.size),
-            history: History::new(self.settings.history_bytes),
-            pace: Pace::default(),
+            sizing: Mutex::new(Sizing::new(create.size_policy, create.size)),
+            size: AtomicU32::new(packed(create.size)),
+            history,
+            waiting: Waiting::default(),
+            screen: Screen::new(model),
+            queries: Mutex::new(Queries::new()),
+            registry: self.registry.clone(),
             hang_up: hang_up.clone(),
             gone: CancellationToken::new(),
         });
         info!(session = %session.id, name = %session.name, pid = session.pid, "started");
 
+        let followed = Arc::clone(&session);
+        self.tasks.spawn(async move { followed.follow().await });
         let supervisor = self.tasks.spawn(pty::supervise(child, hang_up, self.settings.hang_up_grace));
         let publisher = self.registry.publisher(session.id);
         let mut pump = Pump::new(Arc::clone(&session), publisher, supervisor, self.turns.clone());
@@ -191,10 +215,15 @@ impl Manager {
         live.chain(ended).collect()
     }
 
-    /// What all histories hold, in bytes.
-    pub(crate) fn history_bytes(&self) -> u64 {
-        let live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
-        live.iter().map(|session| session.span().held_bytes as u64).sum()
+    /// How every live session fares, the oldest first.
+    pub(crate) async fn stats(&self) -> Vec<SessionStats> {
+        let mut live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
+        live.sort_by_key(|session| session.started);
+        let mut stats = Vec::with_capacity(live.len());
+        for session in live {
+            stats.push(session.stats().await);
+        }
+        stats
     }
 
     /// Hangs up every session and starts no more.

@@ -1,9 +1,9 @@
 //! How far the pump may read ahead of its readers.
 //!
-//! The pump reads on while the head is less than a window past the *hold*. The hold is the furthest reader's cursor,
-//! so that at every moment some client is within a window of the newest byte and a slow one never holds back a faster
-//! one; a lossless reader that makes progress bounds it too. With nobody attached nothing holds the pump: it never
-//! waits for a client that isn't there.
+//! The pump reads on while the head is less than a window past the *hold*. Whose cursor that is, the session's pace
+//! says. Usually it is the furthest reader's, so that at every moment some client is within a window of the newest byte
+//! and a slow one never holds back a faster one. A lossless reader bounds it too. Whoever makes no progress does not.
+//! With nobody attached nothing holds the pump: it never waits for a client that isn't there.
 
 use std::sync::{
     Arc,
@@ -11,6 +11,8 @@ use std::sync::{
 };
 
 use tokio::sync::Notify;
+
+use crate::message::Pace;
 
 /// How far the head may be past the hold, in bytes, where the history allows it.
 ///
@@ -24,11 +26,19 @@ pub(super) fn window(limit: usize) -> u64 {
     WINDOW.min(limit as u64 / 4)
 }
 
-/// The offset that the pump must not leave further behind than a window; `None` with no readers.
-pub(super) fn hold(readers: &[Arc<Place>]) -> Option<u64> {
-    let fastest = readers.iter().map(|place| place.cursor()).max()?;
-    let lossless = readers.iter().filter(|place| place.holds()).map(|place| place.cursor()).min();
-    Some(lossless.map_or(fastest, |lossless| lossless.min(fastest)))
+/// The offset that the pump must not leave further behind than a window; `None` where nobody holds it.
+pub(super) fn hold(readers: &[Arc<Place>], pace: Pace) -> Option<u64> {
+    let fastest = || readers.iter().map(|place| place.cursor()).max();
+    let slowest = |lossless: bool| {
+        let holding = readers.iter().filter(|place| place.is_holding() && (place.lossless || !lossless));
+        holding.map(|place| place.cursor()).min()
+    };
+    let every = match pace {
+        Pace::Fastest => fastest(),
+        Pace::Slowest => slowest(false).or_else(fastest),
+        Pace::Free => None,
+    };
+    every.into_iter().chain(slowest(true)).min()
 }
 
 /// Where one reader stands.
@@ -75,19 +85,19 @@ impl Place {
         self.cursor.load(Ordering::Relaxed)
     }
 
-    /// Whether the program must wait for this reader alone.
-    fn holds(&self) -> bool {
-        self.lossless && self.holding.load(Ordering::Relaxed)
+    /// Whether this reader makes the progress that entitles it to hold the program back.
+    fn is_holding(&self) -> bool {
+        self.holding.load(Ordering::Relaxed)
     }
 }
 
-/// Wakes the pump when the hold may have moved: cursor progress, attach, detach, close.
+/// Wakes the pump when it may have room again: cursor progress, attach, detach, close, the screen's model.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Waiting {
     changed: Notify,
 }
 
-impl Pace {
+impl Waiting {
     pub(super) fn changed(&self) {
         // The permit is kept if the pump is not waiting yet, so a change between its look and its sleep is not lost.
         self.changed.notify_one();

@@ -15,7 +15,7 @@ use std::{
 use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process_group},
-    termios::{Winsize, tcsetwinsize},
+    termios::{LocalModes, SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize},
 };
 use tokio::{
     io::{Interest, Ready, unix::AsyncFd},
@@ -148,6 +148,13 @@ impl Pty {
     /// Waits a moment for a process to open a terminal that none has open.
     pub(super) async fn reopened(&self) {
         tokio::time::sleep(REOPENED).await;
+    }
+
+    /// The character that interrupts the program when typed, if one does. Linux tells the master its slave's settings.
+    pub(super) fn interrupt_character(&self) -> Option<u8> {
+        let settings = tcgetattr(&self.reading).ok()?;
+        let character = settings.special_codes[SpecialCodeIndex::VINTR];
+        (settings.local_modes.contains(LocalModes::ISIG) && character != 0).then_some(character)
     }
 
     pub(super) fn resize(&self, size: TerminalSize) -> io::Result<()> {

@@ -122,11 +122,11 @@ impl Pump {
         let session = Arc::clone(&self.session);
         loop {
             // First the room: a program whose readers are behind is not read.
-            let room = session.history.room().unwrap_or(TURN_BYTES);
+            let room = session.history.room();
             let turn = if room == 0 { Turn::NoRoom } else { self.turn(room)? };
             let next = async {
                 match turn {
-                    Turn::NoRoom => session.pace.wait().await,
+                    Turn::NoRoom => session.waiting.wait().await,
                     Turn::Full => tokio::task::yield_now().await,
                     Turn::Dry => return session.pty.readable().await,
                     // The program closed its terminal and lives. It may open it again.
@@ -148,11 +148,11 @@ impl Pump {
         let deadline = tokio::time::Instant::now() + DRAIN_TIME;
         let owed = self.head + DRAIN_BYTES;
         loop {
-            let room = session.history.room().unwrap_or(TURN_BYTES).max(owed.saturating_sub(self.head));
+            let room = session.history.room().max(owed.saturating_sub(self.head));
             let turn = if room == 0 { Turn::NoRoom } else { self.turn(room)? };
             let next = async {
                 match turn {
-                    Turn::NoRoom => session.pace.wait().await,
+                    Turn::NoRoom => session.waiting.wait().await,
                     Turn::Full => tokio::task::yield_now().await,
                     Turn::Dry => return session.pty.readable().await,
                     Turn::Hangup => {}
@@ -208,6 +208,10 @@ impl Pump {
         }
         // The log first: a client that is skipped below finds there what it missed.
         let mut offset = self.head;
+        let now = Instant::now();
+        for chunk in &self.chunks {
+            self.session.printed(chunk, now);
+        }
         self.head = self.session.history.append(&self.chunks);
         if let Some(turns) = &self.turns {
             turns.add(self.head, read_at);
@@ -220,5 +224,6 @@ impl Pump {
         // Skipped clients are counted by the registry and brought back by their writers.
         let _ = self.publisher.broadcast_burst(&self.burst);
         self.burst.clear();
+        self.session.screen.appended();
     }
 }

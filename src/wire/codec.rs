@@ -105,8 +105,9 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
         Kind::Kill => ClientMessage::Kill { session: from_postcard(payload, "kill request")? },
         Kind::Stats => ClientMessage::Stats,
         Kind::Ping => ClientMessage::Ping,
+        Kind::Resync => ClientMessage::Resync,
         Kind::Hello => return Err(WireError::Payload { what: "request: a second hello" }),
-        Kind::HelloReply | Kind::Reply | Kind::Output | Kind::Event => {
+        Kind::HelloReply | Kind::Reply | Kind::Output | Kind::Event | Kind::Screen => {
             return Err(WireError::Payload { what: "request" });
         }
     })
@@ -133,6 +134,7 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Kill { session } => encode(Kind::Kill, id, session),
         ClientMessage::Stats => encode(Kind::Stats, id, &()),
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
+        ClientMessage::Resync => encode(Kind::Resync, id, &()),
     }
 }
 

@@ -54,7 +54,7 @@ async fn clients_that_come_and_go_during_a_flood_see_the_source_without_gap_or_r
                 let mut client = soon(fugue_server::Client::connect(&socket)).await.unwrap();
                 let start = if stay % 2 == 0 { StartAt::Now } else { StartAt::Oldest };
                 let on_lag = if round % 2 == 0 { OnLag::Lossless } else { OnLag::Disconnect };
-                let view = View { start, on_lag };
+                let view = View::new(start, on_lag);
                 let start = attached(&mut client, &attach("flood", view)).await.start;
                 let mut transcript = Transcript::from(start);
                 let enough = 1 + ((round * 7919 + stay * 104_729) % 100_000) as usize;
@@ -144,13 +144,13 @@ async fn a_lost_connection_is_resumed_at_the_very_byte() {
     drop(client);
 
     let mut client = server.client().await;
-    let view = View { start: StartAt::Offset(before.end()), on_lag: OnLag::Lossless };
+    let view = View::new(StartAt::Offset(before.end()), OnLag::Lossless);
     let resumed = attached(&mut client, &attach_id(created.session, view)).await;
     assert_eq!(resumed.start, before.end());
     before.read_to(&mut client, "\r\n5000\r\n").await;
     assert_eq!(before.bytes, numbers(5000));
 
-    let beyond = View { start: StartAt::Offset(u64::MAX), on_lag: OnLag::Lossless };
+    let beyond = View::new(StartAt::Offset(u64::MAX), OnLag::Lossless);
     let error = refused(&mut client, &attach_id(created.session, beyond)).await;
     assert!(matches!(error, RequestError::OffsetNotHeld { oldest: 0, .. }), "{error:?}");
     let error = refused(&mut client, &attach_id(fugue_server::SessionId::random(), view)).await;

@@ -4,15 +4,15 @@ use bytes::{Bytes, BytesMut};
 use fugue_server::{
     ClientId, SessionId, TerminalSize,
     message::{
-        Attach, AttachedTo, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Reply,
-        RequestError, StartAt, Target, View,
+        Attach, AttachedTo, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace,
+        Reply, RequestError, SizePolicy, StartAt, Target, View,
     },
     wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
 };
 use tokio_util::codec::Decoder;
 
 fn requests() -> Vec<ClientMessage> {
-    let view = View { start: StartAt::Offset(7), on_lag: OnLag::Lossless };
+    let view = View::new(StartAt::Offset(7), OnLag::Lossless);
     let session = SessionId::from(1_u64 << 40);
     vec![
         ClientMessage::List,
@@ -22,6 +22,8 @@ fn requests() -> Vec<ClientMessage> {
             env: vec![(b"A".to_vec(), b"B=C".to_vec())],
             cwd: Some(b"/".to_vec()),
             size: TerminalSize::DEFAULT,
+            size_policy: SizePolicy::Smallest,
+            pace: Pace::Slowest,
             attach: Some(view),
         }),
         ClientMessage::Attach(Attach { session: Target::Id(session), view }),
@@ -29,9 +31,10 @@ fn requests() -> Vec<ClientMessage> {
         ClientMessage::Detach,
         ClientMessage::Input { session, data: Bytes::from_static(b"\x00keys\xff") },
         ClientMessage::Input { session, data: Bytes::new() },
-        ClientMessage::Resize { session, size: TerminalSize::new(1, 9999).unwrap() },
+        ClientMessage::Resize { session, size: TerminalSize::new(1, 1000).unwrap() },
         ClientMessage::Kill { session: Target::Name("n".parse().unwrap()) },
         ClientMessage::Stats,
+        ClientMessage::Resync,
         ClientMessage::Ping,
     ]
 }

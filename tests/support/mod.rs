@@ -11,8 +11,8 @@ use fugue_server::{
     Client, ClientRegistry, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
     client::{ClientError, Incoming},
     message::{
-        Attach, AttachedTo, ClientMessage, Create, Event, ExitStatus, OnLag, Reply, RequestError,
-        SessionInfo, StartAt, Target, View,
+        Attach, AttachedTo, ClientMessage, Create, Event, ExitStatus, OnLag, Pace, Reply,
+        RequestError, SessionInfo, SizePolicy, StartAt, Target, View,
     },
 };
 use tempfile::TempDir;
@@ -86,13 +86,15 @@ pub(crate) fn shell(name: &str, script: &str, attach: Option<View>) -> ClientMes
         env: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
         cwd: None,
         size: TerminalSize::DEFAULT,
+        size_policy: SizePolicy::Latest,
+        pace: Pace::Fastest,
         attach,
     })
 }
 
-pub(crate) const LOSSLESS: View = View { start: StartAt::Now, on_lag: OnLag::Lossless };
-pub(crate) const FROM_OLDEST: View = View { start: StartAt::Oldest, on_lag: OnLag::Lossless };
-pub(crate) const DISCONNECT: View = View { start: StartAt::Oldest, on_lag: OnLag::Disconnect };
+pub(crate) const LOSSLESS: View = View::new(StartAt::Now, OnLag::Lossless);
+pub(crate) const FROM_OLDEST: View = View::new(StartAt::Oldest, OnLag::Lossless);
+pub(crate) const DISCONNECT: View = View::new(StartAt::Oldest, OnLag::Disconnect);
 
 pub(crate) fn attach(name: &str, view: View) -> ClientMessage {
     ClientMessage::Attach(Attach { session: Target::Name(name.parse().unwrap()), view })
@@ -162,6 +164,8 @@ impl Transcript {
             match soon(client.next()).await.unwrap() {
                 Incoming::Output { offset, data } => self.add(offset, &data),
                 Incoming::Reply { .. } => {}
+                Incoming::Event(Event::Resized { .. }) => {}
+                Incoming::Screen { .. } => panic!("a screen after {} bytes", self.bytes.len()),
                 Incoming::Event(event) => {
                     panic!("{event:?} after {:?}", String::from_utf8_lossy(&self.bytes))
                 }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     SessionId, TerminalSize,
     client::{Client, ClientError, Incoming},
-    message::{Attach, ClientMessage, Create, Event, OnLag, Reply, ServerStats, StartAt, Target, View},
+    message::{Attach, ClientMessage, Create, Event, OnLag, Reply, ServerStats, StartAt, Target, View, Pace, SizePolicy},
     server::Server,
     session::TurnLog,
 };
@@ -141,6 +141,8 @@ async fn start(control: &mut Client, bytes: u64) -> anyhow::Result<SessionId> {
         env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
         cwd: None,
         size: TerminalSize::DEFAULT,
+        size_policy: SizePolicy::Fixed,
+        pace: Pace::Fastest,
         attach: None,
     };
     match control.request(&ClientMessage::Create(create)).await? {
@@ -150,7 +152,7 @@ async fn start(control: &mut Client, bytes: u64) -> anyhow::Result<SessionId> {
 }
 
 fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
-    let view = View { start: StartAt::Oldest, on_lag };
+    let view = View::new(StartAt::Oldest, on_lag);
     ClientMessage::Attach(Attach { session: Target::Id(session), view })
 }
 

@@ -34,7 +34,7 @@ fn read_all(history: &History, from: u64, max: usize) -> Vec<u8> {
 fn what_is_read_is_what_was_printed_however_it_was_cut() {
     for piece in [1, 2, 7, 100, 4095, 4096, 4097, 20_000] {
         for max in [1, 13, 4096, 1 << 20] {
-            let history = History::new(1 << 20);
+            let history = History::new(1 << 20, Pace::Fastest);
             print(&history, 30_000, piece);
             assert_eq!(read_all(&history, 0, max), pattern(0..30_000), "pieces of {piece}, reads of {max}");
             assert_eq!(read_all(&history, 12_345, max), pattern(12_345..30_000));
@@ -44,7 +44,7 @@ fn what_is_read_is_what_was_printed_however_it_was_cut() {
 
 #[test]
 fn small_pieces_cost_no_more_than_the_bound_and_are_held_nearly_whole() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 10 * LIMIT as u64, 1);
     let held = history.span().head - history.attach(Oldest, false).unwrap().start();
     assert!(history.span().held_bytes <= LIMIT);
@@ -53,7 +53,7 @@ fn small_pieces_cost_no_more_than_the_bound_and_are_held_nearly_whole() {
 
 #[test]
 fn single_bytes_are_merged_into_few_pieces() {
-    let history = History::new(1 << 20);
+    let history = History::new(1 << 20, Pace::Fastest);
     print(&history, 100_000, 1);
     let chunks = history.with(|log| log.chunks.len());
     assert!(chunks < 100_000 / MERGE_UP_TO * 2 + 16, "{chunks} chunks");
@@ -63,7 +63,7 @@ fn single_bytes_are_merged_into_few_pieces() {
 
 #[test]
 fn what_was_evicted_is_named_and_never_skipped_over() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 3 * LIMIT as u64, 4096);
     let oldest = history.attach(Oldest, false).unwrap().start();
     assert!(oldest > 0);
@@ -75,7 +75,7 @@ fn what_was_evicted_is_named_and_never_skipped_over() {
 
 #[test]
 fn readers_start_now_at_the_oldest_or_exactly_where_they_ask() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 3 * LIMIT as u64, 1000);
     let head = history.span().head;
     let oldest = history.attach(Oldest, false).unwrap().start();
@@ -91,7 +91,7 @@ fn readers_start_now_at_the_oldest_or_exactly_where_they_ask() {
 
 #[test]
 fn the_end_comes_after_the_last_byte() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 10, 10);
     history.end(ExitStatus::Code(3));
     let mut pieces = Vec::new();
@@ -101,17 +101,17 @@ fn the_end_comes_after_the_last_byte() {
 
 #[test]
 fn nobody_attached_means_nobody_is_waited_for() {
-    let history = History::new(LIMIT);
-    assert_eq!(history.room(), None);
+    let history = History::new(LIMIT, Pace::Fastest);
+    assert_eq!(history.room(), u64::MAX);
     let reader = history.attach(Now, true).unwrap();
-    assert_eq!(history.room(), Some(WINDOW));
+    assert_eq!(history.room(), WINDOW);
     history.detach(&reader);
-    assert_eq!(history.room(), None);
+    assert_eq!(history.room(), u64::MAX);
 }
 
 #[test]
 fn readers_that_leave_in_any_order_leave_nobody_behind() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     let mut readers: Vec<_> = (0..50).map(|_| history.attach(Now, true).unwrap()).collect();
     print(&history, 100, 100);
     while !readers.is_empty() {
@@ -119,43 +119,43 @@ fn readers_that_leave_in_any_order_leave_nobody_behind() {
         let leaving = readers.remove(readers.len() * 7 / 11);
         readers.iter().for_each(|reader| reader.advance(100));
         leaving.advance(0);
-        assert_eq!(history.room(), Some(WINDOW - 100));
+        assert_eq!(history.room(), WINDOW - 100);
         history.detach(&leaving);
-        assert_eq!(history.room(), (!readers.is_empty()).then_some(WINDOW));
+        assert_eq!(history.room(), if readers.is_empty() { u64::MAX } else { WINDOW });
     }
 }
 
 #[test]
 fn the_fastest_reader_sets_the_pace_and_a_slow_one_does_not() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     let fast = history.attach(Now, false).unwrap();
     let _slow = history.attach(Now, false).unwrap();
     print(&history, WINDOW, 1000);
-    assert_eq!(history.room(), Some(0));
+    assert_eq!(history.room(), 0);
     fast.advance(WINDOW - 10);
-    assert_eq!(history.room(), Some(WINDOW - 10));
+    assert_eq!(history.room(), WINDOW - 10);
     history.detach(&fast);
-    assert_eq!(history.room(), Some(0), "now the slow one is the fastest");
+    assert_eq!(history.room(), 0, "now the slow one is the fastest");
 }
 
 #[test]
 fn a_lossless_reader_holds_the_program_while_it_is_entitled_to() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     let fast = history.attach(Now, false).unwrap();
     let lossless = history.attach(Now, true).unwrap();
     print(&history, WINDOW, 1000);
     fast.advance(WINDOW);
-    assert_eq!(history.room(), Some(0));
+    assert_eq!(history.room(), 0);
     assert!(lossless.set_holding(false));
-    assert_eq!(history.room(), Some(WINDOW));
+    assert_eq!(history.room(), WINDOW);
     assert!(lossless.set_holding(true));
     assert!(!lossless.set_holding(true));
-    assert_eq!(history.room(), Some(0));
+    assert_eq!(history.room(), 0);
 }
 
 #[test]
 fn what_a_reader_that_holds_the_program_needs_is_not_evicted() {
-    let history = History::new(LIMIT);
+    let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 2 * LIMIT as u64, 1000);
     // One that starts with the oldest byte, while a turn that was allowed before it came is appended.
     for lossless in [false, true] {
@@ -163,7 +163,7 @@ fn what_a_reader_that_holds_the_program_needs_is_not_evicted() {
         print(&history, WINDOW, 1000);
         let held = read_all(&history, reader.start(), 5000);
         assert_eq!(held, pattern(reader.start()..history.span().head));
-        assert_eq!(history.room(), Some(0), "and the program waits for it");
+        assert_eq!(history.room(), 0, "and the program waits for it");
         history.detach(&reader);
         print(&history, 1, 1);
         assert!(history.span().held_bytes <= LIMIT, "once it is gone the bound holds again");

@@ -1,0 +1,132 @@
+//! Where a client stands with respect to its session: one type, and one place that moves it.
+//!
+//! ```text
+//! Live --(a message's offset is beyond the cursor)--> Behind --(the history has it)--> Live
+//!                                                        \--(evicted)--> Gap, screen --> Live
+//! any --> Closed
+//! ```
+//!
+//! The writer alone moves it; `stats` reads it. All accesses are `Relaxed`: these are counts for people, and order
+//! nothing.
+
+use std::{
+    sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    time::Instant,
+};
+
+use tracing::debug;
+
+use crate::{
+    ClientId, SessionId,
+    message::{ClientState, ClientStats},
+};
+
+#[derive(Debug)]
+pub(super) struct Standing {
+    client: ClientId,
+    connected: Instant,
+    state: AtomicU8,
+    /// The offset of the first byte of output that the client has not taken.
+    taken: AtomicU64,
+    lag_max: AtomicU64,
+    replays: AtomicU64,
+    gaps: AtomicU64,
+    purges: AtomicU64,
+    skipped: AtomicU64,
+    messages: AtomicU64,
+    writes: AtomicU64,
+    /// Milliseconds after `connected`.
+    last_progress: AtomicU64,
+}
+
+const STATES: [ClientState; 4] =
+    [ClientState::Live, ClientState::Behind, ClientState::Gap, ClientState::Closed];
+
+impl Standing {
+    pub(super) fn new(client: ClientId) -> Self {
+        Self {
+            client,
+            connected: Instant::now(),
+            state: AtomicU8::new(0),
+            taken: AtomicU64::new(0),
+            lag_max: AtomicU64::new(0),
+            replays: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            last_progress: AtomicU64::new(0),
+        }
+    }
+
+    fn state(&self) -> ClientState {
+        STATES.get(usize::from(self.state.load(Relaxed))).copied().unwrap_or(ClientState::Closed)
+    }
+
+    /// Moves the client to `next`, and counts that.
+    pub(super) fn enter(&self, next: ClientState) {
+        let before = self.state();
+        if before == next {
+            return;
+        }
+        let index = STATES.iter().position(|state| *state == next).unwrap_or_default();
+        self.state.store(u8::try_from(index).unwrap_or_default(), Relaxed);
+        match next {
+            ClientState::Behind => add(&self.replays, 1),
+            ClientState::Gap => add(&self.gaps, 1),
+            ClientState::Live | ClientState::Closed => {}
+        }
+        debug!(client = %self.client, ?before, ?next, "moved");
+    }
+
+    /// The client was brought to an offset without being sent what lies before it.
+    pub(super) fn skipped(&self, bytes: u64) {
+        add(&self.skipped, bytes);
+    }
+
+    pub(super) fn purged(&self) {
+        add(&self.purges, 1);
+    }
+
+    pub(super) fn took_message(&self) {
+        add(&self.messages, 1);
+    }
+
+    /// The client took something, and has now all output before `taken`, of `head`.
+    pub(super) fn wrote(&self, taken: u64, head: u64) {
+        add(&self.writes, 1);
+        self.stands_at(taken, head);
+        let now = self.connected.elapsed().as_millis();
+        self.last_progress.store(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(super) fn stands_at(&self, taken: u64, head: u64) {
+        self.taken.store(taken, Relaxed);
+        self.lag_max.fetch_max(head.saturating_sub(taken), Relaxed);
+    }
+
+    /// For `stats`; `watched` is the session and its newest offset.
+    pub(super) fn stats(&self, watched: Option<(SessionId, u64)>) -> ClientStats {
+        let lag_bytes = watched.map_or(0, |(_, head)| head.saturating_sub(self.taken.load(Relaxed)));
+        let now = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
+        ClientStats {
+            client: self.client,
+            session: watched.map(|(session, _)| session),
+            state: self.state(),
+            lag_bytes,
+            lag_max_bytes: self.lag_max.load(Relaxed).max(lag_bytes),
+            replays: self.replays.load(Relaxed),
+            gaps: self.gaps.load(Relaxed),
+            purges: self.purges.load(Relaxed),
+            skipped_bytes: self.skipped.load(Relaxed),
+            messages: self.messages.load(Relaxed),
+            writes: self.writes.load(Relaxed),
+            idle_ms: now.saturating_sub(self.last_progress.load(Relaxed)),
+        }
+    }
+}
+
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Relaxed);
+}

@@ -1,0 +1,161 @@
+//! What of a program's output can still be seen, so that a terminal model need not be fed the rest.
+//!
+//! Plain text that has scrolled away changes nothing. In a run of text without control sequences, on a screen of `rows`
+//! lines that scrolls as a whole: after `rows` line feeds the cursor is on the last line, and from there each line feed
+//! moves everything up by one. So what lies between the first `rows` and the last `rows` line feeds leaves no trace,
+//! if it begins and ends just after a carriage return and a line feed, where the column is the first. Character
+//! attributes do not change within such a run.
+//!
+//! Strings (titles, images) are shortened as well: a parser would gather them in memory without bound.
+
+/// Runs shorter than this are not worth a second look.
+const WORTH_SKIPPING: usize = 4096;
+
+/// The most of an operating system command (a title, a colour) that is fed.
+const MAX_STRING: usize = 8 * 1024;
+
+/// Where the stream stands, from the bytes alone.
+///
+/// It may call a place inside a sequence that a parser has left already, never the other way round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Ground,
+    Escape,
+    /// Between an escape's intermediate bytes and its last.
+    Intermediate,
+    Csi,
+    /// An operating system command, and how much of it has passed.
+    Osc(usize),
+    /// Any other string: no model shows its contents.
+    String,
+}
+
+/// Cuts a stream into what to feed.
+#[derive(Debug, Default)]
+pub(super) struct Visible {
+    state: State,
+}
+
+/// A terminal model, as this needs it.
+pub(super) trait Feed {
+    fn feed(&mut self, bytes: &[u8]);
+    /// Its lines, if it scrolls as a whole now.
+    fn scrolling_rows(&self) -> Option<usize>;
+}
+
+impl Visible {
+    /// Feeds what matters of `data`, and returns how many bytes that was.
+    pub(super) fn advance(&mut self, data: &[u8], model: &mut impl Feed) -> usize {
+        let (mut at, mut unfed, mut fed) = (0, 0, 0);
+        while at < data.len() {
+            let run = at;
+            match self.state {
+                State::Ground => {
+                    at += plain(&data[at..]);
+                    if at - run >= WORTH_SKIPPING {
+                        fed += feed(model, &data[unfed..run]) + feed_text(model, &data[run..at]);
+                        unfed = at;
+                    }
+                    if at < data.len() {
+                        self.step(data[at]);
+                        at += 1;
+                    }
+                }
+                State::Escape | State::Intermediate | State::Csi => {
+                    self.step(data[at]);
+                    at += 1;
+                }
+                State::Osc(passed) => {
+                    at += string(&data[at..]);
+                    let room = MAX_STRING.saturating_sub(passed);
+                    if at - run > room {
+                        fed += feed(model, &data[unfed..run + room]);
+                        unfed = at;
+                    }
+                    self.state = State::Osc(passed + at - run);
+                    self.step_at(data, &mut at);
+                }
+                State::String => {
+                    at += string(&data[at..]);
+                    fed += feed(model, &data[unfed..run]);
+                    unfed = at;
+                    self.step_at(data, &mut at);
+                }
+            }
+        }
+        fed + feed(model, &data[unfed..])
+    }
+
+    fn step_at(&mut self, data: &[u8], at: &mut usize) {
+        if let Some(byte) = data.get(*at) {
+            self.step(*byte);
+            *at += 1;
+        }
+    }
+
+    /// Takes note of a byte that is not plain text.
+    fn step(&mut self, byte: u8) {
+        self.state = match (self.state, byte) {
+            (_, 0x18 | 0x1a) => State::Ground,
+            (_, 0x1b) => State::Escape,
+            (State::Ground, _) | (State::Csi, b'@'..=b'~') | (State::Osc(_), 0x07) => State::Ground,
+            (State::Escape, b'[') => State::Csi,
+            (State::Escape, b']') => State::Osc(0),
+            (State::Escape, b'P' | b'X' | b'^' | b'_') => State::String,
+            (State::Escape, b' '..=b'/') => State::Intermediate,
+            (State::Escape | State::Intermediate, b'0'..=b'~') => State::Ground,
+            (state, _) => state,
+        };
+    }
+}
+
+fn feed(model: &mut impl Feed, bytes: &[u8]) -> usize {
+    if !bytes.is_empty() {
+        model.feed(bytes);
+    }
+    bytes.len()
+}
+
+/// Feeds a run of plain text but for the part that scrolls away.
+fn feed_text(model: &mut impl Feed, text: &[u8]) -> usize {
+    let hidden = model.scrolling_rows().and_then(|rows| hidden(text, rows));
+    match hidden {
+        Some((from, to)) => feed(model, &text[..from]) + feed(model, &text[to..]),
+        None => feed(model, text),
+    }
+}
+
+/// The part of `text` that leaves no trace.
+fn hidden(text: &[u8], rows: usize) -> Option<(usize, usize)> {
+    let is_break = |at: &usize| text[..*at].ends_with(b"\r\n");
+    let after_feed = |(at, byte): (usize, &u8)| (*byte == b'\n').then_some(at + 1);
+    let from = text.iter().enumerate().filter_map(after_feed).skip(rows.saturating_sub(1)).find(is_break)?;
+    let to = text.iter().enumerate().rev().filter_map(after_feed).skip(rows).find(is_break)?;
+    (from < to).then_some((from, to))
+}
+
+/// The length of the plain text that `data` begins with: no control sequence or character set can begin in it.
+fn plain(data: &[u8]) -> usize {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0x20;
+        while byte < 0x100 {
+            // DEL is left out, and the byte that C1 controls begin with in UTF-8.
+            plain[byte] = byte != 0x7f && byte != 0xc2;
+            byte += 1;
+        }
+        plain[0x07] = true;
+        plain[0x08] = true;
+        plain[b'\t' as usize] = true;
+        plain[b'\n' as usize] = true;
+        plain[b'\r' as usize] = true;
+        plain
+    };
+    data.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(data.len())
+}
+
+/// The length of a string's contents that `data` begins with.
+fn string(data: &[u8]) -> usize {
+    data.iter().position(|byte| matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b)).unwrap_or(data.len())
+}
