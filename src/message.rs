@@ -13,12 +13,10 @@ use bytes::Bytes;
 #[cfg(feature = "server")]
 pub use self::{
     reply::{
-        AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError, ServerStats,
-        SessionInfo, SessionState, SessionStats,
+        AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError,
+        ServerStats, SessionInfo, SessionState, SessionStats,
     },
-    request::{
-        Access, Attach, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target, View,
-    },
+    request::{Access, Attach, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target, View},
 };
 use crate::SessionId;
 

@@ -165,7 +165,9 @@ mod tests {
 
     #[test]
     fn sizes_outside_the_bounds_are_refused() {
-        for size in ["", "80", "0x0", "0x24", "80x0", "1001x24", "80x10000", "80x24x1", "-1x24", "axb", "80X24"] {
+        for size in
+            ["", "80", "0x0", "0x24", "80x0", "1001x24", "80x10000", "80x24x1", "-1x24", "axb", "80X24"]
+        {
             assert_eq!(size.parse::<TerminalSize>(), Err(SizeError), "{size:?}");
         }
         assert_eq!("1x1000".parse::<TerminalSize>().unwrap().to_string(), "1x1000");

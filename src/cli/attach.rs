@@ -28,7 +28,9 @@ use super::{
 use crate::{
     SessionId, SessionName,
     client::{Client, ClientError, Incoming, IncomingFrames, Requests},
-    message::{Access, Attach, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, Reply, StartAt, Target, View},
+    message::{
+        Access, Attach, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, Reply, StartAt, Target, View,
+    },
 };
 
 /// Pieces of input that may be outstanding: with pieces of 4 KiB, half of what the server allows.
@@ -124,7 +126,9 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     }
     let from = args.from.unwrap_or(if terminal::is_interactive() { From::Screen } else { From::Now });
     if from == From::Screen && !terminal::is_interactive() {
-        bail!("`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number");
+        bail!(
+            "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
+        );
     }
     let start = match from {
         From::Screen => StartAt::Screen,

@@ -50,7 +50,10 @@ impl std::str::FromStr for Size {
             "latest" => Ok(Self::Follow(SizePolicy::Latest)),
             "smallest" => Ok(Self::Follow(SizePolicy::Smallest)),
             "largest" => Ok(Self::Follow(SizePolicy::Largest)),
-            size => size.parse().map(Self::Fixed).map_err(|error| format!("{error}; or latest, smallest, largest")),
+            size => size
+                .parse()
+                .map(Self::Fixed)
+                .map_err(|error| format!("{error}; or latest, smallest, largest")),
         }
     }
 }

@@ -127,7 +127,17 @@ fn table(stats: &ServerStats) -> String {
         text += &format!("\n{}\n", sessions.trim_fmt());
     }
     let mut clients = super::table([
-        "CLIENT", "SESSION", "STATE", "LAG", "MAX LAG", "REPLAYS", "GAPS", "PURGES", "SKIPPED", "MSG/WRITE", "IDLE",
+        "CLIENT",
+        "SESSION",
+        "STATE",
+        "LAG",
+        "MAX LAG",
+        "REPLAYS",
+        "GAPS",
+        "PURGES",
+        "SKIPPED",
+        "MSG/WRITE",
+        "IDLE",
     ]);
     for client in &stats.clients {
         let session = stats.sessions.iter().find(|session| Some(session.session) == client.session);

@@ -249,8 +249,9 @@ impl Router {
         let shared = &self.shared;
         let registry = shared.registry.stats();
         let sessions = shared.sessions.stats().await;
-        let standings: Vec<_> =
-            shared.with_clients(|clients| clients.iter().map(|(id, standing)| (*id, Arc::clone(standing))).collect());
+        let standings: Vec<_> = shared.with_clients(|clients| {
+            clients.iter().map(|(id, standing)| (*id, Arc::clone(standing))).collect()
+        });
         let mut clients: Vec<_> = standings
             .iter()
             .map(|(id, standing)| {

@@ -12,11 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::writer::Command;
 use crate::{
@@ -83,11 +79,8 @@ async fn type_all(
     let mut typed = Typed::default();
     let mut kept_for: Option<Arc<Session>> = None;
     loop {
-        let line = if typed.is_holding() {
-            timeout(HOLD_TIME, queue.recv()).await
-        } else {
-            Ok(queue.recv().await)
-        };
+        let line =
+            if typed.is_holding() { timeout(HOLD_TIME, queue.recv()).await } else { Ok(queue.recv().await) };
         let next = match &line {
             Ok(Some(line)) => Some(line.session.id()),
             Ok(None) => return,

@@ -346,7 +346,10 @@ impl Writer {
         let drawn = match view.session.redraw().await {
             Some(drawn) => drawn,
             // Without a model, a cleared screen and the newest lines are the best there is.
-            None => Drawn { bytes: Bytes::from_static(RESET.as_bytes()), at: view.session.tail().max(self.cursor) },
+            None => Drawn {
+                bytes: Bytes::from_static(RESET.as_bytes()),
+                at: view.session.tail().max(self.cursor),
+            },
         };
         // What was gathered or queued before that offset is recognised as such by its own.
         self.standing.skipped(drawn.at.saturating_sub(self.cursor));

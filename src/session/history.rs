@@ -182,7 +182,8 @@ impl History {
     pub(super) fn room(&self) -> u64 {
         self.with(|log| {
             let room = |from: u64, ahead: u64| (from + ahead).saturating_sub(log.head);
-            let readers = pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
+            let readers =
+                pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
             let floor = Some(log.floor).filter(|floor| *floor != u64::MAX);
             let model = floor.map_or(u64::MAX, |floor| room(floor, self.limit as u64 / 2));
             if model == 0 && readers > 0 {
@@ -256,7 +257,12 @@ impl History {
     }
 
     pub(super) fn span(&self) -> Span {
-        self.with(|log| Span { head: log.head, held_bytes: log.charged, model_waits: log.floor_waits, ended: log.ended })
+        self.with(|log| Span {
+            head: log.head,
+            held_bytes: log.charged,
+            model_waits: log.floor_waits,
+            ended: log.ended,
+        })
     }
 
     fn with<R>(&self, critical: impl FnOnce(&mut Log) -> R) -> R {

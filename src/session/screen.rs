@@ -23,8 +23,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-pub(crate) use self::redraw::RESET;
 use self::emulator::Emulator;
+pub(crate) use self::redraw::RESET;
 use super::history::{History, Read};
 use crate::TerminalSize;
 

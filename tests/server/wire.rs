@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use fugue_server::{
     ClientId, SessionId, TerminalSize,
     message::{
-        Attach, AttachedTo, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace,
-        Reply, RequestError, SizePolicy, StartAt, Target, View,
+        Attach, AttachedTo, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace, Reply,
+        RequestError, SizePolicy, StartAt, Target, View,
     },
     wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
 };

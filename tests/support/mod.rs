@@ -11,8 +11,8 @@ use fugue_server::{
     Client, ClientRegistry, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
     client::{ClientError, Incoming},
     message::{
-        Attach, AttachedTo, ClientMessage, Create, Event, ExitStatus, OnLag, Pace, Reply,
-        RequestError, SessionInfo, SizePolicy, StartAt, Target, View,
+        Attach, AttachedTo, ClientMessage, Create, Event, ExitStatus, OnLag, Pace, Reply, RequestError,
+        SessionInfo, SizePolicy, StartAt, Target, View,
     },
 };
 use tempfile::TempDir;

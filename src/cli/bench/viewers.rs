@@ -28,7 +28,10 @@ use super::{
 use crate::{
     SessionId, TerminalSize,
     client::{Client, ClientError, Incoming},
-    message::{Attach, ClientMessage, Create, Event, OnLag, Reply, ServerStats, StartAt, Target, View, Pace, SizePolicy},
+    message::{
+        Attach, ClientMessage, Create, Event, OnLag, Pace, Reply, ServerStats, SizePolicy, StartAt, Target,
+        View,
+    },
     server::Server,
     session::TurnLog,
 };

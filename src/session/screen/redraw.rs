@@ -23,12 +23,8 @@ use crate::TerminalSize;
 pub(crate) const RESET: &str = "\x18\x1b[?1049l\x1b[!p\x1b[?1;5;6;9;1000;1002;1003;1004;1005;1006;1015;1016;2004;2031l\
                      \x1b[4;20l\x1b[?7h\x1b>\x1b[r\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[m";
 
-const CHARSETS: [(CharsetIndex, char); 4] = [
-    (CharsetIndex::G0, '('),
-    (CharsetIndex::G1, ')'),
-    (CharsetIndex::G2, '*'),
-    (CharsetIndex::G3, '+'),
-];
+const CHARSETS: [(CharsetIndex, char); 4] =
+    [(CharsetIndex::G0, '('), (CharsetIndex::G1, ')'), (CharsetIndex::G2, '*'), (CharsetIndex::G3, '+')];
 
 /// Appends formatted text to a `String`, which can't fail.
 macro_rules! put {
@@ -385,7 +381,9 @@ fn colors(out: &mut String, screen: &Tracked) {
             put!(out, "\x1b]4;{index};rgb:{:02x}/{:02x}/{:02x}\x1b\\", rgb.r, rgb.g, rgb.b);
         }
     }
-    for (named, code) in [(NamedColor::Foreground, 10), (NamedColor::Background, 11), (NamedColor::Cursor, 12)] {
+    for (named, code) in
+        [(NamedColor::Foreground, 10), (NamedColor::Background, 11), (NamedColor::Cursor, 12)]
+    {
         if let Some(rgb) = colors[named] {
             put!(out, "\x1b]{code};rgb:{:02x}/{:02x}/{:02x}\x1b\\", rgb.r, rgb.g, rgb.b);
         }
