@@ -153,6 +153,7 @@ impl Screen {
         };
         if model.model.is_none() {
             // Nothing is kept for it any more.
+            self.resizes.lock().unwrap_or_else(PoisonError::into_inner).clear();
             history.set_floor(u64::MAX);
             return false;
         }

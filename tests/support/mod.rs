@@ -8,11 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use fugue_server::{
-    Client, ClientRegistry, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
+    Client, ClientId, ClientRegistry, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
     client::{ClientError, Incoming},
     message::{
-        Attach, AttachedTo, ClientMessage, Create, Event, ExitStatus, OnLag, Pace, Reply, RequestError,
-        SessionInfo, SizePolicy, StartAt, Target, View,
+        Access, Attach, AttachedTo, ClientMessage, ClientStats, Create, Event, ExitStatus, OnLag, Pace,
+        Reply, RequestError, ServerStats, SessionInfo, SizePolicy, StartAt, Target, View,
     },
 };
 use tempfile::TempDir;
@@ -177,13 +177,21 @@ impl Transcript {
         self.read_until(client, |bytes| contains(bytes, text.as_bytes())).await;
     }
 
+    /// Takes the next thing in. `Some` once the session has ended.
+    pub(crate) async fn step(&mut self, client: &mut Client) -> Option<ExitStatus> {
+        match soon(client.next()).await.unwrap() {
+            Incoming::Output { offset, data } => self.add(offset, &data),
+            Incoming::Event(Event::Ended { status, .. }) => return Some(status),
+            _ => {}
+        }
+        None
+    }
+
     /// Reads until the session ends.
     pub(crate) async fn read_to_end(&mut self, client: &mut Client) -> ExitStatus {
         loop {
-            match soon(client.next()).await.unwrap() {
-                Incoming::Output { offset, data } => self.add(offset, &data),
-                Incoming::Event(Event::Ended { status, .. }) => return status,
-                _ => {}
+            if let Some(status) = self.step(client).await {
+                return status;
             }
         }
     }
@@ -198,4 +206,157 @@ pub(crate) async fn transcript(client: &mut Client, start: u64) -> (Vec<u8>, Exi
 
 pub(crate) fn contains(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
+}
+
+/// How a person's terminal of the usual size watches.
+pub(crate) const TERMINAL: View = View {
+    start: StartAt::Screen,
+    on_lag: OnLag::Resync,
+    size: Some(TerminalSize::DEFAULT),
+    access: Access::ReadWrite,
+};
+
+/// What a client shows: a terminal model other than the server's own, fed what the client is sent.
+pub(crate) struct Viewer {
+    pub(crate) client: Client,
+    pub(crate) screen: vt100::Parser,
+    /// The offset of what comes next.
+    pub(crate) at: u64,
+    pub(crate) output: Vec<u8>,
+    /// Gaps it was told of, and pieces of screens that came.
+    pub(crate) gaps: Vec<(u64, u64)>,
+    pub(crate) screens: usize,
+    pub(crate) sizes: Vec<TerminalSize>,
+    /// The session, once attached.
+    pub(crate) session: SessionId,
+    gap: Option<u64>,
+}
+
+impl Viewer {
+    pub(crate) async fn attach(server: &TestServer, request: &ClientMessage) -> Self {
+        let mut client = server.client().await;
+        let to = attached(&mut client, request).await;
+        Self::of(client, &to)
+    }
+
+    /// A viewer of a client that attached.
+    pub(crate) fn of(client: Client, to: &AttachedTo) -> Self {
+        Self {
+            client,
+            screen: vt100::Parser::new(to.size.rows(), to.size.cols(), 0),
+            at: to.start,
+            output: Vec::new(),
+            gaps: Vec::new(),
+            screens: 0,
+            sizes: Vec::new(),
+            session: to.session,
+            gap: None,
+        }
+    }
+
+    /// A viewer whose terminal has a size of its own.
+    pub(crate) async fn sized(server: &TestServer, name: &str, size: (u16, u16), access: Access) -> Self {
+        let size = TerminalSize::new(size.0, size.1).unwrap();
+        let view = View { size: Some(size), access, ..TERMINAL };
+        let mut viewer = Self::attach(server, &attach(name, view)).await;
+        viewer.screen = vt100::Parser::new(size.rows(), size.cols(), 0);
+        viewer
+    }
+
+    /// Takes the next thing in. `Some` once the session has ended.
+    pub(crate) async fn step(&mut self) -> Option<ExitStatus> {
+        match soon(self.client.next()).await.unwrap() {
+            Incoming::Output { offset, data } => {
+                assert_eq!(offset, self.at, "the stream has a gap or repeats itself");
+                assert_eq!(self.gap, None, "a gap, and no screen to make up for it");
+                self.at += data.len() as u64;
+                self.screen.process(&data);
+                self.output.extend_from_slice(&data);
+            }
+            Incoming::Screen { offset, data } => {
+                assert!(offset >= self.at, "a screen of the past: {offset} after {}", self.at);
+                if let Some(to) = self.gap.take() {
+                    assert_eq!(offset, to);
+                }
+                self.at = offset;
+                self.screens += 1;
+                self.screen.process(&data);
+            }
+            Incoming::Event(Event::Gap { from, to }) => {
+                assert_eq!(from, self.at, "the gap does not begin where the output ended");
+                assert!(to > from);
+                self.gaps.push((from, to));
+                self.gap = Some(to);
+            }
+            Incoming::Event(Event::Resized { size, .. }) => self.sizes.push(size),
+            Incoming::Event(Event::Ended { status, .. }) => return Some(status),
+            Incoming::Event(event) => panic!("{event:?}"),
+            Incoming::Reply { answer, .. } => {
+                answer.unwrap();
+            }
+        }
+        None
+    }
+
+    pub(crate) async fn run_to_end(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.step().await {
+                return status;
+            }
+        }
+    }
+
+    pub(crate) async fn run_until(&mut self, mut enough: impl FnMut(&Self) -> bool) {
+        while !enough(self) {
+            if let Some(status) = self.step().await {
+                panic!("ended with {status} on\n{}", self.text());
+            }
+        }
+    }
+
+    pub(crate) async fn run_until_shown(&mut self, text: &str) {
+        self.run_until(|viewer| viewer.text().contains(text)).await;
+    }
+
+    pub(crate) async fn type_in(&mut self, keys: impl Into<Bytes>) {
+        soon(self.client.send(&input(self.session, keys))).await.unwrap();
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// Everything that is shown, line by line, with colours, cursor and modes. A cell that was never written shows as a
+    /// space does.
+    pub(crate) fn state(&self) -> Vec<String> {
+        let screen = self.screen.screen();
+        let (rows, cols) = screen.size();
+        let cell = |row, col| {
+            let cell = screen.cell(row, col).unwrap();
+            let text = if cell.contents().is_empty() { " " } else { cell.contents() };
+            let looks = (cell.bold(), cell.italic(), cell.underline(), cell.inverse());
+            format!("{text}{:?}{:?}{looks:?}", cell.fgcolor(), cell.bgcolor())
+        };
+        let mut state: Vec<_> =
+            (0..rows).map(|row| (0..cols).map(|col| cell(row, col)).collect::<String>()).collect();
+        let modes = (screen.application_cursor(), screen.application_keypad(), screen.bracketed_paste());
+        let mouse = (screen.mouse_protocol_mode(), screen.mouse_protocol_encoding());
+        let cursor = (screen.cursor_position(), screen.hide_cursor(), screen.alternate_screen());
+        let pen = (screen.fgcolor(), screen.bgcolor(), screen.bold(), screen.underline(), screen.inverse());
+        state.push(format!("{modes:?} {mouse:?} {cursor:?} {pen:?}"));
+        state
+    }
+}
+
+pub(crate) async fn stats(client: &mut Client) -> ServerStats {
+    match soon(client.request(&ClientMessage::Stats)).await.unwrap() {
+        Reply::Stats(stats) => *stats,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// How one client fares.
+pub(crate) async fn client_stats(asking: &mut Client, client: ClientId) -> ClientStats {
+    let stats = stats(asking).await;
+    stats.clients.into_iter().find(|stats| stats.client == client).unwrap()
 }
