@@ -3,6 +3,7 @@
 //! offset and by hash. Just before, a bare loop does the same for as many readers: the baseline.
 
 mod baseline;
+mod echo;
 mod report;
 mod stream;
 mod viewers;
@@ -30,6 +31,12 @@ pub(super) struct Args {
     /// How many of them attach and never read; the others are lossless
     #[arg(long, value_name = "K", default_value_t = 0)]
     stalled: usize,
+    /// The stalled ones read in the end, and must show the true screen
+    #[arg(long)]
+    wake: bool,
+    /// Time keystrokes in another session as well, before the flood and during it
+    #[arg(long)]
+    echo: bool,
     /// Shards of the client registry, a power of two from 1 to 4096 [default: four per hardware thread]
     #[arg(long, value_name = "N")]
     shards: Option<usize>,

@@ -32,6 +32,21 @@ fn a_small_bench_verifies_every_byte_and_reports_by_name() {
 }
 
 #[test]
+fn woken_viewers_show_the_true_screen_and_keystrokes_are_timed() {
+    let arguments =
+        ["bench", "--bytes", "24MiB", "--viewers", "3", "--stalled", "2", "--wake", "--echo", "--json"];
+    let report = Home::new().json(&arguments);
+    assert_eq!((&report["verified"], &report["woken"]), (&Value::from(true), &Value::from(2)));
+    assert!(report["woken_gaps"].as_u64() >= Some(2), "{report}");
+    for echo in ["echo_idle_us", "echo_flood_us"] {
+        assert!(
+            report[echo]["count"].as_u64() > Some(0) && report[echo]["p99"].as_u64() > Some(0),
+            "{report}"
+        );
+    }
+}
+
+#[test]
 fn a_bench_that_is_not_done_in_time_fails_and_says_so() {
     let output = Home::new().run(&["bench", "--bytes", "8GiB", "--viewers", "1", "--timeout", "1"]);
     assert_eq!(output.status.code(), Some(1));

@@ -93,7 +93,7 @@ fn copy_loop(bytes: u64, mut sockets: Vec<Socket>, begun: oneshot::Sender<anyhow
 }
 
 fn start(bytes: u64) -> anyhow::Result<(pty_process::blocking::Pty, std::process::Child)> {
-    let (program, arguments) = child_command(bytes)?;
+    let (program, arguments) = child_command(&bytes.to_string())?;
     let (pty, slave) = pty_process::blocking::open()?;
     let child = pty_process::blocking::Command::new(program).args(arguments).spawn(slave)?;
     Ok((pty, child))

@@ -1,7 +1,8 @@
 //! What the two runs showed, for people and for programs.
 
-use std::{fs, time::Duration};
+use std::{fmt, fs, time::Duration};
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{Args, viewers::Run};
@@ -24,6 +25,12 @@ pub(super) struct Report {
     /// All readers together.
     delivered_mib_per_s: f64,
     latency_us: Latency,
+    /// A keystroke's way to a program and back, in another session: with nothing else going on, and during the flood.
+    echo_idle_us: Option<Latency>,
+    echo_flood_us: Option<Latency>,
+    /// Stalled viewers that were woken, and the gaps they were told of.
+    woken: usize,
+    woken_gaps: usize,
     /// Placed in clients' queues, and skipped because they were full (found in the history then).
     messages: u64,
     messages_skipped: u64,
@@ -37,6 +44,7 @@ pub(super) struct Report {
 
 #[derive(Debug, Serialize)]
 struct Latency {
+    count: u64,
     p50: u64,
     p90: u64,
     p99: u64,
@@ -44,47 +52,68 @@ struct Latency {
     max: u64,
 }
 
+impl From<&Histogram<u64>> for Latency {
+    fn from(times: &Histogram<u64>) -> Self {
+        let percentile = |at| times.value_at_quantile(at);
+        Self {
+            count: times.len(),
+            p50: percentile(0.5),
+            p90: percentile(0.9),
+            p99: percentile(0.99),
+            p999: percentile(0.999),
+            max: times.max(),
+        }
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50, p90, p99, p999, max, .. } = self;
+        write!(f, "{p50} / {p90} / {p99} / {p999} / {max} µs")
+    }
+}
+
 impl Report {
     pub(super) fn new(args: &Args, baseline: Duration, run: Run) -> Self {
         let mib = args.bytes as f64 / MIB;
         let readers = run.readers.len();
-        let percentile = |at| run.latency.value_at_quantile(at);
         Self {
             viewers: args.viewers,
             stalled: args.stalled,
             bytes: args.bytes as u64,
             verified: readers == args.viewers - args.stalled
-                && run.readers.iter().all(|reader| reader.verified),
+                && run.readers.iter().all(|reader| reader.verified)
+                && run.woken.iter().all(|woken| woken.problem.is_none()),
             lost_bytes: run.readers.iter().map(|reader| reader.lost).sum(),
             seconds: run.took.as_secs_f64(),
             pty_mib_per_s: mib / run.took.as_secs_f64(),
             baseline_seconds: baseline.as_secs_f64(),
             baseline_mib_per_s: mib / baseline.as_secs_f64(),
             delivered_mib_per_s: mib * readers as f64 / run.took.as_secs_f64(),
-            latency_us: Latency {
-                p50: percentile(0.5),
-                p90: percentile(0.9),
-                p99: percentile(0.99),
-                p999: percentile(0.999),
-                max: run.latency.max(),
-            },
+            latency_us: Latency::from(&run.latency),
+            echo_idle_us: run.echo.as_ref().map(|(idle, _)| idle.into()),
+            echo_flood_us: run.echo.as_ref().map(|(_, flood)| flood.into()),
+            woken: run.woken.len(),
+            woken_gaps: run.woken.iter().map(|woken| woken.gaps).sum(),
             messages: run.stats.messages_sent,
             messages_skipped: run.stats.messages_skipped,
             writes: run.stats.writes,
             peak_rss_bytes: peak_rss(),
             shards: run.stats.clients_per_shard.len(),
-            problems: run.readers.into_iter().filter_map(|reader| reader.problem).collect(),
+            problems: {
+                let readers = run.readers.into_iter().filter_map(|reader| reader.problem);
+                readers.chain(run.woken.into_iter().filter_map(|woken| woken.problem)).collect()
+            },
         }
     }
 
     pub(super) fn table(&self) -> String {
         let mut table = super::super::table(["WHAT", "VALUE", "NOTE"]);
         let readers = self.viewers - self.stalled;
-        let Latency { p50, p90, p99, p999, max } = self.latency_us;
         let rss = self
             .peak_rss_bytes
             .map_or_else(|| "unknown".to_owned(), |rss| format!("{:.1} MiB", rss as f64 / MIB));
-        let rows = [
+        let mut rows = vec![
             ("viewers", format!("{readers} reading, {} stalled", self.stalled), "on a connection each"),
             ("printed", format!("{:.1} MiB", self.bytes as f64 / MIB), "by a program on a PTY"),
             (
@@ -108,7 +137,7 @@ impl Report {
             ("delivered", format!("{:.1} MiB/s", self.delivered_mib_per_s), "to all readers together"),
             (
                 "latency",
-                format!("{p50} / {p90} / {p99} / {p999} / {max} µs"),
+                self.latency_us.to_string(),
                 "p50 / p90 / p99 / p99.9 / max, read to received, under this flood",
             ),
             (
@@ -120,6 +149,16 @@ impl Report {
             ("peak memory", rss, "server and viewers together"),
             ("shards", self.shards.to_string(), ""),
         ];
+        let keystrokes = "a keystroke and back: p50 / p90 / p99 / p99.9 / max";
+        for (name, echo) in [("echo, idle", &self.echo_idle_us), ("echo, flood", &self.echo_flood_us)] {
+            if let Some(times) = echo {
+                rows.push((name, times.to_string(), keystrokes));
+            }
+        }
+        if self.woken > 0 {
+            let shown = format!("{} viewers, {} gaps", self.woken, self.woken_gaps);
+            rows.push(("woken", shown, "stalled viewers that read in the end and show the true screen"));
+        }
         for (name, value, note) in rows {
             table.add_row([name, &value, note]);
         }

@@ -17,12 +17,16 @@ const LINE: &[u8; 64] = b"0000000000000000 the quick brown fox jumps over the la
 /// Prints a known stream; started by `bench` on a PTY
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct ChildArgs {
-    /// Bytes to print
-    bytes: u64,
+    /// Bytes to print, or `echo` to write what is read
+    what: String,
 }
 
 /// The program: makes its terminal raw, says so, waits for a byte, prints.
 pub(in super::super) fn run_child(args: ChildArgs) -> anyhow::Result<Exit> {
+    if args.what == "echo" {
+        return super::echo::run_child();
+    }
+    let bytes = args.what.parse().context("neither a number of bytes nor echo")?;
     let mut raw = tcgetattr(io::stdin()).context("standard input is no terminal")?;
     raw.make_raw();
     tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
@@ -30,7 +34,7 @@ pub(in super::super) fn run_child(args: ChildArgs) -> anyhow::Result<Exit> {
     stdout.write_all(READY)?;
     stdout.flush()?;
     io::stdin().lock().read_exact(&mut [0])?;
-    each_piece(args.bytes, |piece| stdout.write_all(piece))?;
+    each_piece(bytes, |piece| stdout.write_all(piece))?;
     stdout.flush()?;
     Ok(Exit::SUCCESS)
 }
@@ -76,6 +80,16 @@ impl Expected {
             Ok(())
         });
         Self { stream, bytes: copy.bytes, hash: copy.hash.digest() }
+    }
+
+    /// All that is expected, piece by piece.
+    pub(super) fn each_piece(self, mut visit: impl FnMut(&[u8])) {
+        visit(READY);
+        // Only writing can fail.
+        let _ = each_piece(self.stream, |piece| {
+            visit(piece);
+            Ok(())
+        });
     }
 }
 

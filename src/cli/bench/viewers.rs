@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     Args,
+    echo::{self, Echo},
     stream::{Copy, Expected, READY},
 };
 use crate::{
@@ -33,7 +34,7 @@ use crate::{
         View,
     },
     server::Server,
-    session::TurnLog,
+    session::{TurnLog, emulator},
 };
 
 /// What the run showed.
@@ -43,7 +44,18 @@ pub(super) struct Run {
     pub(super) readers: Vec<Reader>,
     /// From the pump's read to a reader's receive, in microseconds.
     pub(super) latency: Histogram<u64>,
+    /// Keystrokes, before the flood and during it.
+    pub(super) echo: Option<(Histogram<u64>, Histogram<u64>)>,
+    /// The stalled viewers, if they were woken in the end.
+    pub(super) woken: Vec<Woken>,
     pub(super) stats: ServerStats,
+}
+
+/// What a stalled viewer showed after it was woken.
+pub(super) struct Woken {
+    /// Gaps it was told of.
+    pub(super) gaps: usize,
+    pub(super) problem: Option<String>,
 }
 
 /// What one reader received.
@@ -66,7 +78,7 @@ pub(super) async fn run(
     let directory = tempfile::tempdir().context("making a directory for the socket failed")?;
     let socket = directory.path().join("fugue/server.sock");
     let turns = Arc::new(TurnLog::default());
-    let mut server = Server::builder(&socket).max_clients(args.viewers + 1).record_turns(Arc::clone(&turns));
+    let mut server = Server::builder(&socket).max_clients(args.viewers + 2).record_turns(Arc::clone(&turns));
     if let Some(shards) = args.shards {
         server = server.shards(shards);
     }
@@ -75,11 +87,16 @@ pub(super) async fn run(
     let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
 
     let mut control = Client::connect(&socket).await?;
-    let session = start(&mut control, expected.stream).await?;
+    let mut echo = if args.echo { Some(Echo::start(&socket).await?) } else { None };
+    let idle = match &mut echo {
+        Some(echo) => Some(tokio::time::timeout(limit, echo.idle()).await.context("typing took too long")??),
+        None => None,
+    };
+    let session = start(&mut control, "bench", &expected.stream.to_string()).await?;
     let mut stalled = Vec::new();
     for _ in 0..args.stalled {
         let mut client = Client::connect(&socket).await?;
-        client.attach(&attach(session, OnLag::Disconnect)).await?;
+        client.attach(&attach(session, OnLag::Resync)).await?;
         stalled.push(client);
     }
     let progress: Arc<[AtomicU64]> = (args.stalled..args.viewers).map(|_| AtomicU64::new(0)).collect();
@@ -113,10 +130,26 @@ pub(super) async fn run(
         stop_reading.send_replace(true);
         std::future::pending::<()>().await;
     };
+    let mut flooded = echo::histogram()?;
+    let typing = async {
+        match &mut echo {
+            Some(echo) => echo.keep_typing(&mut flooded).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         done = all => done?,
+        typed = typing => typed.context("typing failed")?,
         () = show(bar, slowest) => bail!("the progress bar ended"),
         () = give_up => bail!("the time limit ended"),
+    }
+    let mut woken = Vec::new();
+    if args.wake {
+        for client in std::mem::take(&mut stalled) {
+            woken.push(
+                tokio::time::timeout(limit, wake(client, expected)).await.context("waking took too long")?,
+            );
+        }
     }
     let finished = readers.iter().map(|reader| reader.finished).max().unwrap_or(started);
 
@@ -127,19 +160,20 @@ pub(super) async fn run(
     stop.send(()).ok();
     serving.await.context("the server failed")?;
     let latency = latency(&turns.take(), &readers)?;
-    Ok(Run { took: finished - started, readers, latency, stats: *stats })
+    let echo = idle.map(|idle| (idle, flooded));
+    Ok(Run { took: finished - started, readers, latency, echo, woken, stats: *stats })
 }
 
-/// The program, and what it is given.
-pub(super) fn child_command(bytes: u64) -> anyhow::Result<(OsString, [OsString; 2])> {
+/// The program, and what it is given: bytes to print, or `echo`.
+pub(super) fn child_command(what: &str) -> anyhow::Result<(OsString, [OsString; 2])> {
     let program = env::current_exe().context("finding this program's own file failed")?;
-    Ok((program.into(), ["bench-child".into(), bytes.to_string().into()]))
+    Ok((program.into(), ["bench-child".into(), what.into()]))
 }
 
-async fn start(control: &mut Client, bytes: u64) -> anyhow::Result<SessionId> {
-    let (program, arguments) = child_command(bytes)?;
+pub(super) async fn start(control: &mut Client, name: &str, what: &str) -> anyhow::Result<SessionId> {
+    let (program, arguments) = child_command(what)?;
     let create = Create {
-        name: "bench".parse()?,
+        name: name.parse()?,
         command: [program].into_iter().chain(arguments).map(|word| word.as_bytes().to_vec()).collect(),
         env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
         cwd: None,
@@ -154,9 +188,46 @@ async fn start(control: &mut Client, bytes: u64) -> anyhow::Result<SessionId> {
     }
 }
 
-fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
+pub(super) fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
     let view = View::new(StartAt::Oldest, on_lag);
     ClientMessage::Attach(Attach { session: Target::Id(session), view })
+}
+
+/// Reads what a stalled viewer is sent once it reads, and compares the screen that makes with the true one.
+async fn wake(mut client: Client, expected: Expected) -> Woken {
+    let mut shown = emulator()(TerminalSize::DEFAULT);
+    let mut woken = Woken { gaps: 0, problem: None };
+    let mut at = 0;
+    loop {
+        match client.next().await {
+            Ok(Incoming::Output { offset, data }) => {
+                if offset != at {
+                    woken.problem = Some(format!("a woken viewer was sent offset {offset} after {at}"));
+                    return woken;
+                }
+                at += data.len() as u64;
+                shown.advance(&data);
+            }
+            Ok(Incoming::Screen { offset, data }) => {
+                at = offset;
+                shown.advance(&data);
+            }
+            Ok(Incoming::Event(Event::Gap { .. })) => woken.gaps += 1,
+            Ok(Incoming::Event(Event::Ended { .. })) => break,
+            Ok(_) => {}
+            Err(error) => {
+                woken.problem = Some(format!("a woken viewer's connection ended: {error}"));
+                return woken;
+            }
+        }
+    }
+    let mut truth = emulator()(TerminalSize::DEFAULT);
+    expected.each_piece(|piece| truth.advance(piece));
+    if at != expected.bytes || shown.redraw() != truth.redraw() {
+        woken.problem =
+            Some(format!("a woken viewer does not show the true screen, at {at} of {}", expected.bytes));
+    }
+    woken
 }
 
 async fn connect_reader(socket: &Path, session: SessionId) -> anyhow::Result<Client> {
