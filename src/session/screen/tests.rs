@@ -211,9 +211,14 @@ proptest! {
         let mut output = String::new();
         for (tokens, repeat, word, returns) in runs {
             output += &tokens.concat();
-            let line = format!("{word} 漢\t{}", if returns { "\r\n" } else { "\n" });
-            for _ in 0..repeat * 400 {
-                output += &line;
+            let end = if returns { "\r\n" } else { "\n" };
+            for line in 0..repeat * 400 {
+                output += &match line % 100 {
+                    7 => format!("{word} \x1b[{};4m漢{end}", 31 + line % 7),
+                    13 => format!("\x1b[7m{word}\x1b[48;5;{}m{end}", line % 256),
+                    50 => format!("{word}\x1b[m{end}"),
+                    _ => format!("{word} 漢\t{end}"),
+                };
             }
         }
         let mut whole = Emulator::new(size(SIZE.0, SIZE.1));
@@ -250,12 +255,14 @@ fn a_flood_of_text_is_mostly_skipped_and_titles_do_not_fill_the_memory() {
             Some(24)
         }
     }
-    let mut fed = Count(0);
-    let flood = "a line of a flood that nobody will ever see\r\n".repeat(100_000);
-    for chunk in flood.as_bytes().chunks(64 * 1024) {
-        visible::Visible::default().advance(chunk, &mut fed);
+    for line in ["a line of a flood that nobody will ever see\r\n", "\x1b[1;31ma line\x1b[m in colours\r\n"] {
+        let (mut fed, mut visible) = (Count(0), visible::Visible::default());
+        let flood = line.repeat(100_000);
+        for chunk in flood.as_bytes().chunks(64 * 1024) {
+            visible.advance(chunk, &mut fed);
+        }
+        assert!(fed.0 < flood.len() / 10, "{} of {} bytes", fed.0, flood.len());
     }
-    assert!(fed.0 < flood.len() / 10, "{} of {} bytes", fed.0, flood.len());
 
     let mut fed = Count(0);
     let mut visible = visible::Visible::default();

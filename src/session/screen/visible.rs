@@ -1,10 +1,10 @@
 //! What of a program's output can still be seen, so that a terminal model need not be fed the rest.
 //!
-//! Plain text that has scrolled away changes nothing. In a run of text without control sequences, on a screen of `rows`
-//! lines that scrolls as a whole: after `rows` line feeds the cursor is on the last line, and from there each line feed
-//! moves everything up by one. So what lies between the first `rows` and the last `rows` line feeds leaves no trace,
-//! if it begins and ends just after a carriage return and a line feed, where the column is the first. Character
-//! attributes do not change within such a run.
+//! Text that has scrolled away changes nothing. In a run of text without control sequences, on a screen of `rows` lines
+//! that scrolls as a whole: after `rows` line feeds the cursor is on the last line, and from there each line feed moves
+//! everything up by one. So what lies between the first `rows` and the last `rows` line feeds leaves no trace, if it
+//! begins and ends just after a carriage return and a line feed, where the column is the first. Sequences that select
+//! colours and attributes may be in such a run: of what is skipped, those alone are fed.
 //!
 //! Strings (titles, images) are shortened as well: a parser would gather them in memory without bound.
 
@@ -52,7 +52,7 @@ impl Visible {
             let run = at;
             match self.state {
                 State::Ground => {
-                    at += plain(&data[at..]);
+                    at += text(&data[at..]);
                     if at - run >= WORTH_SKIPPING {
                         fed += feed(model, &data[unfed..run]) + feed_text(model, &data[run..at]);
                         unfed = at;
@@ -117,13 +117,27 @@ fn feed(model: &mut impl Feed, bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Feeds a run of plain text but for the part that scrolls away.
+/// Feeds a run of text but for the part that scrolls away.
 fn feed_text(model: &mut impl Feed, text: &[u8]) -> usize {
-    let hidden = model.scrolling_rows().and_then(|rows| hidden(text, rows));
-    match hidden {
-        Some((from, to)) => feed(model, &text[..from]) + feed(model, &text[to..]),
+    match model.scrolling_rows().and_then(|rows| hidden(text, rows)) {
+        Some((from, to)) => {
+            let shown = feed(model, &text[..from]);
+            shown + feed_colours(model, &text[from..to]) + feed(model, &text[to..])
+        }
         None => feed(model, text),
     }
+}
+
+/// Feeds the colours and attributes that `hidden` leaves selected.
+fn feed_colours(model: &mut impl Feed, hidden: &[u8]) -> usize {
+    let mut rest = &hidden[memchr::memmem::rfind(hidden, b"\x1b[m").unwrap_or(0)..];
+    let mut fed = 0;
+    while let Some(at) = memchr::memchr(0x1b, rest) {
+        let (colours, after) = rest[at..].split_at(colours(&rest[at..]).max(1));
+        fed += feed(model, colours);
+        rest = after;
+    }
+    fed
 }
 
 /// The part of `text` that leaves no trace.
@@ -133,6 +147,25 @@ fn hidden(text: &[u8], rows: usize) -> Option<(usize, usize)> {
     let from = text.iter().enumerate().filter_map(after_feed).skip(rows.saturating_sub(1)).find(is_break)?;
     let to = text.iter().enumerate().rev().filter_map(after_feed).skip(rows).find(is_break)?;
     (from < to).then_some((from, to))
+}
+
+/// The length of the text that `data` begins with, colours and attributes included.
+fn text(data: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += plain(&data[at..]);
+        match colours(&data[at..]) {
+            0 => return at,
+            length => at += length,
+        }
+    }
+}
+
+/// The length of the sequence that selects colours and attributes which `data` begins with; 0 if it does not.
+fn colours(data: &[u8]) -> usize {
+    let Some(parameters) = data.strip_prefix(b"\x1b[") else { return 0 };
+    let length = parameters.iter().position(|byte| !matches!(byte, b'0'..=b';'));
+    length.filter(|length| parameters[*length] == b'm').map_or(0, |length| length + 3)
 }
 
 /// The length of the plain text that `data` begins with: no control sequence or character set can begin in it.
