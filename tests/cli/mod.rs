@@ -1,6 +1,7 @@
 //! The binary as a person runs it: in real terminals, in pipes, with the server killed under it.
 
 mod bench;
+mod faults;
 mod lifecycle;
 mod recording;
 mod terminals;
@@ -139,7 +140,7 @@ pub(crate) struct Terminal {
     child: Child,
     pty: Arc<Pty>,
     /// Keeps the terminal open when the program has ended.
-    _slave: Pts,
+    slave: Pts,
     before: String,
     shown: Arc<(Mutex<Shown>, Condvar)>,
 }
@@ -180,7 +181,7 @@ impl Terminal {
                 sink.1.notify_all();
             }
         });
-        Self { child, pty, _slave: slave, before, shown }
+        Self { child, pty, slave, before, shown }
     }
 
     pub(crate) fn type_in(&self, keys: &str) {
@@ -205,7 +206,12 @@ impl Terminal {
     }
 
     pub(crate) fn resize(&self, rows: u16, cols: u16) {
+        self.shown.0.lock().unwrap().screen.screen_mut().set_size(rows, cols);
         self.pty.resize(pty_process::Size::new(rows, cols)).unwrap();
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.shown.0.lock().unwrap().text()
     }
 
     pub(crate) fn pid(&self) -> u64 {

@@ -113,13 +113,18 @@ pub(super) fn picture(screen: &Tracked, size: TerminalSize) -> Vec<u8> {
     out += "\x1b[?7;25l";
     for row in 0..rows {
         position(&mut out, i32::try_from(row).unwrap_or(i32::MAX), 0);
+        let mut length = 0;
         if top + row < grid.screen_lines() {
             let line = &grid[Line(i32::try_from(top + row).unwrap_or(i32::MAX))];
             let end = (left + cols).min(grid.columns());
             let cells = &line[Column(left)..Column(end)];
-            row_of(&mut out, cells);
+            length = cells.iter().rposition(|cell| !is_blank(cell)).map_or(0, |last| last + 1);
+            row_of(&mut out, &cells[..length]);
         }
-        out += "\x1b[m\x1b[K";
+        // After a whole line the cursor is still on its last character, which is not to be erased.
+        if length < cols {
+            out += "\x1b[m\x1b[K";
+        }
     }
     input_modes(&mut out, screen);
     position(&mut out, i32::try_from(line - top).unwrap_or(0), column.saturating_sub(left));

@@ -299,6 +299,19 @@ fn a_picture_shows_the_part_around_the_cursor_and_nothing_beyond() {
     }
 }
 
+#[test]
+fn a_picture_has_whole_lines_to_their_last_character() {
+    let mut emulator = Emulator::new(size(80, 24));
+    let line = "0123456789".repeat(8);
+    emulator.advance(line.repeat(3).as_bytes());
+    let mut viewer = vt100::Parser::new(24, 40, 0);
+    // Over a screen full of something else.
+    viewer.process("x".repeat(24 * 40).as_bytes());
+    viewer.process(&emulator.picture(size(40, 24)));
+    let shown: Vec<_> = viewer.screen().rows(0, 40).collect();
+    assert_eq!(shown[..4], [&line[40..], &line[40..], &line[40..], ""]);
+}
+
 struct Panics;
 
 impl ScreenModel for Panics {
