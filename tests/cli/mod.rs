@@ -19,12 +19,15 @@ use std::{
 use pty_process::blocking::{Pts, Pty};
 use rustix::{
     process::{Pid, Signal, kill_process},
-    termios::{Termios, tcgetattr},
+    termios::{Action, Termios, tcflow, tcgetattr},
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Lines that a terminal keeps above its screen.
+const SCROLLBACK: usize = 200;
 
 /// A socket of one's own, and whatever runs on it; nothing of that outlives this.
 pub(crate) struct Home {
@@ -87,7 +90,17 @@ impl Home {
 
     /// Runs the binary in a terminal of its own.
     pub(crate) fn terminal(&self, arguments: &[&str]) -> Terminal {
-        Terminal::start(self, arguments)
+        self.terminal_of(24, 80, arguments)
+    }
+
+    /// Runs the binary in a terminal of this many rows and columns.
+    pub(crate) fn terminal_of(&self, rows: u16, cols: u16, arguments: &[&str]) -> Terminal {
+        Terminal::start(self, rows, cols, env!("CARGO_BIN_EXE_fugue-server"), arguments)
+    }
+
+    /// Runs a script of the shell in a terminal. The shell finds the binary by its name.
+    pub(crate) fn shell_terminal(&self, script: &str) -> Terminal {
+        Terminal::start(self, 24, 80, "/bin/sh", &["-c", script])
     }
 }
 
@@ -151,24 +164,27 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
+    /// The screen's text, without the spaces that lines end with.
     pub(crate) fn text(&self) -> String {
-        self.screen.screen().contents()
+        let contents = self.screen.screen().contents();
+        contents.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 }
 
 impl Terminal {
-    fn start(home: &Home, arguments: &[&str]) -> Self {
+    fn start(home: &Home, rows: u16, cols: u16, program: &str, arguments: &[&str]) -> Self {
         let (pty, slave) = pty_process::blocking::open().unwrap();
-        pty.resize(pty_process::Size::new(24, 80)).unwrap();
+        pty.resize(pty_process::Size::new(rows, cols)).unwrap();
         let before = modes(&tcgetattr(&pty).unwrap());
-        let child = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_fugue-server"))
+        let child = pty_process::blocking::Command::new(program)
             .args(arguments)
             .envs(home.environment())
+            .env("PATH", path())
             .env_remove("FUGUE_SESSION")
             .spawn_borrowed(&slave)
             .unwrap();
         let pty = Arc::new(pty);
-        let shown = Shown { screen: vt100::Parser::new(24, 80, 0), bytes: Vec::new() };
+        let shown = Shown { screen: vt100::Parser::new(rows, cols, SCROLLBACK), bytes: Vec::new() };
         let shown = Arc::new((Mutex::new(shown), Condvar::new()));
         let (reader, sink) = (Arc::clone(&pty), Arc::clone(&shown));
         // Ends with the terminal, or with the tests.
@@ -210,8 +226,13 @@ impl Terminal {
         self.pty.resize(pty_process::Size::new(rows, cols)).unwrap();
     }
 
-    pub(crate) fn text(&self) -> String {
-        self.shown.0.lock().unwrap().text()
+    /// Takes nothing more, as after ctrl-S at a terminal that minds it; until [`go_on`](Self::go_on).
+    pub(crate) fn stop(&self) {
+        tcflow(&self.slave, Action::OOff).unwrap();
+    }
+
+    pub(crate) fn go_on(&self) {
+        tcflow(&self.slave, Action::OOn).unwrap();
     }
 
     pub(crate) fn pid(&self) -> u64 {
@@ -244,9 +265,20 @@ fn modes(termios: &Termios) -> String {
     )
 }
 
+/// Where the shell finds the binary and its own tools.
+fn path() -> String {
+    let path = Path::new(env!("CARGO_BIN_EXE_fugue-server")).parent().unwrap();
+    format!("{}:/usr/bin:/bin", path.display())
+}
+
 /// Runs a script of the shell; for pipes and redirections as people write them.
 pub(crate) fn script(home: &Home, script: &str) -> Output {
-    let path = Path::new(env!("CARGO_BIN_EXE_fugue-server")).parent().unwrap();
-    let path = format!("{}:/usr/bin:/bin", path.display());
-    Command::new("/bin/sh").args(["-c", script]).envs(home.environment()).env("PATH", path).output().unwrap()
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", script])
+        .envs(home.environment())
+        .env("PATH", path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
