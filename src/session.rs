@@ -22,10 +22,17 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 pub use self::screen::ScreenModel;
-use self::{history::History, pace::Waiting, pty::Pty, queries::Queries, screen::Screen, size::Sizing};
+use self::{
+    history::History,
+    pace::Waiting,
+    pty::Pty,
+    queries::Queries,
+    screen::{Model, Screen},
+    size::Sizing,
+};
 pub(crate) use self::{
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
     manager::{Manager, SessionSettings},
@@ -119,7 +126,7 @@ impl Session {
     ///
     /// Without a model of the screen it starts with the newest lines, and the program is made to draw again.
     pub(crate) async fn read_from_screen(&self, on_lag: OnLag) -> Result<(Reader, Option<Drawn>), NotHeld> {
-        let mut model = self.screen.caught_up(&self.history).await;
+        let mut model = self.caught_up().await;
         match model.redraw() {
             // While the model stands here, nothing from here on is evicted.
             Some(drawn) => {
@@ -135,14 +142,19 @@ impl Session {
         }
     }
 
+    /// The model of the screen, brought up to the newest byte. The pump may have waited for that.
+    async fn caught_up(&self) -> tokio::sync::MutexGuard<'_, Model> {
+        self.screen.caught_up(&self.history, || self.waiting.changed()).await
+    }
+
     /// The screen as it is now; `None` without a model of it.
     pub(crate) async fn redraw(&self) -> Option<Drawn> {
-        self.screen.caught_up(&self.history).await.redraw()
+        self.caught_up().await.redraw()
     }
 
     /// The screen as it is now, for a terminal of another size; `None` without a model of it.
     pub(crate) async fn picture(&self, size: TerminalSize) -> Option<Drawn> {
-        self.screen.caught_up(&self.history).await.picture(size)
+        self.caught_up().await.picture(size)
     }
 
     /// Where a client that fell behind goes on when there is no screen to show: with the newest lines. The program is
@@ -186,22 +198,23 @@ impl Session {
 
     /// Resizes the terminal if that is what comes of `decide`, and tells whoever watches.
     fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<TerminalSize>)) -> T {
-        let (decided, changed) = {
+        let (decided, resized) = {
             let mut sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
             let (decided, changed) = decide(&mut sizing);
-            if let Some(size) = changed {
-                if let Err(error) = self.pty.resize(size) {
-                    warn!(session = %self.id, %error, "resizing the terminal failed");
-                }
+            let resized = changed.map(|size| {
                 self.size.store(packed(size), Ordering::Relaxed);
                 self.screen.resized(self.head(), size);
-            }
-            (decided, changed.is_some())
+                self.pty.resize(size)
+            });
+            (decided, resized)
         };
-        if changed {
-            // Only the doorbell: who misses it compares the size before it sleeps.
-            let _ = self.registry.broadcast_to_session(self.id, ServerMessage::Resized { session: self.id });
+        let Some(resized) = resized else { return decided };
+        if let Err(error) = resized {
+            warn!(session = %self.id, %error, "resizing the terminal failed");
         }
+        self.screen.appended();
+        // Only the doorbell: who misses it compares the size before it sleeps.
+        let _ = self.registry.broadcast_to_session(self.id, ServerMessage::Resized { session: self.id });
         decided
     }
 
@@ -210,11 +223,8 @@ impl Session {
         let sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
         let size = sizing.size();
         let other = TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2));
-        for size in other.into_iter().chain([size]) {
-            if let Err(error) = self.pty.resize(size) {
-                debug!(session = %self.id, %error, "resizing the terminal failed");
-            }
-        }
+        // A program that has no terminal any more is not made to draw.
+        let _ = other.into_iter().chain([size]).try_for_each(|size| self.pty.resize(size));
     }
 
     /// The offset after the newest byte.
@@ -302,9 +312,7 @@ impl Session {
                 () = self.screen.wait() => {}
                 () = self.gone.cancelled() => return,
             }
-            drop(self.screen.caught_up(&self.history).await);
-            // The pump may have waited for this.
-            self.waiting.changed();
+            drop(self.caught_up().await);
         }
     }
 }

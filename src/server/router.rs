@@ -146,6 +146,8 @@ impl Router {
         let may_type = options.access == Access::ReadWrite;
         // Before the screen is drawn, which it is in the session's new size then.
         let seat = options.size.filter(|_| may_type).map(|size| Seat::take(&session, self.client, size));
+        // What is drawn is of this size or a later one, of which the writer will tell.
+        let size = session.size();
         let started = match options.start {
             StartAt::Screen => session.read_from_screen(options.on_lag).await,
             start => session.read_from(start, options.on_lag).map(|reader| (reader, None)),
@@ -158,7 +160,7 @@ impl Router {
                     is_terminal: options.size.is_some(),
                     claim: seat.as_ref().map(Seat::claim),
                 });
-                let view = View::new(session, reader, options, seat);
+                let view = View::new(session, reader, options, seat, size);
                 self.command(Command::Attach { request, view, drawn, begin }).await?;
                 Ok(None)
             }

@@ -55,8 +55,13 @@ impl Drop for Seat {
 }
 
 impl View {
-    pub(super) fn new(session: Arc<Session>, reader: Reader, options: Options, seat: Option<Seat>) -> Self {
-        let session_size = session.size();
+    pub(super) fn new(
+        session: Arc<Session>,
+        reader: Reader,
+        options: Options,
+        seat: Option<Seat>,
+        session_size: TerminalSize,
+    ) -> Self {
         let mut view = Self {
             session,
             reader,

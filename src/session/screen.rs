@@ -121,11 +121,16 @@ impl Screen {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn caught_up(&self, history: &History) -> tokio::sync::MutexGuard<'_, Model> {
+    pub(super) async fn caught_up(
+        &self,
+        history: &History,
+        stepped: impl Fn(),
+    ) -> tokio::sync::MutexGuard<'_, Model> {
         let head = history.head();
         loop {
             let mut model = self.model.lock().await;
             let more = self.step(&mut model, history);
+            stepped();
             if !more || model.at >= head {
                 return model;
             }

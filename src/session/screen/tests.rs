@@ -339,7 +339,7 @@ async fn a_model_that_panics_is_given_up_and_holds_nothing_back() {
     let screen = Screen::new(Some(Box::new(Panics)));
     history.append(&[Bytes::from(vec![b'x'; 32 * 1024])]);
     assert_eq!(history.room(), 0);
-    assert!(screen.caught_up(&history).await.redraw().is_none());
+    assert!(screen.caught_up(&history, || {}).await.redraw().is_none());
     assert!(screen.position().await.1);
     assert_eq!(history.room(), u64::MAX);
 }
@@ -352,7 +352,7 @@ async fn a_size_holds_from_its_offset_on() {
     history.append(&[Bytes::from("a".repeat(70))]);
     screen.resized(history.head(), size(10, 5));
     history.append(&[Bytes::from("\x1b[H\x1b[2J0123456789ab")]);
-    let drawn = screen.caught_up(&history).await.redraw().unwrap();
+    let drawn = screen.caught_up(&history, || {}).await.redraw().unwrap();
     let mut shown = vt100::Parser::new(5, 10, 0);
     shown.process(&drawn.bytes);
     assert_eq!(shown.screen().contents(), "0123456789ab");
