@@ -80,8 +80,11 @@ async fn a_client_that_takes_a_byte_at_a_time_is_given_up() {
 #[tokio::test]
 async fn garbage_after_a_good_handshake_ends_that_connection_alone() {
     let server = TestServer::start();
-    let mut watching =
-        Viewer::attach(&server, &shell("a", "stty -echo; read go; printf done", Some(LOSSLESS))).await;
+    let mut watching = Viewer::attach(
+        &server,
+        &shell("a", "stty -echo; printf ready; read go; printf done", Some(LOSSLESS)),
+    )
+    .await;
     for garbage in
         [&[0xff_u8; 64][..], b"GET / HTTP/1.1\r\n\r\n", &[0, 0, 0, 0, 130, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
     {
@@ -92,7 +95,7 @@ async fn garbage_after_a_good_handshake_ends_that_connection_alone() {
     }
     watching.type_in("\n").await;
     assert_eq!(watching.run_to_end().await, ExitStatus::Code(0));
-    assert_eq!(watching.output, b"done");
+    assert_eq!(watching.output, b"readydone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
