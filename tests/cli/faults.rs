@@ -243,8 +243,9 @@ fn what_a_terminal_showed_before_is_kept_above_the_screen() {
     for (name, screen) in [("silent", ""), ("full", "149\n150")] {
         // More than a screen and less than one.
         for before in [40, 3] {
-            let terminal = home.shell_terminal(&format!("seq 1 {before}; exec fugue-server attach {name}"));
-            eventually("it is attached", || home.session(name)["clients"] == 1);
+            let mut terminal =
+                home.shell_terminal(&format!("seq 1 {before}; exec fugue-server attach {name}"));
+            eventually("it is attached", || !terminal.is_as_it_was());
             terminal.wait_until("the screen", |shown| {
                 let shown = rows(shown.screen.screen()).join("\n");
                 shown.trim_end().ends_with(screen).then_some(())
@@ -254,7 +255,6 @@ fn what_a_terminal_showed_before_is_kept_above_the_screen() {
                 let expected = (1..=before).map(|number| number.to_string());
                 kept.starts_with(&expected.collect::<Vec<_>>()).then_some(())
             });
-            let mut terminal = terminal;
             terminal.type_in(DETACH);
             terminal.ends_with(0);
             terminal.wait_for(&format!("[detached from {name}]"));
