@@ -85,6 +85,7 @@ async fn garbage_after_a_good_handshake_ends_that_connection_alone() {
         &shell("a", "stty -echo; printf ready; read go; printf done", Some(LOSSLESS)),
     )
     .await;
+    watching.run_until_shown("ready").await;
     for garbage in
         [&[0xff_u8; 64][..], b"GET / HTTP/1.1\r\n\r\n", &[0, 0, 0, 0, 130, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
     {
