@@ -53,7 +53,9 @@ impl TestServer {
     pub(crate) fn with(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("fugue/server.sock");
-        let server = configure(Server::builder(&socket)).bind().unwrap();
+        // A client that a test leaves unread is not closed for it, however slow the machine is.
+        let server = Server::builder(&socket).stall_timeout(Duration::from_secs(3600));
+        let server = configure(server).bind().unwrap();
         let registry = server.registry();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
