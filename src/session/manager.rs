@@ -154,10 +154,10 @@ impl Manager {
         self.tasks.spawn(async move { followed.follow().await });
         let supervisor = self.tasks.spawn(pty::supervise(child, hang_up, self.settings.hang_up_grace));
         let publisher = self.registry.publisher(session.id);
-        let mut pump = Pump::new(Arc::clone(&session), publisher, supervisor, self.turns.clone());
+        let mut pump = Pump::new(Arc::clone(&session), publisher, self.turns.clone());
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
         self.tasks.spawn(async move {
-            let status = pump.run(start).await;
+            let status = pump.run(start, supervisor).await;
             // First the book, so that who hears of the end finds the name free.
             manager.forget(&ended, status);
             pump.finish(status);

@@ -24,8 +24,7 @@ const TURN_TIME: Duration = Duration::from_millis(2);
 /// The most in one message.
 const CHUNK: usize = 64 * 1024;
 
-/// How long the terminal is read after the program exited, should another process keep it open. Its own last words
-/// are there already when its exit is.
+/// How long the terminal is read on after an exited program's last words, should another process keep it open.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// How much of the last words is read however slow the readers are: all that the kernel holds of a terminal's output
@@ -51,7 +50,6 @@ impl TurnLog {
 pub(super) struct Pump {
     session: Arc<Session>,
     publisher: Publisher<ServerMessage>,
-    supervisor: JoinHandle<ExitStatus>,
     head: u64,
     scratch: Box<[u8]>,
     chunks: Vec<Bytes>,
@@ -60,27 +58,31 @@ pub(super) struct Pump {
 }
 
 /// Why a turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
-    /// It was not taken: the readers are behind.
-    NoRoom,
     /// It took its share; there may be more.
     Full,
     Dry,
     Hangup,
 }
 
+/// What a terminal that no process has open means.
+#[derive(Clone, Copy)]
+enum WhenHungUp {
+    /// The program closed it and lives. It may open it again.
+    Wait,
+    /// The program is gone, and nothing more will come.
+    Return,
+}
+
 impl Pump {
     pub(super) fn new(
         session: Arc<Session>,
         publisher: Publisher<ServerMessage>,
-        supervisor: JoinHandle<ExitStatus>,
         turns: Option<Arc<TurnLog>>,
     ) -> Self {
         Self {
             session,
             publisher,
-            supervisor,
             head: 0,
             scratch: vec![0; CHUNK].into_boxed_slice(),
             chunks: Vec::new(),
@@ -92,21 +94,30 @@ impl Pump {
     /// Pumps until the program is gone and all of its output is in the log; returns how it ended.
     ///
     /// Starts once `start` fires or is dropped.
-    pub(super) async fn run(&mut self, start: oneshot::Receiver<()>) -> ExitStatus {
+    pub(super) async fn run(
+        &mut self,
+        start: oneshot::Receiver<()>,
+        mut supervisor: JoinHandle<ExitStatus>,
+    ) -> ExitStatus {
         // An error says that whoever was to attach first is gone; the session runs all the same.
         let _ = start.await;
-        let status = match self.pump().await {
+        let status = tokio::select! {
+            biased;
+            Err(error) = self.pump(WhenHungUp::Wait) => Err(error),
+            status = &mut supervisor => Ok(status),
+        };
+        let status = match status {
             Ok(status) => status,
             Err(error) => {
                 warn!(session = %self.session.id, %error, "reading the terminal failed; hanging up");
                 self.session.hang_up();
-                return (&mut self.supervisor).await.unwrap_or(ExitStatus::Unknown);
+                return supervisor.await.unwrap_or(ExitStatus::Unknown);
             }
         };
         if let Err(error) = self.drain().await {
             warn!(session = %self.session.id, %error, "reading what an exited program left failed");
         }
-        status
+        status.unwrap_or(ExitStatus::Unknown)
     }
 
     /// Writes the log's final entry, after the last byte.
@@ -117,53 +128,41 @@ impl Pump {
         let _ = self.publisher.broadcast(ServerMessage::Ended { session: self.session.id });
     }
 
-    /// Pumps until the program exits.
-    async fn pump(&mut self) -> io::Result<ExitStatus> {
+    /// Reads the terminal as the readers have room for it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was read is published.
+    async fn pump(&mut self, when_hung_up: WhenHungUp) -> io::Result<()> {
         let session = Arc::clone(&self.session);
         loop {
             // First the room: a program whose readers are behind is not read.
             let room = session.history.room();
-            let turn = if room == 0 { Turn::NoRoom } else { self.turn(room)? };
-            let next = async {
-                match turn {
-                    Turn::NoRoom => session.waiting.wait().await,
-                    Turn::Full => tokio::task::yield_now().await,
-                    Turn::Dry => return session.pty.readable().await,
-                    // The program closed its terminal and lives. It may open it again.
-                    Turn::Hangup => session.pty.reopened().await,
-                }
-                Ok(())
-            };
-            tokio::select! {
-                biased;
-                ready = next => ready?,
-                status = &mut self.supervisor => return Ok(status.unwrap_or(ExitStatus::Unknown)),
+            if room == 0 {
+                session.waiting.wait().await;
+                continue;
+            }
+            match (self.turn(room)?, when_hung_up) {
+                (Turn::Full, _) => tokio::task::yield_now().await,
+                (Turn::Dry, _) => session.pty.readable().await?,
+                (Turn::Hangup, WhenHungUp::Wait) => session.pty.reopened().await,
+                (Turn::Hangup, WhenHungUp::Return) => return Ok(()),
             }
         }
     }
 
-    /// Reads what an exited program left behind.
+    /// Reads what an exited program left behind, then for a while what others print that keep its terminal open.
     async fn drain(&mut self) -> io::Result<()> {
-        let session = Arc::clone(&self.session);
-        let deadline = tokio::time::Instant::now() + DRAIN_TIME;
+        // The program's own last words are in the kernel by now, so a read that comes back empty has seen them all.
+        // Neither slow readers nor a server that gets to them late may cost a byte of them.
         let owed = self.head + DRAIN_BYTES;
         loop {
-            let room = session.history.room().max(owed.saturating_sub(self.head));
-            let turn = if room == 0 { Turn::NoRoom } else { self.turn(room)? };
-            let next = async {
-                match turn {
-                    Turn::NoRoom => session.waiting.wait().await,
-                    Turn::Full => tokio::task::yield_now().await,
-                    Turn::Dry => return session.pty.readable().await,
-                    Turn::Hangup => {}
-                }
-                Ok(())
-            };
-            match tokio::time::timeout_at(deadline, next).await {
-                Ok(ready) if turn != Turn::Hangup => ready?,
-                _ => return Ok(()),
+            match self.turn(owed - self.head)? {
+                Turn::Full if self.head < owed => tokio::task::yield_now().await,
+                Turn::Full | Turn::Dry => break,
+                Turn::Hangup => return Ok(()),
             }
         }
+        tokio::time::timeout(DRAIN_TIME, self.pump(WhenHungUp::Return)).await.unwrap_or(Ok(()))
     }
 
     /// Reads at most `room` bytes without waiting, and publishes them.
