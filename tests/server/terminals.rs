@@ -177,6 +177,23 @@ async fn a_terminal_of_another_size_shows_its_part_of_the_true_screen() {
 }
 
 #[tokio::test]
+async fn a_session_that_comes_to_have_a_terminals_size_is_drawn_there_whole() {
+    let server = TestServer::start();
+    let script = r"stty -echo; printf '\033[?2004h\033[31mready'; read end";
+    let mut truth = Viewer::attach(&server, &shell("a", script, Some(TERMINAL))).await;
+    truth.run_until_shown("ready").await;
+    let mut viewer = Viewer::sized(&server, "a", (60, 20), Access::ReadOnly).await;
+    viewer.run_until_shown("ready").await;
+    assert_ne!(viewer.state(), truth.state(), "a picture has no modes");
+    // The program prints nothing that would bring them.
+    let resize = ClientMessage::Resize { session: truth.session, size: size(60, 20) };
+    soon(truth.client.send(&resize)).await.unwrap();
+    truth.screen = vt100::Parser::new(20, 60, 0);
+    truth.run_until_shown("ready").await;
+    viewer.run_until(|viewer| viewer.state() == truth.state()).await;
+}
+
+#[tokio::test]
 async fn who_wants_every_byte_is_sent_them_whatever_its_terminals_size() {
     let server = TestServer::start();
     let view = View {
