@@ -169,3 +169,18 @@ fn what_a_reader_that_holds_the_program_needs_is_not_evicted() {
         assert!(history.span().held_bytes <= LIMIT, "once it is gone the bound holds again");
     }
 }
+
+#[test]
+fn what_the_screens_model_needs_is_not_evicted() {
+    let history = History::new(LIMIT, Pace::Fastest);
+    history.set_floor(0);
+    assert_eq!(history.room(), LIMIT as u64 / 2);
+    // More than it had room for: the last words of a program are read whatever the room.
+    print(&history, 3 * LIMIT as u64, 1000);
+    assert_eq!(history.room(), 0);
+    assert_eq!(read_all(&history, 0, 5000), pattern(0..3 * LIMIT as u64));
+    history.set_floor(3 * LIMIT as u64);
+    print(&history, 1, 1);
+    assert!(history.span().held_bytes <= LIMIT, "once the model has it the bound holds again");
+    assert_eq!(history.room(), LIMIT as u64 / 2 - 1);
+}
