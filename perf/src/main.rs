@@ -1,0 +1,59 @@
+//! Measures fugue-server against its floor and its peers; see `perf/README.md`.
+
+mod contest;
+mod plot;
+mod row;
+mod suite;
+mod target;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+
+use self::suite::Suite;
+
+/// Measures fugue-server against its floor and its peers, in one run, interleaved.
+#[derive(Debug, Parser)]
+#[command(name = "fugue-perf", version)]
+struct Args {
+    /// What to measure.
+    #[arg(required = true)]
+    suites: Vec<Suite>,
+    /// Fewer cases and three rounds: to see that all of it works, not for figures.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds: how often each figure is measured.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Writes the rows to a file, as a JSON array.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draws the rows as SVG files into a directory.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let scale = suite::Scale { quick: args.quick, rounds: if args.quick { 3 } else { args.rounds } };
+    let mut rows = Vec::new();
+    for suite in Suite::chosen(&args.suites) {
+        eprintln!("{suite:?} ...");
+        let measured = suite.run(scale).with_context(|| format!("suite {suite:?} failed"))?;
+        println!("{}", suite::table(&measured));
+        rows.extend(measured);
+    }
+    let verdicts = target::verdicts(&rows);
+    if !verdicts.is_empty() {
+        println!("{}", target::table(&verdicts));
+    }
+    if let Some(file) = &args.json {
+        let json = serde_json::to_string_pretty(&rows)?;
+        fs::write(file, json + "\n").with_context(|| format!("writing {} failed", file.display()))?;
+    }
+    if let Some(directory) = &args.plot {
+        plot::draw(&rows, directory)?;
+    }
+    Ok(())
+}

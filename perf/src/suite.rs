@@ -1,0 +1,77 @@
+//! The suites, each a file of its own that returns rows.
+
+mod registry;
+
+use clap::ValueEnum;
+use comfy_table::{Table, presets::NOTHING};
+
+use crate::row::Row;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    pub(crate) quick: bool,
+    pub(crate) rounds: usize,
+}
+
+impl Scale {
+    /// `all` of them, or every other one when in a hurry, the first among them.
+    pub(crate) fn pick(self, all: &[usize]) -> Vec<usize> {
+        all.iter().copied().step_by(if self.quick { 2 } else { 1 }).collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// In-process fan-out: what the registry adds to the channels.
+    Registry,
+    /// Every suite.
+    All,
+}
+
+impl Suite {
+    /// What was asked for, once each.
+    pub(crate) fn chosen(asked: &[Self]) -> Vec<Self> {
+        let every = Self::value_variants().iter().copied().filter(|suite| *suite != Self::All);
+        every.filter(|suite| asked.contains(suite) || asked.contains(&Self::All)).collect()
+    }
+
+    pub(crate) fn run(self, scale: Scale) -> anyhow::Result<Vec<Row>> {
+        match self {
+            Self::Registry => registry::run(scale),
+            Self::All => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Rows for people.
+pub(crate) fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["case", "n", "system", "median", "min..max", "unit", "ratio", "min..max", "to"]);
+    for row in rows {
+        let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), readable);
+        let span = |min, max| format!("{}..{}", figure(min), figure(max));
+        let mut cells = vec![row.case.clone(), row.n.to_string(), row.system.to_owned(), figure(row.median)];
+        match &row.reason {
+            Some(reason) => cells.push(reason.clone()),
+            None => cells.extend([span(row.min, row.max), row.unit.to_owned()]),
+        }
+        if let Some(to) = row.ratio_to.filter(|to| *to != row.system) {
+            cells.extend([figure(row.ratio), span(row.ratio_min, row.ratio_max), to.to_owned()]);
+        }
+        table.add_row(cells);
+    }
+    table
+}
+
+/// A figure with about three digits that matter.
+pub(crate) fn readable(value: f64) -> String {
+    let decimals = match value.abs() {
+        0.0 => 0,
+        small if small < 10.0 => 2,
+        middle if middle < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}

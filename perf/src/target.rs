@@ -1,0 +1,119 @@
+//! The targets: which system's figure over which other's, and how much or little that may be.
+
+use comfy_table::{Table, presets::NOTHING};
+
+use crate::{
+    row::{Row, Spread},
+    suite::readable,
+};
+
+/// Where a ratio, or a figure, should lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(bound) => value <= bound,
+            Self::AtLeast(bound) => value >= bound,
+        }
+    }
+}
+
+/// A target, as data. An empty `under` bounds the figure itself.
+#[derive(Debug)]
+pub(crate) struct Target {
+    suite: &'static str,
+    /// Equal to a row's case.
+    case: &'static str,
+    metric: &'static str,
+    over: &'static str,
+    under: &'static str,
+    /// The first and the last `n` it is for.
+    n: (u64, u64),
+    bound: Bound,
+}
+
+const EVERY_N: (u64, u64) = (0, u64::MAX);
+
+const fn ratio(
+    (suite, case, metric): (&'static str, &'static str, &'static str),
+    over: &'static str,
+    under: &'static str,
+    n: (u64, u64),
+    bound: Bound,
+) -> Target {
+    Target { suite, case, metric, over, under, n, bound }
+}
+
+const FAN_OUT: (&str, &str, &str) = ("registry", "payload=4KiB", "ns_per_delivery");
+
+const TARGETS: &[Target] = &[
+    ratio(FAN_OUT, "fugue-publisher", "floor", (1, 1), Bound::AtMost(1.30)),
+    ratio(FAN_OUT, "fugue-publisher", "floor", (4, u64::MAX), Bound::AtMost(1.08)),
+    ratio(FAN_OUT, "fugue-broadcast", "floor", (1, 1), Bound::AtMost(2.0)),
+    ratio(FAN_OUT, "fugue-broadcast", "floor", (4, 4), Bound::AtMost(1.45)),
+    ratio(FAN_OUT, "fugue-broadcast", "floor", (16, u64::MAX), Bound::AtMost(1.12)),
+    ratio(FAN_OUT, "two-dashmaps", "fugue-publisher", (4, 1024), Bound::AtLeast(1.7)),
+    ratio(FAN_OUT, "fugue-burst32", "floor", (1, 1024), Bound::AtMost(0.90)),
+    ratio(FAN_OUT, "fugue-burst32", "floor", (10_000, 10_000), Bound::AtMost(0.50)),
+];
+
+/// A target beside what was measured for it.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    target: &'static Target,
+    n: u64,
+    measured: Spread,
+}
+
+/// One verdict for each target and each `n` that was measured.
+pub(crate) fn verdicts(rows: &[Row]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for target in TARGETS {
+        let is_for = |row: &&Row| {
+            (row.suite, row.case.as_str(), row.metric) == (target.suite, target.case, target.metric)
+                && (target.n.0..=target.n.1).contains(&row.n)
+        };
+        for over in rows.iter().filter(is_for).filter(|row| row.system == target.over) {
+            let under = rows.iter().filter(is_for).find(|row| row.n == over.n && row.system == target.under);
+            let measured = match under {
+                _ if target.under.is_empty() => Spread::of(over.samples.clone()),
+                Some(under) => over.over(under),
+                None => None,
+            };
+            verdicts.extend(measured.map(|measured| Verdict { target, n: over.n, measured }));
+        }
+    }
+    verdicts
+}
+
+pub(crate) fn table(verdicts: &[Verdict]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["target", "case", "n", "asked", "measured", "min..max", ""]);
+    for Verdict { target, n, measured } in verdicts {
+        let Spread { median, min, max } = *measured;
+        let asked = match target.bound {
+            Bound::AtMost(bound) => format!("<= {bound}"),
+            Bound::AtLeast(bound) => format!(">= {bound}"),
+        };
+        let what = match target.under {
+            "" => format!("{} {}", target.over, target.metric),
+            under => format!("{} / {under}", target.over),
+        };
+        table.add_row([
+            what,
+            format!("{} {}", target.suite, target.case),
+            n.to_string(),
+            asked,
+            format!("{median:.2}"),
+            format!("{}..{}", readable(min), readable(max)),
+            if target.bound.holds(median) { "met" } else { "NOT MET" }.to_owned(),
+        ]);
+    }
+    table
+}
