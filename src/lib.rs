@@ -56,7 +56,7 @@ pub use registry::{
 #[cfg(feature = "server")]
 pub use server::{BindError, Server, ServerBuilder, ServerError, default_socket_path};
 #[cfg(feature = "server")]
-pub use session::ScreenModel;
+pub use session::{Feed, FeedClosed, Feeds, ScreenModel};
 
 /// The README's example, compiled and run with the other documentation.
 #[cfg(doctest)]

@@ -37,7 +37,7 @@ use self::{listener::BoundSocket, progress::Timing, standing::Standing};
 use crate::{
     ClientId, TerminalSize,
     registry::ClientRegistry,
-    session::{MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
+    session::{Feeds, MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
 };
 
 /// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
@@ -318,6 +318,39 @@ impl Server {
     #[must_use]
     pub fn registry(&self) -> ClientRegistry {
         self.shared.registry.clone()
+    }
+
+    /// Starts sessions without a program, from beside the server: what is printed through them is what clients see.
+    ///
+    /// ```
+    /// use fugue_server::{
+    ///     Client, Server, TerminalSize,
+    ///     client::Incoming,
+    ///     message::{Attach, ClientMessage, ExitStatus, OnLag, Pace, StartAt, Target, View},
+    /// };
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let socket = directory.path().join("fugue/server.sock");
+    /// let server = Server::builder(&socket).bind()?;
+    /// let feeds = server.feeds();
+    /// tokio::spawn(server.serve(std::future::pending()));
+    ///
+    /// let feed = feeds.start("build".parse()?, TerminalSize::DEFAULT, Pace::Slowest)?;
+    /// feed.print("compiling\r\n".into()).await?;
+    ///
+    /// let mut viewer = Client::connect(&socket).await?;
+    /// let view = View::new(StartAt::Oldest, OnLag::Lossless);
+    /// viewer.attach(&ClientMessage::Attach(Attach { session: Target::Id(feed.session()), view })).await?;
+    /// let first = Incoming::Output { offset: 0, data: "compiling\r\n".into() };
+    /// assert_eq!(viewer.next().await?, first);
+    /// feed.end(ExitStatus::Code(0)).await;
+    /// # anyhow::Ok(()) })?;
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
+    #[must_use]
+    pub fn feeds(&self) -> Feeds {
+        Feeds::new(Arc::clone(&self.shared.sessions))
     }
 
     /// Serves until `shutdown` completes; then stops accepting, tells the clients and lets them take what was printed

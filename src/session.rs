@@ -4,9 +4,11 @@
 //! history and then broadcasts it; every client's writer has a cursor into it, and so has the model of the screen.
 //! Nothing here knows about sockets.
 
+mod feed;
 mod history;
 mod manager;
 mod pace;
+mod printer;
 mod pty;
 mod pump;
 mod queries;
@@ -14,8 +16,9 @@ mod screen;
 mod size;
 
 use std::{
+    io::ErrorKind,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Instant,
@@ -24,7 +27,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use self::screen::ScreenModel;
+pub use self::{
+    feed::{Feed, FeedClosed, Feeds},
+    screen::ScreenModel,
+};
 use self::{
     history::History,
     pace::Waiting,
@@ -36,7 +42,7 @@ use self::{
 pub(crate) use self::{
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
     manager::{Manager, SessionSettings},
-    pump::TurnLog,
+    printer::TurnLog,
     queries::{HOLD_TIME, Typed},
     screen::{Drawn, MakeModel, RESET, emulator},
     size::Claim,
@@ -58,8 +64,9 @@ pub(crate) struct Session {
     /// The program and its arguments, for people.
     command: String,
     started: Instant,
-    pid: u32,
-    pty: Pty,
+    /// The program's process, and its terminal; `None` of a [`Feed`].
+    pid: Option<u32>,
+    pty: Option<Arc<Pty>>,
     /// Who sizes the terminal. The terminal is resized under this lock, so that the latest decision is the last.
     sizing: Mutex<Sizing>,
     /// The size, columns first: what every writer compares before it sleeps.
@@ -204,7 +211,7 @@ impl Session {
             let resized = changed.map(|size| {
                 self.size.store(packed(size), Ordering::Relaxed);
                 self.screen.resized(self.head(), size);
-                self.pty.resize(size)
+                self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(size))
             });
             (decided, resized)
         };
@@ -220,11 +227,12 @@ impl Session {
 
     /// Makes the program draw again: many do so only when their terminal's size changes, so it does, twice.
     fn nudge(&self) {
+        let Some(pty) = &self.pty else { return };
         let sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
         let size = sizing.size();
         let other = TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2));
         // A program that has no terminal any more is not made to draw.
-        let _ = other.into_iter().chain([size]).try_for_each(|size| self.pty.resize(size));
+        let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(size));
     }
 
     /// The offset after the newest byte.
@@ -245,19 +253,23 @@ impl Session {
 
     /// Whether `input` interrupts the program, by the terminal's present settings.
     pub(crate) fn is_interrupt(&self, input: &[u8]) -> bool {
-        self.pty.interrupt_character().is_some_and(|character| input.contains(&character))
+        let character = self.pty.as_ref().and_then(|pty| pty.interrupt_character());
+        character.is_some_and(|character| input.contains(&character))
     }
 
-    /// Types into the terminal. What several clients type is not mixed within one call. Waits while the program does
+    /// Types into the terminal, where there is one. What several clients type is not mixed within one call. Waits while the program does
     /// not read; ends early with an error when the session ends.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a part of `data` typed.
     pub(crate) async fn type_in(&self, data: &[u8]) -> std::io::Result<()> {
+        let Some(pty) = &self.pty else {
+            return Err(std::io::Error::new(ErrorKind::Unsupported, "no program reads this session's input"));
+        };
         tokio::select! {
             biased;
-            () = self.gone.cancelled() => Err(std::io::ErrorKind::BrokenPipe.into()),
-            typed = self.pty.write_all(data) => typed,
+            () = self.gone.cancelled() => Err(ErrorKind::BrokenPipe.into()),
+            typed = pty.write_all(data) => typed,
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
 
 fn as_json(info: &SessionInfo) -> serde_json::Value {
     let (pid, ended) = match info.state {
-        SessionState::Running { pid } => (Some(pid), None),
+        SessionState::Running { pid } => (pid, None),
         SessionState::Ended(status) => (None, Some(status.as_exit_code())),
     };
     json!({
@@ -63,7 +63,8 @@ fn table(sessions: &[SessionInfo]) -> String {
     let mut table = super::table(["NAME", "CLIENTS", "STATE", "SIZE", "PRINTED", "AGE", "COMMAND"]);
     for info in sessions {
         let state = match info.state {
-            SessionState::Running { pid } => format!("running, pid {pid}"),
+            SessionState::Running { pid: Some(pid) } => format!("running, pid {pid}"),
+            SessionState::Running { pid: None } => "running".to_owned(),
             SessionState::Ended(status) => status.to_string(),
         };
         table.add_row([

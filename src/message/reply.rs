@@ -69,10 +69,10 @@ pub struct SessionInfo {
 /// Whether a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionState {
-    /// Its program runs, or its last output is being read.
+    /// It goes on, or its last output is being read.
     Running {
-        /// The program's process id.
-        pid: u32,
+        /// The program's process id; `None` of a session without a program.
+        pid: Option<u32>,
     },
     /// It ended.
     Ended(ExitStatus),

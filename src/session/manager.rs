@@ -8,23 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use super::{
     MakeModel, Session,
+    feed::{Fed, Feeder},
     history::History,
     pace::Waiting,
-    packed, pty,
-    pump::{Pump, TurnLog},
+    packed,
+    printer::{Printer, TurnLog},
+    pty::{self, Pty},
+    pump::Pump,
     queries::Queries,
     screen::Screen,
     size::Sizing,
 };
 use crate::{
-    SessionId, SessionName,
-    message::{Create, ExitStatus, RequestError, SessionInfo, SessionState, SessionStats, Target},
+    SessionId, SessionName, TerminalSize,
+    message::{
+        Create, ExitStatus, Pace, RequestError, SessionInfo, SessionState, SessionStats, SizePolicy, Target,
+    },
     registry::ClientRegistry,
 };
 
@@ -70,6 +75,14 @@ struct Book {
     closed: bool,
 }
 
+/// A program that was started for a session.
+struct Program {
+    /// With its arguments, for people.
+    command: String,
+    pid: u32,
+    pty: Arc<Pty>,
+}
+
 impl Manager {
     pub(crate) fn new(
         registry: ClientRegistry,
@@ -85,19 +98,48 @@ impl Manager {
         create: &Create,
         start: oneshot::Receiver<()>,
     ) -> Result<Arc<Session>, RequestError> {
-        self.reserve(&create.name)?;
-        let spawned = self.spawn(create, start);
-        self.with(|book| match &spawned {
+        self.enter(&create.name, || self.spawn(create, start))
+    }
+
+    /// Starts a session that prints what comes through `output`, until that ends.
+    pub(super) fn create_feed(
+        self: &Arc<Self>,
+        name: &SessionName,
+        size: TerminalSize,
+        pace: Pace,
+        output: mpsc::Receiver<Fed>,
+    ) -> Result<Arc<Session>, RequestError> {
+        self.enter(name, || {
+            let session = self.open(name, size, (SizePolicy::Fixed, pace), None);
+            let feeder = Feeder::new(Arc::clone(&session), self.printer(&session), output);
+            let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
+            self.tasks.spawn(async move {
+                let (status, printer) = feeder.run().await;
+                manager.end(&ended, printer, status);
+            });
+            Ok(session)
+        })
+    }
+
+    /// Enters a session into the book under a free name.
+    fn enter(
+        &self,
+        name: &SessionName,
+        start: impl FnOnce() -> Result<Arc<Session>, RequestError>,
+    ) -> Result<Arc<Session>, RequestError> {
+        self.reserve(name)?;
+        let started = start();
+        self.with(|book| match &started {
             Ok(session) => {
-                book.names.insert(create.name.clone(), Some(session.id));
+                book.names.insert(name.clone(), Some(session.id));
                 book.live.insert(session.id, Arc::clone(session));
                 if book.closed {
                     session.hang_up();
                 }
             }
-            Err(_) => drop(book.names.remove(&create.name)),
+            Err(_) => drop(book.names.remove(name)),
         });
-        spawned
+        started
     }
 
     fn reserve(&self, name: &SessionName) -> Result<(), RequestError> {
@@ -125,45 +167,74 @@ impl Manager {
                 program: create.command.first().map_or_else(String::new, |program| readable(program)),
                 why: error.to_string(),
             })?;
-        let hang_up = CancellationToken::new();
-        let model = self.settings.make_model.as_ref().map(|make| make(create.size));
-        let history = History::new(self.settings.history_bytes, create.pace);
+        let pty = Arc::new(pty);
+        let program = Program {
+            command: create.command.iter().map(|word| readable(word)).collect::<Vec<_>>().join(" "),
+            pid: child.id().unwrap_or_default(),
+            pty: Arc::clone(&pty),
+        };
+        let session = self.open(&create.name, create.size, (create.size_policy, create.pace), Some(program));
+        let supervisor =
+            self.tasks.spawn(pty::supervise(child, session.hang_up.clone(), self.settings.hang_up_grace));
+        let mut pump = Pump::new(Arc::clone(&session), pty, self.printer(&session));
+        let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
+        self.tasks.spawn(async move {
+            let status = pump.run(start, supervisor).await;
+            manager.end(&ended, pump.into_printer(), status);
+        });
+        Ok(session)
+    }
+
+    /// Sets up what every session has, and starts to keep its screen.
+    fn open(
+        &self,
+        name: &SessionName,
+        size: TerminalSize,
+        (size_policy, pace): (SizePolicy, Pace),
+        program: Option<Program>,
+    ) -> Arc<Session> {
+        let model = self.settings.make_model.as_ref().map(|make| make(size));
+        let history = History::new(self.settings.history_bytes, pace);
         if model.is_some() {
             history.set_floor(0);
         }
+        let (command, pid, pty) = match program {
+            Some(Program { command, pid, pty }) => (command, Some(pid), Some(pty)),
+            None => (String::new(), None, None),
+        };
         let session = Arc::new(Session {
             id: SessionId::random(),
-            name: create.name.clone(),
-            command: create.command.iter().map(|word| readable(word)).collect::<Vec<_>>().join(" "),
+            name: name.clone(),
+            command,
             started: Instant::now(),
-            pid: child.id().unwrap_or_default(),
+            pid,
             pty,
-            sizing: Mutex::new(Sizing::new(create.size_policy, create.size)),
-            size: AtomicU32::new(packed(create.size)),
+            sizing: Mutex::new(Sizing::new(size_policy, size)),
+            size: AtomicU32::new(packed(size)),
             history,
             waiting: Waiting::default(),
             screen: Screen::new(model),
             queries: Mutex::new(Queries::default()),
             registry: self.registry.clone(),
-            hang_up: hang_up.clone(),
+            hang_up: CancellationToken::new(),
             gone: CancellationToken::new(),
         });
         info!(session = %session.id, name = %session.name, pid = session.pid, "started");
-
         let followed = Arc::clone(&session);
         self.tasks.spawn(async move { followed.follow().await });
-        let supervisor = self.tasks.spawn(pty::supervise(child, hang_up, self.settings.hang_up_grace));
-        let publisher = self.registry.publisher(session.id);
-        let mut pump = Pump::new(Arc::clone(&session), publisher, self.turns.clone());
-        let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
-        self.tasks.spawn(async move {
-            let status = pump.run(start, supervisor).await;
-            // First the book, so that who hears of the end finds the name free.
-            manager.forget(&ended, status);
-            pump.finish(status);
-            ended.gone.cancel();
-        });
-        Ok(session)
+        session
+    }
+
+    fn printer(&self, session: &Arc<Session>) -> Printer {
+        Printer::new(Arc::clone(session), self.registry.publisher(session.id), self.turns.clone())
+    }
+
+    /// Ends a session all of whose output is in the log.
+    fn end(&self, session: &Session, printer: Printer, status: ExitStatus) {
+        // First the book, so that who hears of the end finds the name free.
+        self.forget(session, status);
+        printer.finish(status);
+        session.gone.cancel();
     }
 
     /// Takes an ended session out of the book; whoever still reads it holds it.

@@ -6,16 +6,20 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, task::JoinHandle};
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::{Session, pty::Got};
-use crate::{ServerMessage, message::ExitStatus, registry::Publisher};
+use super::{
+    Session,
+    printer::Printer,
+    pty::{Got, Pty},
+};
+use crate::message::ExitStatus;
 
 /// The most a turn gathers, in bytes and in time: what other sessions' pumps and the writers on this thread wait for.
 const TURN_BYTES: u64 = 1024 * 1024;
@@ -31,30 +35,12 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// (64 KiB and one page), twice over.
 const DRAIN_BYTES: u64 = 136 * 1024;
 
-/// When each turn's bytes were read, for measuring how long they take to arrive: the stream's offset after the turn,
-/// and the moment its first byte was read.
-#[derive(Debug, Default)]
-pub(crate) struct TurnLog(Mutex<Vec<(u64, Instant)>>);
-
-impl TurnLog {
-    fn add(&self, end: u64, read_at: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((end, read_at));
-    }
-
-    #[cfg(feature = "cli")]
-    pub(crate) fn take(&self) -> Vec<(u64, Instant)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 pub(super) struct Pump {
     session: Arc<Session>,
-    publisher: Publisher<ServerMessage>,
-    head: u64,
+    pty: Arc<Pty>,
+    printer: Printer,
     scratch: Box<[u8]>,
     chunks: Vec<Bytes>,
-    burst: Vec<ServerMessage>,
-    turns: Option<Arc<TurnLog>>,
 }
 
 /// Why a turn ended.
@@ -75,20 +61,9 @@ enum WhenHungUp {
 }
 
 impl Pump {
-    pub(super) fn new(
-        session: Arc<Session>,
-        publisher: Publisher<ServerMessage>,
-        turns: Option<Arc<TurnLog>>,
-    ) -> Self {
-        Self {
-            session,
-            publisher,
-            head: 0,
-            scratch: vec![0; CHUNK].into_boxed_slice(),
-            chunks: Vec::new(),
-            burst: Vec::new(),
-            turns,
-        }
+    pub(super) fn new(session: Arc<Session>, pty: Arc<Pty>, printer: Printer) -> Self {
+        let scratch = vec![0; CHUNK].into_boxed_slice();
+        Self { session, pty, printer, scratch, chunks: Vec::new() }
     }
 
     /// Pumps until the program is gone and all of its output is in the log; returns how it ended.
@@ -120,12 +95,9 @@ impl Pump {
         status.unwrap_or(ExitStatus::Unknown)
     }
 
-    /// Writes the log's final entry, after the last byte.
-    pub(super) fn finish(mut self, status: ExitStatus) {
-        self.session.history.end(status);
-        debug!(session = %self.session.id, %status, printed = self.head, "ended");
-        // Only the doorbell: who misses it finds the end in the log before it sleeps.
-        let _ = self.publisher.broadcast(ServerMessage::Ended { session: self.session.id });
+    /// What the pump printed with, once it has run.
+    pub(super) fn into_printer(self) -> Printer {
+        self.printer
     }
 
     /// Reads the terminal as the readers have room for it.
@@ -143,8 +115,8 @@ impl Pump {
             }
             match (self.turn(room)?, when_hung_up) {
                 (Turn::Full, _) => tokio::task::yield_now().await,
-                (Turn::Dry, _) => session.pty.readable().await?,
-                (Turn::Hangup, WhenHungUp::Wait) => session.pty.reopened().await,
+                (Turn::Dry, _) => self.pty.readable().await?,
+                (Turn::Hangup, WhenHungUp::Wait) => self.pty.reopened().await,
                 (Turn::Hangup, WhenHungUp::Return) => return Ok(()),
             }
         }
@@ -154,10 +126,10 @@ impl Pump {
     async fn drain(&mut self) -> io::Result<()> {
         // The program's own last words are in the kernel by now, so a read that comes back empty has seen them all.
         // Neither slow readers nor a server that gets to them late may cost a byte of them.
-        let owed = self.head + DRAIN_BYTES;
+        let owed = self.printer.head() + DRAIN_BYTES;
         loop {
-            match self.turn(owed - self.head)? {
-                Turn::Full if self.head < owed => tokio::task::yield_now().await,
+            match self.turn(owed - self.printer.head())? {
+                Turn::Full if self.printer.head() < owed => tokio::task::yield_now().await,
                 Turn::Full | Turn::Dry => break,
                 Turn::Hangup => return Ok(()),
             }
@@ -172,7 +144,7 @@ impl Pump {
         let mut filled = 0;
         let ended = loop {
             let end = self.scratch.len().min(filled + left);
-            match self.session.pty.read(&mut self.scratch[filled..end])? {
+            match self.pty.read(&mut self.scratch[filled..end])? {
                 Got::Bytes(bytes) => {
                     filled += bytes;
                     left -= bytes;
@@ -189,7 +161,7 @@ impl Pump {
             }
         };
         self.cut_chunk(filled);
-        self.publish(started);
+        self.printer.print(&mut self.chunks, started);
         Ok(ended)
     }
 
@@ -199,30 +171,5 @@ impl Pump {
         if filled > 0 {
             self.chunks.push(Bytes::copy_from_slice(&self.scratch[..filled]));
         }
-    }
-
-    fn publish(&mut self, read_at: Instant) {
-        if self.chunks.is_empty() {
-            return;
-        }
-        // The log first: a client that is skipped below finds there what it missed.
-        let mut offset = self.head;
-        let now = Instant::now();
-        for chunk in &self.chunks {
-            self.session.printed(chunk, now);
-        }
-        self.head = self.session.history.append(&self.chunks);
-        if let Some(turns) = &self.turns {
-            turns.add(self.head, read_at);
-        }
-        for data in self.chunks.drain(..) {
-            let length = data.len() as u64;
-            self.burst.push(ServerMessage::Output { session: self.session.id, offset, data });
-            offset += length;
-        }
-        // Skipped clients are counted by the registry and brought back by their writers.
-        let _ = self.publisher.broadcast_burst(&self.burst);
-        self.burst.clear();
-        self.session.screen.appended();
     }
 }

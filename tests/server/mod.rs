@@ -5,6 +5,7 @@ mod connections;
 mod embedding;
 mod endings;
 mod faults;
+mod feeds;
 mod input;
 mod interrupt;
 mod pace;

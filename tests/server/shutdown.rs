@@ -32,7 +32,7 @@ async fn clients_are_told_and_programs_are_hung_up_and_the_socket_is_removed() {
     let mut server = TestServer::start();
     let (mut idle, mut watching) = (server.client().await, server.client().await);
     attached(&mut watching, &shell("a", "printf ready; exec sleep 1000", Some(LOSSLESS))).await;
-    let SessionState::Running { pid } = sessions(&mut idle).await[0].state else { panic!() };
+    let SessionState::Running { pid: Some(pid) } = sessions(&mut idle).await[0].state else { panic!() };
     let mut seen = Transcript::from(0);
     seen.read_to(&mut watching, "ready").await;
     soon(server.stop()).await.unwrap();
@@ -85,7 +85,7 @@ async fn dropping_the_server_ends_connections_and_programs() {
     let server = TestServer::start();
     let mut client = server.client().await;
     attached(&mut client, &shell("a", "exec sleep 1000", Some(LOSSLESS))).await;
-    let SessionState::Running { pid } = sessions(&mut client).await[0].state else { panic!() };
+    let SessionState::Running { pid: Some(pid) } = sessions(&mut client).await[0].state else { panic!() };
     drop(server);
     while soon(client.next()).await.is_ok() {}
     eventually("the program is gone", || !process_lives(pid)).await;

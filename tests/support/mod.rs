@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use fugue_server::{
-    Client, ClientId, ClientRegistry, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
+    Client, ClientId, ClientRegistry, Feeds, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
     client::{ClientError, Incoming},
     message::{
         Access, Attach, AttachedTo, ClientMessage, ClientStats, Create, Event, ExitStatus, OnLag, Pace,
@@ -40,6 +40,7 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 pub(crate) struct TestServer {
     pub(crate) socket: PathBuf,
     pub(crate) registry: ClientRegistry<ServerMessage>,
+    pub(crate) feeds: Feeds,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     _directory: TempDir,
@@ -56,10 +57,10 @@ impl TestServer {
         // A client that a test leaves unread is not closed for it, however slow the machine is.
         let server = Server::builder(&socket).stall_timeout(Duration::from_secs(3600));
         let server = configure(server).bind().unwrap();
-        let registry = server.registry();
+        let (registry, feeds) = (server.registry(), server.feeds());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
-        Self { socket, registry, stop: Some(stop), serving, _directory: directory }
+        Self { socket, registry, feeds, stop: Some(stop), serving, _directory: directory }
     }
 
     pub(crate) async fn client(&self) -> Client {

@@ -1,0 +1,85 @@
+//! Where a session's output enters: the log, then the broadcast, then the model of the screen.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tracing::debug;
+
+use super::Session;
+use crate::{ServerMessage, message::ExitStatus, registry::Publisher};
+
+/// When each turn's bytes were read, for measuring how long they take to arrive: the stream's offset after the turn,
+/// and the moment its first byte was read.
+#[derive(Debug, Default)]
+pub(crate) struct TurnLog(Mutex<Vec<(u64, Instant)>>);
+
+impl TurnLog {
+    fn add(&self, end: u64, read_at: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((end, read_at));
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn take(&self) -> Vec<(u64, Instant)> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(super) struct Printer {
+    session: Arc<Session>,
+    publisher: Publisher<ServerMessage>,
+    head: u64,
+    burst: Vec<ServerMessage>,
+    turns: Option<Arc<TurnLog>>,
+}
+
+impl Printer {
+    pub(super) fn new(
+        session: Arc<Session>,
+        publisher: Publisher<ServerMessage>,
+        turns: Option<Arc<TurnLog>>,
+    ) -> Self {
+        Self { session, publisher, head: 0, burst: Vec::new(), turns }
+    }
+
+    /// The offset after the newest byte.
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Prints what was read from `read_at` on, as one burst, and empties `chunks`.
+    pub(super) fn print(&mut self, chunks: &mut Vec<Bytes>, read_at: Instant) {
+        if chunks.is_empty() {
+            return;
+        }
+        let mut offset = self.head;
+        let now = Instant::now();
+        for chunk in &*chunks {
+            self.session.printed(chunk, now);
+        }
+        // The log first: a client that is skipped below finds there what it missed.
+        self.head = self.session.history.append(chunks);
+        if let Some(turns) = &self.turns {
+            turns.add(self.head, read_at);
+        }
+        for data in chunks.drain(..) {
+            let length = data.len() as u64;
+            self.burst.push(ServerMessage::Output { session: self.session.id, offset, data });
+            offset += length;
+        }
+        // Skipped clients are counted by the registry and brought back by their writers.
+        let _ = self.publisher.broadcast_burst(&self.burst);
+        self.burst.clear();
+        self.session.screen.appended();
+    }
+
+    /// Writes the log's final entry, after the last byte.
+    pub(super) fn finish(mut self, status: ExitStatus) {
+        self.session.history.end(status);
+        debug!(session = %self.session.id, %status, printed = self.head, "ended");
+        // Only the doorbell: who misses it finds the end in the log before it sleeps.
+        let _ = self.publisher.broadcast(ServerMessage::Ended { session: self.session.id });
+    }
+}
