@@ -20,6 +20,7 @@ use rustix::{
 use tokio::{
     io::{Interest, Ready, unix::AsyncFd},
     process::Child,
+    signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -75,6 +76,7 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
         command = command.current_dir(Path::new(OsStr::from_bytes(cwd)));
     }
 
+    hand_on_no_ignored_signals();
     let spawning = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
     let (master, slave) = pty_process::open().map_err(into_io)?;
     master.resize(pty_process::Size::new(create.size.rows(), create.size.cols())).map_err(into_io)?;
@@ -85,6 +87,25 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
     let reading = OwnedFd::from(master);
     let typing = tokio::sync::Mutex::new(reading.try_clone()?);
     Ok((Pty { reading, typing }, child))
+}
+
+/// Sees to it that no signal is ignored in the programs because it is in this process, as `nohup` and shells without job
+/// control have it: a program that can't be interrupted or hung up is not what its user started.
+///
+/// A signal with a handler is back to its default after an `exec`, one that is ignored stays so. So a handler that does
+/// nothing takes the place of every ignored one.
+fn hand_on_no_ignored_signals() {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // The standard library itself puts SIGPIPE back; the others above 31 are for real-time programs.
+    for number in
+        (1..32).filter(|number| *number != Signal::PIPE.as_raw() && ignored & 1 << (number - 1) != 0)
+    {
+        if let Err(error) = signal(SignalKind::from_raw(number)) {
+            debug!(number, %error, "programs ignore this signal, as this process does");
+        }
+    }
 }
 
 /// Waits until a descriptor is ready, and says how.
@@ -172,13 +193,13 @@ pub(super) async fn supervise(mut child: Child, hang_up: CancellationToken, grac
         biased;
         status = child.wait() => status,
         () = hang_up.cancelled() => {
-            signal(&child, Signal::HUP);
+            kill(&child, Signal::HUP);
             // A stopped program can't act on a hangup.
-            signal(&child, Signal::CONT);
+            kill(&child, Signal::CONT);
             match tokio::time::timeout(grace, child.wait()).await {
                 Ok(status) => status,
                 Err(_) => {
-                    signal(&child, Signal::KILL);
+                    kill(&child, Signal::KILL);
                     child.wait().await
                 }
             }
@@ -187,7 +208,7 @@ pub(super) async fn supervise(mut child: Child, hang_up: CancellationToken, grac
     status.map_or(ExitStatus::Unknown, ExitStatus::from)
 }
 
-fn signal(child: &Child, signal: Signal) {
+fn kill(child: &Child, signal: Signal) {
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     if let Some(group) = group
         && let Err(errno) = kill_process_group(group, signal)

@@ -150,3 +150,22 @@ fn a_server_out_of_descriptors_serves_who_it_has_and_takes_others_later() {
     signal(server.id().into(), Signal::TERM);
     assert_eq!(wait(&mut server).code(), Some(0));
 }
+
+#[test]
+fn a_program_ignores_no_signal_that_its_server_was_started_to_ignore() {
+    let home = Home::new();
+    let started =
+        script(&home, "trap '' HUP INT QUIT TERM TSTP TTIN TTOU USR1; fugue-server new a -d -- sleep 1000");
+    assert!(started.status.success(), "{started:?}");
+    let pid = home.session("a")["pid"].as_u64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    // Those above 31 are the C library's and of real-time programs.
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & ((1 << 31) - 1), 0, "{status}");
+    // Hung up, not killed after the grace.
+    let killed = home.run(&["kill", "a"]);
+    assert!(String::from_utf8_lossy(&killed.stderr).contains("killed by signal 1"), "{killed:?}");
+    // The server itself goes on ignoring them.
+    home.signal_server(Signal::USR1);
+    home.succeed(&["list"]);
+}

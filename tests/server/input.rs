@@ -158,11 +158,9 @@ async fn the_program_gets_its_terminal_and_no_other_descriptor() {
     assert!(others.is_empty(), "{others:?}: {text}");
     assert!(text.contains("SigBlk:\t0000000000000000"), "{text}");
     let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
-    assert_eq!(
-        u64::from_str_radix(ignored, 16).unwrap() & (1 << 12),
-        0,
-        "a broken pipe must end the program: {text}"
-    );
+    // Those above 31 are the C library's and of real-time programs.
+    let ignored = u64::from_str_radix(ignored, 16).unwrap() & ((1 << 31) - 1);
+    assert_eq!(ignored, 0, "whatever this process ignores: {text}");
     assert!(text.contains("clean xterm-256color"), "{text}");
     assert!(text.contains("/dev/pts/"), "{text}");
 }

@@ -21,6 +21,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 /// How long anything may take before a test gives up on it: far longer than it ever should.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long many things may take one after the other.
+const MUCH_PATIENCE: Duration = Duration::from_secs(240);
+
 /// Waits for `future`, and fails the test if it never comes.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("what was waited for never came")
@@ -163,7 +166,9 @@ impl Transcript {
 
     /// Reads until `enough` of the transcript holds.
     pub(crate) async fn read_until(&mut self, client: &mut Client, enough: impl Fn(&[u8]) -> bool) {
+        let start = Instant::now();
         while !enough(&self.bytes) {
+            assert!(start.elapsed() < MUCH_PATIENCE, "never came in {} bytes", self.bytes.len());
             match soon(client.next()).await.unwrap() {
                 Incoming::Output { offset, data } => self.add(offset, &data),
                 Incoming::Reply { .. } => {}
@@ -310,7 +315,9 @@ impl Viewer {
     }
 
     pub(crate) async fn run_until(&mut self, mut enough: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
         while !enough(self) {
+            assert!(start.elapsed() < MUCH_PATIENCE, "never came, and more and more did\n{}", self.text());
             if let Some(status) = self.step().await {
                 panic!("ended with {status} on\n{}", self.text());
             }
