@@ -2,14 +2,20 @@
 
 mod contest;
 mod plot;
+mod receiver;
+mod role;
 mod row;
+mod served;
 mod suite;
+mod system;
 mod target;
+mod terminal;
 
 use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::suite::Suite;
 
@@ -34,7 +40,17 @@ struct Args {
     plot: Option<PathBuf>,
 }
 
+/// A thousand clients and more, and their ends of the connections.
+fn raise_descriptor_limit() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
 fn main() -> anyhow::Result<()> {
+    raise_descriptor_limit()?;
+    if let Some(played) = role::play() {
+        return played;
+    }
     let args = Args::parse();
     let scale = suite::Scale { quick: args.quick, rounds: if args.quick { 3 } else { args.rounds } };
     let mut rows = Vec::new();

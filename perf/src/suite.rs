@@ -1,6 +1,11 @@
 //! The suites, each a file of its own that returns rows.
 
+mod echo;
+mod fanout;
+mod memory;
+mod pty;
 mod registry;
+mod stall;
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets::NOTHING};
@@ -25,6 +30,16 @@ impl Scale {
 pub(crate) enum Suite {
     /// In-process fan-out: what the registry adds to the channels.
     Registry,
+    /// Whole servers on sockets, fed from memory.
+    Fanout,
+    /// A real PTY and its lossless viewers.
+    Pty,
+    /// Viewers that never read, and what they cost those that do.
+    Stall,
+    /// Keystroke to screen, idle and beside a flood.
+    Echo,
+    /// What a client costs the server.
+    Memory,
     /// Every suite.
     All,
 }
@@ -39,6 +54,11 @@ impl Suite {
     pub(crate) fn run(self, scale: Scale) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::Registry => registry::run(scale),
+            Self::Fanout => fanout::run(scale),
+            Self::Pty => pty::run(scale),
+            Self::Stall => stall::run(scale),
+            Self::Echo => echo::run(scale),
+            Self::Memory => memory::run(scale),
             Self::All => Ok(Vec::new()),
         }
     }

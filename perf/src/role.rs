@@ -1,0 +1,77 @@
+//! What this binary is besides the harness: the processes that the harness starts of it.
+
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
+
+use anyhow::{Context, anyhow};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+use crate::{receiver, served};
+
+/// A line of the payload. Plain text, as most programs print.
+pub(crate) const LINE: &[u8; 64] = b"0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXY\n";
+
+/// `bytes` of lines.
+pub(crate) fn lines(bytes: usize) -> Vec<u8> {
+    LINE.iter().copied().cycle().take(bytes).collect()
+}
+
+/// Plays the part that the first argument names, if it names one.
+pub(crate) fn play() -> Option<anyhow::Result<()>> {
+    let mut arguments = std::env::args().skip(1);
+    let role = arguments.next()?;
+    let argument = arguments.next();
+    let played = match role.as_str() {
+        "receive" => argument.context("what to receive").and_then(|plan| receiver::run(&plan)),
+        "print" => match (argument, arguments.next()) {
+            (Some(bytes), Some(ready)) => print(&bytes, ready.as_ref()),
+            _ => Err(anyhow!("how much to print, and a file to make before")),
+        },
+        "echo" => argument.context("a file to make before").and_then(|ready| echo(ready.as_ref())),
+        "serve" => argument.context("where to listen").and_then(|socket| served::run(socket.as_ref())),
+        _ => return None,
+    };
+    Some(played)
+}
+
+/// Makes a file to say that it is ready, waits for a line, and prints that many bytes of lines.
+fn print(bytes: &str, ready: &Path) -> anyhow::Result<()> {
+    let mut left: usize = bytes.parse()?;
+    make_raw()?;
+    std::fs::write(ready, "")?;
+    let mut out = std::io::stdout().lock();
+    while std::io::stdin().read(&mut [0])? == 0 {}
+    let block = lines(64 * 1024);
+    while left > 0 {
+        let piece = left.min(block.len());
+        out.write_all(&block[..piece])?;
+        left -= piece;
+    }
+    Ok(out.flush()?)
+}
+
+/// Makes a file to say that it is ready, and prints what is typed.
+fn echo(ready: &Path) -> anyhow::Result<()> {
+    make_raw()?;
+    std::fs::write(ready, "")?;
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let mut keys = [0; 64];
+    loop {
+        match input.read(&mut keys)? {
+            0 => return Ok(()),
+            read => output.write_all(&keys[..read]).and_then(|()| output.flush())?,
+        }
+    }
+}
+
+/// What is printed on a terminal is what is sent, and what is typed is not printed.
+fn make_raw() -> anyhow::Result<()> {
+    let terminal = std::io::stdout();
+    if let Ok(mut settings) = tcgetattr(&terminal) {
+        settings.make_raw();
+        tcsetattr(&terminal, OptionalActions::Now, &settings)?;
+    }
+    Ok(())
+}
