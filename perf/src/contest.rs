@@ -16,6 +16,7 @@ pub(crate) struct Contest<'a> {
 
 struct Entrant<'a> {
     system: &'static str,
+    n: u64,
     measure: Box<dyn FnMut() -> anyhow::Result<f64> + 'a>,
     samples: Vec<f64>,
     failure: Option<String>,
@@ -38,12 +39,23 @@ impl<'a> Contest<'a> {
         system: &'static str,
         measure: impl FnMut() -> anyhow::Result<f64> + 'a,
     ) -> &mut Self {
+        self.enter_at(self.n, system, measure)
+    }
+
+    /// As [`enter`](Self::enter), with an `n` of its own: to measure one system's sizes against each other.
+    pub(crate) fn enter_at(
+        &mut self,
+        n: u64,
+        system: &'static str,
+        measure: impl FnMut() -> anyhow::Result<f64> + 'a,
+    ) -> &mut Self {
         let (samples, failure) = (Vec::new(), None);
-        self.entrants.push(Entrant { system, measure: Box::new(measure), samples, failure });
+        self.entrants.push(Entrant { system, n, measure: Box::new(measure), samples, failure });
         self
     }
 
     /// Says why a system does not take part.
+    #[allow(dead_code, reason = "for suites whose peers may not be installed")]
     pub(crate) fn absent(&mut self, system: &'static str, reason: impl Into<String>) -> &mut Self {
         self.enter(system, || Ok(0.0));
         if let Some(entrant) = self.entrants.last_mut() {
@@ -73,7 +85,7 @@ impl<'a> Contest<'a> {
                 suite: self.suite,
                 case: self.case.clone(),
                 system: entrant.system,
-                n: self.n,
+                n: entrant.n,
                 metric: self.metric,
                 unit: self.unit,
                 reason: entrant.failure.take(),

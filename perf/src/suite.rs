@@ -1,11 +1,18 @@
 //! The suites, each a file of its own that returns rows.
 
+mod allocations;
+mod delivery;
 mod echo;
 mod fanout;
+mod membership;
 mod memory;
 mod pty;
 mod registry;
+mod scale;
+mod shards;
 mod stall;
+
+use std::time::Duration;
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets::NOTHING};
@@ -24,6 +31,11 @@ impl Scale {
     pub(crate) fn pick(self, all: &[usize]) -> Vec<usize> {
         all.iter().copied().step_by(if self.quick { 2 } else { 1 }).collect()
     }
+
+    /// How much timed work makes one sample: enough that a clock's reading and a passing disturbance are small in it.
+    pub(crate) fn at_least(self) -> Duration {
+        Duration::from_millis(if self.quick { 4 } else { 30 })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,6 +52,16 @@ pub(crate) enum Suite {
     Echo,
     /// What a client costs the server.
     Memory,
+    /// The same with receiving tasks.
+    Delivery,
+    /// Every operation under contention, by shard count.
+    Shards,
+    /// Joining and leaving.
+    Membership,
+    /// A delivery's cost as members, sessions and clients grow.
+    Scale,
+    /// What a broadcast allocates.
+    Allocations,
     /// Every suite.
     All,
 }
@@ -59,6 +81,11 @@ impl Suite {
             Self::Stall => stall::run(scale),
             Self::Echo => echo::run(scale),
             Self::Memory => memory::run(scale),
+            Self::Delivery => delivery::run(scale),
+            Self::Shards => shards::run(scale),
+            Self::Membership => membership::run(scale),
+            Self::Scale => scale::run(scale),
+            Self::Allocations => allocations::run(scale),
             Self::All => Ok(Vec::new()),
         }
     }

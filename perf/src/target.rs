@@ -49,6 +49,16 @@ const fn ratio(
     Target { suite, case, metric, over, under, n, bound }
 }
 
+const fn figure(
+    (suite, case, metric): (&'static str, &'static str, &'static str),
+    system: &'static str,
+    bound: Bound,
+) -> Target {
+    Target { suite, case, metric, over: system, under: "", n: EVERY_N, bound }
+}
+
+const ALLOCATIONS: (&str, &str, &str) = ("allocations", "payload=4KiB", "allocations");
+const DELIVERY: (&str, &str, &str) = ("delivery", "burst=32,receivers", "ns_per_delivery");
 const FAN_OUT: (&str, &str, &str) = ("registry", "payload=4KiB", "ns_per_delivery");
 
 const TARGETS: &[Target] = &[
@@ -58,8 +68,26 @@ const TARGETS: &[Target] = &[
     ratio(FAN_OUT, "fugue-broadcast", "floor", (4, 4), Bound::AtMost(1.45)),
     ratio(FAN_OUT, "fugue-broadcast", "floor", (16, u64::MAX), Bound::AtMost(1.12)),
     ratio(FAN_OUT, "two-dashmaps", "fugue-publisher", (4, 1024), Bound::AtLeast(1.7)),
+    // Above sixteen members a map's own cost is lost in the channels', so there it may be as fast, and no more.
+    ratio(FAN_OUT, "dashmap-guard", "fugue-publisher", (1, 16), Bound::AtLeast(1.0)),
+    ratio(FAN_OUT, "dashmap-guard", "fugue-publisher", (17, u64::MAX), Bound::AtLeast(0.97)),
+    ratio(FAN_OUT, "rwlock-hashmap", "fugue-publisher", (1, 16), Bound::AtLeast(1.0)),
+    ratio(FAN_OUT, "rwlock-hashmap", "fugue-publisher", (17, u64::MAX), Bound::AtLeast(0.97)),
+    ratio(FAN_OUT, "papaya", "fugue-publisher", (1, 16), Bound::AtLeast(1.0)),
+    ratio(FAN_OUT, "papaya", "fugue-publisher", (17, u64::MAX), Bound::AtLeast(0.97)),
+    ratio(FAN_OUT, "scc", "fugue-publisher", (1, 16), Bound::AtLeast(1.0)),
+    ratio(FAN_OUT, "scc", "fugue-publisher", (17, u64::MAX), Bound::AtLeast(0.97)),
     ratio(FAN_OUT, "fugue-burst32", "floor", (1, 1024), Bound::AtMost(0.90)),
     ratio(FAN_OUT, "fugue-burst32", "floor", (10_000, 10_000), Bound::AtMost(0.50)),
+    ratio(DELIVERY, "fugue-burst", "tokio-broadcast", (1000, 1000), Bound::AtMost(0.95)),
+    ratio(DELIVERY, "fugue-burst", "fugue-publisher", (1000, 1000), Bound::AtMost(0.45)),
+    ratio(("membership", "joins", "ns_per_join"), "fugue", "two-dashmaps", EVERY_N, Bound::AtMost(1.0)),
+    ratio(("membership", "joins", "ns_per_join"), "fugue-broadcasting", "fugue", EVERY_N, Bound::AtMost(3.0)),
+    ratio(("membership", "leaving", "ns_per_leave"), "fugue", "two-dashmaps", EVERY_N, Bound::AtMost(1.0)),
+    ratio(("membership", "churn", "per_second"), "fugue", "two-dashmaps", EVERY_N, Bound::AtLeast(1.2)),
+    figure(ALLOCATIONS, "fugue-publisher", Bound::AtMost(0.0)),
+    figure(ALLOCATIONS, "fugue-broadcast", Bound::AtMost(0.0)),
+    figure(ALLOCATIONS, "fugue-burst32", Bound::AtMost(0.0)),
 ];
 
 /// A target beside what was measured for it.
