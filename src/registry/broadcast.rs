@@ -21,7 +21,7 @@ impl<M> ClientRegistry<M> {
     /// [`SendError`] hands the message back: the client is unknown, its queue is full (it stays registered, and the
     /// skip is counted), or its channel is closed (it has been unregistered).
     pub fn send_to_client(&self, id: ClientId, message: M) -> Result<(), SendError<M>> {
-        let found = self.inner.clients.with(&id, |clients| {
+        let (found, totals) = self.inner.clients.with_and_totals(&id, |clients| {
             let client = clients.get(&id)?;
             Some(Slot { id, sender: client.sender.clone(), skipped: Arc::clone(&client.skipped) })
         });
@@ -40,11 +40,12 @@ impl<M> ClientRegistry<M> {
                 (Delivery { closed: 1, ..Delivery::default() }, Err(SendError::Closed(message)))
             }
         };
-        self.inner.clients.totals(&id).add(delivery);
+        totals.add(delivery);
         result
     }
 
     /// Unregisters clients whose channels were found closed, unless their ids have been registered anew since.
+    #[cold]
     pub(super) fn unregister_closed(&self, closed: &[&Slot<M>]) {
         for slot in closed {
             self.unregister_if(slot.id, |client| client.sender.same_channel(&slot.sender));
@@ -63,13 +64,13 @@ impl<M: Clone> ClientRegistry<M> {
     /// See [`ClientRegistry`]. Broadcasts from several threads to one session have no common order; for messages in
     /// order use one [`Publisher`](crate::Publisher), or [`broadcast_burst`](Self::broadcast_burst).
     pub fn broadcast_to_session(&self, session: SessionId, message: M) -> Delivery {
-        self.broadcast(session, &One(&message), None, |_, _| {})
+        self.broadcast(session, One::new(message), None, |_, _| {})
     }
 
     /// As [`broadcast_to_session`](Self::broadcast_to_session), to every client but `except`: most often the one the
     /// message came from.
     pub fn broadcast_to_session_except(&self, session: SessionId, except: ClientId, message: M) -> Delivery {
-        self.broadcast(session, &One(&message), Some(except), |_, _| {})
+        self.broadcast(session, One::new(message), Some(except), |_, _| {})
     }
 
     /// As [`broadcast_to_session`](Self::broadcast_to_session), and tells `observe` what became of each client's
@@ -80,7 +81,7 @@ impl<M: Clone> ClientRegistry<M> {
         message: M,
         observe: impl FnMut(ClientId, Delivery),
     ) -> Delivery {
-        self.broadcast(session, &One(&message), None, observe)
+        self.broadcast(session, One::new(message), None, observe)
     }
 
     /// Offers `messages`, in order, to every client that watches `session`: to each as many from the front as it has
@@ -103,24 +104,26 @@ impl<M: Clone> ClientRegistry<M> {
         if messages.is_empty() {
             return Delivery::default();
         }
-        self.broadcast(session, &Burst(messages), None, observe)
+        self.broadcast(session, Burst(messages), None, observe)
     }
 
     fn broadcast(
         &self,
         session: SessionId,
-        payload: &impl Payload<M>,
+        payload: impl Payload<M>,
         except: Option<ClientId>,
         observe: impl FnMut(ClientId, Delivery),
     ) -> Delivery {
-        let sessions = &self.inner.sessions;
-        let Some(roster) = sessions.with(&session, |sessions| sessions.get(&session).map(Session::roster))
-        else {
-            return Delivery::default();
-        };
+        let (roster, totals) = self
+            .inner
+            .sessions
+            .with_and_totals(&session, |sessions| sessions.get(&session).map(Session::roster));
+        let Some(roster) = roster else { return Delivery::default() };
         let (delivery, closed) = roster.deliver(payload, except, observe);
-        sessions.totals(&session).add(delivery);
-        self.unregister_closed(&closed);
+        totals.add(delivery);
+        if !closed.is_empty() {
+            self.unregister_closed(&closed);
+        }
         delivery
     }
 
@@ -133,6 +136,7 @@ impl<M: Clone> ClientRegistry<M> {
     /// costs an allocation and a few atomic operations for each client. Meant for the rare message to all.
     pub fn broadcast_to_all(&self, message: M) -> Delivery {
         let mut total = Delivery::default();
+        let mut payload = One::new(message);
         for shard in 0..self.inner.clients.len() {
             let slots: Vec<Slot<M>> = self.inner.clients.at(shard, |clients| {
                 let slot = |(id, client): (&ClientId, &Client<M>)| Slot {
@@ -144,7 +148,7 @@ impl<M: Clone> ClientRegistry<M> {
             });
             let mut closed = Closed::new();
             for slot in &slots {
-                let delivery = delivery::offer(slot, &One(&message));
+                let delivery = delivery::offer(slot, &mut payload, false);
                 if delivery.closed != 0 {
                     closed.push(slot);
                 }

@@ -4,7 +4,7 @@
 //! more (is it still there?) and one addition on a line of its own; a message is cloned only for a client that has
 //! room for it.
 
-use std::ops::AddAssign;
+use std::{ops::AddAssign, ptr};
 
 use smallvec::SmallVec;
 
@@ -55,19 +55,31 @@ pub(super) type Closed<'a, M> = SmallVec<[&'a Slot<M>; 4]>;
 
 /// What goes to each client: one message, or as much of a burst as fits.
 pub(super) trait Payload<M> {
-    fn offer_to(&self, sender: &Sender<M>) -> Delivery;
+    /// Offers it to one client. `is_last` says that nobody comes after this one, so that nothing need be kept.
+    fn offer_to(&mut self, sender: &Sender<M>, is_last: bool) -> Delivery;
 }
 
-pub(super) struct One<'a, M>(pub(super) &'a M);
+/// One message. The last client gets the original, so that a broadcast to one client clones nothing.
+pub(super) struct One<M>(Option<M>);
+
+impl<M> One<M> {
+    pub(super) fn new(message: M) -> Self {
+        Self(Some(message))
+    }
+}
 
 pub(super) struct Burst<'a, M>(pub(super) &'a [M]);
 
-impl<M: Clone> Payload<M> for One<'_, M> {
-    fn offer_to(&self, sender: &Sender<M>) -> Delivery {
+impl<M: Clone> Payload<M> for One<M> {
+    #[inline]
+    fn offer_to(&mut self, sender: &Sender<M>, is_last: bool) -> Delivery {
         if sender.capacity() == 0 {
             return refused(sender, 1);
         }
-        match sender.try_send(self.0.clone()) {
+        let message = if is_last { self.0.take() } else { self.0.clone() };
+        // There is one until the last has come.
+        let Some(message) = message else { return Delivery::default() };
+        match sender.try_send(message) {
             Ok(()) => Delivery { sent: 1, ..Delivery::default() },
             Err(TrySendError::Full(_)) => Delivery { full: 1, ..Delivery::default() },
             Err(TrySendError::Closed(_)) => Delivery { closed: 1, ..Delivery::default() },
@@ -77,7 +89,8 @@ impl<M: Clone> Payload<M> for One<'_, M> {
 
 impl<M: Clone> Payload<M> for Burst<'_, M> {
     /// Gives the longest prefix that fits, with one reservation.
-    fn offer_to(&self, sender: &Sender<M>) -> Delivery {
+    #[inline]
+    fn offer_to(&mut self, sender: &Sender<M>, _: bool) -> Delivery {
         loop {
             let room = sender.capacity().min(self.0.len());
             if room == 0 {
@@ -110,8 +123,9 @@ fn refused<M>(sender: &Sender<M>, messages: usize) -> Delivery {
 }
 
 /// Offers `payload` to one client and counts what it was skipped.
-pub(super) fn offer<M>(slot: &Slot<M>, payload: &impl Payload<M>) -> Delivery {
-    let delivery = payload.offer_to(&slot.sender);
+#[inline]
+pub(super) fn offer<M>(slot: &Slot<M>, payload: &mut impl Payload<M>, is_last: bool) -> Delivery {
+    let delivery = payload.offer_to(&slot.sender, is_last);
     if delivery.full != 0 {
         slot.skipped.add(delivery.full);
     }
@@ -120,24 +134,30 @@ pub(super) fn offer<M>(slot: &Slot<M>, payload: &impl Payload<M>) -> Delivery {
 
 impl<M> Roster<M> {
     /// Offers `payload` to every member but `except`, tells `observe` about each, and names those found closed.
+    #[inline]
     pub(super) fn deliver(
         &self,
-        payload: &impl Payload<M>,
+        mut payload: impl Payload<M>,
         except: Option<ClientId>,
         mut observe: impl FnMut(ClientId, Delivery),
     ) -> (Delivery, Closed<'_, M>) {
         let mut total = Delivery::default();
         let mut closed = Closed::new();
-        for slot in self.slots() {
-            if except == Some(slot.id) {
-                continue;
+        let last = self.last();
+        // Two loops: one over both levels at once is not compiled as well.
+        for chunk in self.chunks() {
+            for slot in chunk {
+                if except == Some(slot.id) {
+                    continue;
+                }
+                let is_last = last.is_some_and(|last| ptr::eq(last, slot));
+                let delivery = offer(slot, &mut payload, is_last);
+                if delivery.closed != 0 {
+                    closed.push(slot);
+                }
+                total += delivery;
+                observe(slot.id, delivery);
             }
-            let delivery = offer(slot, payload);
-            if delivery.closed != 0 {
-                closed.push(slot);
-            }
-            total += delivery;
-            observe(slot.id, delivery);
         }
         (total, closed)
     }

@@ -104,12 +104,12 @@ impl<M: Clone> Publisher<M> {
     /// # Locking
     /// None while membership stands still, else the session's shard once. Allocates nothing.
     pub fn broadcast(&mut self, message: M) -> Delivery {
-        self.deliver(&One(&message), None, |_, _| {})
+        self.deliver(One::new(message), None, |_, _| {})
     }
 
     /// As [`broadcast`](Self::broadcast), to every member but `except`.
     pub fn broadcast_except(&mut self, except: ClientId, message: M) -> Delivery {
-        self.deliver(&One(&message), Some(except), |_, _| {})
+        self.deliver(One::new(message), Some(except), |_, _| {})
     }
 
     /// Offers `messages` to every member, in order, as many from the front as each has room for.
@@ -119,7 +119,7 @@ impl<M: Clone> Publisher<M> {
 
     /// As [`broadcast`](Self::broadcast), and tells `observe` what became of each member's message.
     pub fn broadcast_observed(&mut self, message: M, observe: impl FnMut(ClientId, Delivery)) -> Delivery {
-        self.deliver(&One(&message), None, observe)
+        self.deliver(One::new(message), None, observe)
     }
 
     /// As [`broadcast_burst`](Self::broadcast_burst), and tells `observe` what became of each member's messages.
@@ -131,19 +131,21 @@ impl<M: Clone> Publisher<M> {
         if messages.is_empty() {
             return Delivery::default();
         }
-        self.deliver(&Burst(messages), None, observe)
+        self.deliver(Burst(messages), None, observe)
     }
 
     fn deliver(
         &mut self,
-        payload: &impl Payload<M>,
+        payload: impl Payload<M>,
         except: Option<ClientId>,
         observe: impl FnMut(ClientId, Delivery),
     ) -> Delivery {
         self.refresh();
         let (delivery, closed) = self.roster.deliver(payload, except, observe);
         self.totals.add_as_only_writer(delivery);
-        self.registry.unregister_closed(&closed);
+        if !closed.is_empty() {
+            self.registry.unregister_closed(&closed);
+        }
         delivery
     }
 }

@@ -54,8 +54,13 @@ pub(super) struct Roster<M> {
 }
 
 impl<M> Roster<M> {
-    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot<M>> {
-        self.chunks.iter().flat_map(|chunk| &chunk.0)
+    /// The members, in pieces.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = &[Slot<M>]> {
+        self.chunks.iter().map(|chunk| chunk.0.as_slice())
+    }
+
+    pub(super) fn last(&self) -> Option<&Slot<M>> {
+        self.chunks.last()?.0.last()
     }
 }
 

@@ -115,6 +115,16 @@ impl<K: Copy + Eq + Hash, V> Shards<K, V> {
         &self.shards[self.index(key)].totals
     }
 
+    /// As [`with`](Self::with), and gives the shard's totals as well: the key is hashed once.
+    pub(super) fn with_and_totals<R>(
+        &self,
+        key: &K,
+        critical: impl FnOnce(&mut Map<K, V>) -> R,
+    ) -> (R, &Totals) {
+        let index = self.index(key);
+        (self.at(index, critical), &self.shards[index].totals)
+    }
+
     /// Runs `critical` under the lock of the shard at `index`.
     pub(super) fn at<R>(&self, index: usize, critical: impl FnOnce(&mut Map<K, V>) -> R) -> R {
         critical(&mut self.shards[index].map.lock().unwrap_or_else(PoisonError::into_inner))
