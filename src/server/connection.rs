@@ -131,7 +131,8 @@ async fn read_requests(frames: &mut Frames, router: &mut Router) -> Option<Strin
             return Some("a second hello".to_owned());
         }
         let routed = match wire::decode_request(&frame) {
-            Ok(request) => router.route(frame.a, request).await,
+            // Boxed: an idle connection is not to hold room for a request.
+            Ok(request) => Box::pin(router.route(frame.a, request)).await,
             // The frame was whole, so the stream is still in step: only this request is refused.
             Err(error) => router.answer(frame.a, Err(RequestError::Malformed(error.to_string()))).await,
         };

@@ -16,7 +16,7 @@ use super::{
     Shared,
     typist::Typist,
     view::{Seat, View},
-    writer::Command,
+    writer::{self, Command},
 };
 use crate::{
     ClientId, SessionId, TerminalSize,
@@ -161,7 +161,8 @@ impl Router {
                     claim: seat.as_ref().map(Seat::claim),
                 });
                 let view = View::new(session, reader, options, seat, size);
-                self.command(Command::Attach { request, view, drawn, begin }).await?;
+                self.command(Command::Attach(Box::new(writer::Attach { request, view, drawn, begin })))
+                    .await?;
                 Ok(None)
             }
             Err(NotHeld { offset, oldest, head }) => {

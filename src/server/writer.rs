@@ -55,7 +55,7 @@ pub(super) enum Command {
     /// Write this frame.
     Frame(Bytes),
     /// Watch a session from now on, beginning with the screen where there is one, and reply to this request.
-    Attach { request: u64, view: View, drawn: Option<Drawn>, begin: Option<oneshot::Sender<()>> },
+    Attach(Box<Attach>),
     /// Watch nothing from now on, and reply to this request.
     Detach { request: u64 },
     /// The client's terminal has this size now.
@@ -66,6 +66,16 @@ pub(super) enum Command {
     Purge(SessionId),
     /// Write the reason, and end.
     Close(CloseReason),
+}
+
+/// Apart, and so in memory only while it is under way: a queue of commands has room for many.
+#[derive(Debug)]
+pub(super) struct Attach {
+    pub(super) request: u64,
+    pub(super) view: View,
+    pub(super) drawn: Option<Drawn>,
+    /// Dropping it lets the session begin to print, now that it is watched.
+    pub(super) begin: Option<oneshot::Sender<()>>,
 }
 
 pub(super) struct Writer {
@@ -218,8 +228,8 @@ impl Writer {
         }
         match command {
             Command::Frame(frame) => self.outgoing.push(frame),
-            // Dropping `begin` lets the session begin to print, now that it is watched.
-            Command::Attach { request, view, drawn, begin: _begin } => {
+            Command::Attach(attach) => {
+                let Attach { request, view, drawn, begin: _begin } = *attach;
                 return self.attach(request, view, drawn).err();
             }
             Command::Detach { request } => {
@@ -297,10 +307,11 @@ impl Writer {
     /// Puts the next piece of output, at most [`MAX_OUTPUT`] bytes, behind what is outgoing already; or a screen.
     async fn gather(&mut self) -> Result<Gathered, End> {
         if self.view.as_ref().is_some_and(View::is_pictured) {
-            return Ok(self.gather_picture().await);
+            return Ok(Box::pin(self.gather_picture()).await);
         }
         if self.view.as_mut().is_some_and(|view| std::mem::take(&mut view.redraw)) {
-            self.redraw(None).await;
+            // Boxed, like the others that are seldom under way: an idle client is not to hold room for them.
+            Box::pin(self.redraw(None)).await;
             return Ok(Gathered::Something);
         }
         let is_next = self.gather_from_queue();
@@ -318,7 +329,7 @@ impl Writer {
                 }
                 Read::Evicted { .. } => {
                     self.standing.enter(ClientState::Gap);
-                    self.redraw(Some(self.cursor)).await;
+                    Box::pin(self.redraw(Some(self.cursor))).await;
                     return Ok(Gathered::Something);
                 }
             }
