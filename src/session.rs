@@ -240,8 +240,11 @@ impl Session {
         self.history.head()
     }
 
-    /// Takes note of what the program asks its terminal.
+    /// Takes note of what the program asks its terminal; where there is none, nobody could answer.
     fn printed(&self, output: &[u8], now: Instant) {
+        if self.pty.is_none() {
+            return;
+        }
         self.queries.lock().unwrap_or_else(PoisonError::into_inner).printed(output, now);
     }
 
@@ -318,10 +321,14 @@ impl Session {
 
     /// Keeps the model of the screen close to the newest byte, until the session ends.
     async fn follow(&self) {
+        let next = async || {
+            self.screen.wait().await;
+            self.screen.pause().await;
+        };
         loop {
             tokio::select! {
                 biased;
-                () = self.screen.wait() => {}
+                () = next() => {}
                 () = self.gone.cancelled() => return,
             }
             drop(self.caught_up().await);

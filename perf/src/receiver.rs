@@ -80,7 +80,7 @@ impl Receivers {
     /// Starts the process. Not all systems accept before they are asked to, so this does not wait.
     pub(crate) fn start(plan: &Plan) -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["receive", &serde_json::to_string(plan)?])
+            .args(["role-receive", &serde_json::to_string(plan)?])
             .stdout(Stdio::piped())
             .spawn()
             .context("starting the receivers failed")?;

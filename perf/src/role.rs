@@ -24,13 +24,13 @@ pub(crate) fn play() -> Option<anyhow::Result<()>> {
     let role = arguments.next()?;
     let argument = arguments.next();
     let played = match role.as_str() {
-        "receive" => argument.context("what to receive").and_then(|plan| receiver::run(&plan)),
-        "print" => match (argument, arguments.next()) {
+        "role-receive" => argument.context("what to receive").and_then(|plan| receiver::run(&plan)),
+        "role-print" => match (argument, arguments.next()) {
             (Some(bytes), Some(ready)) => print(&bytes, ready.as_ref()),
             _ => Err(anyhow!("how much to print, and a file to make before")),
         },
-        "echo" => argument.context("a file to make before").and_then(|ready| echo(ready.as_ref())),
-        "serve" => argument.context("where to listen").and_then(|socket| served::run(socket.as_ref())),
+        "role-echo" => argument.context("a file to make before").and_then(|ready| echo(ready.as_ref())),
+        "role-serve" => argument.context("where to listen").and_then(|socket| served::run(socket.as_ref())),
         _ => return None,
     };
     Some(played)

@@ -30,7 +30,7 @@ pub(crate) struct Served {
 impl Served {
     pub(crate) fn start(socket: &Path) -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
-            .arg("serve")
+            .arg("role-serve")
             .arg(socket)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

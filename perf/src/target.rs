@@ -59,6 +59,13 @@ const fn figure(
 
 const ALLOCATIONS: (&str, &str, &str) = ("allocations", "payload=4KiB", "allocations");
 const DELIVERY: (&str, &str, &str) = ("delivery", "burst=32,receivers", "ns_per_delivery");
+const ECHO_FLOOD: (&str, &str, &str) = ("echo", "flood", "latency_us_p99");
+const ECHO_IDLE: (&str, &str, &str) = ("echo", "idle", "latency_us_p99");
+const IDLE_CLIENT: (&str, &str, &str) = ("memory", "idle", "bytes_per_client");
+const PTY: (&str, &str, &str) = ("pty", "viewers", "mib_per_s");
+const SOCKETS: (&str, &str, &str) = ("fanout", "payload=64KiB", "mib_per_s");
+const STALL_MEMORY: (&str, &str, &str) = ("stall", "stalled=8,memory", "seconds_over_alone");
+const STALL_PTY: (&str, &str, &str) = ("stall", "stalled=8,pty", "seconds_over_alone");
 const FAN_OUT: (&str, &str, &str) = ("registry", "payload=4KiB", "ns_per_delivery");
 
 const TARGETS: &[Target] = &[
@@ -85,6 +92,19 @@ const TARGETS: &[Target] = &[
     ratio(("membership", "joins", "ns_per_join"), "fugue-broadcasting", "fugue", EVERY_N, Bound::AtMost(3.0)),
     ratio(("membership", "leaving", "ns_per_leave"), "fugue", "two-dashmaps", EVERY_N, Bound::AtMost(1.0)),
     ratio(("membership", "churn", "per_second"), "fugue", "two-dashmaps", EVERY_N, Bound::AtLeast(1.2)),
+    ratio(SOCKETS, "fugue", "floor", (1, 64), Bound::AtLeast(0.95)),
+    ratio(SOCKETS, "fugue", "floor", (256, 256), Bound::AtLeast(0.85)),
+    ratio(SOCKETS, "fugue", "tokio-broadcast", EVERY_N, Bound::AtLeast(1.0)),
+    ratio(SOCKETS, "fugue", "mosquitto", EVERY_N, Bound::AtLeast(1.25)),
+    ratio(SOCKETS, "fugue", "redis", EVERY_N, Bound::AtLeast(1.3)),
+    ratio(SOCKETS, "fugue", "nats", EVERY_N, Bound::AtLeast(3.0)),
+    ratio(PTY, "fugue", "floor", EVERY_N, Bound::AtLeast(0.9)),
+    figure(STALL_MEMORY, "fugue", Bound::AtMost(1.05)),
+    figure(STALL_PTY, "fugue", Bound::AtMost(1.05)),
+    figure(ECHO_IDLE, "fugue", Bound::AtMost(1000.0)),
+    figure(ECHO_FLOOD, "fugue", Bound::AtMost(5000.0)),
+    // One client's share of what a first connection makes a server set up says nothing.
+    ratio(IDLE_CLIENT, "fugue", "", (1000, u64::MAX), Bound::AtMost(3072.0)),
     figure(ALLOCATIONS, "fugue-publisher", Bound::AtMost(0.0)),
     figure(ALLOCATIONS, "fugue-broadcast", Bound::AtMost(0.0)),
     figure(ALLOCATIONS, "fugue-burst32", Bound::AtMost(0.0)),

@@ -52,7 +52,7 @@ pub(crate) fn run(system: System, load: Load) -> anyhow::Result<Run> {
     let directory = tempfile::tempdir()?;
     let at = directory.path();
     let ready = at.join("ready");
-    let program = role_program(&["print", &load.bytes.to_string(), &ready.display().to_string()])?;
+    let program = role_program(&["role-print", &load.bytes.to_string(), &ready.display().to_string()])?;
     match system {
         System::Fugue { model } => fugue(at, &program, load, model),
         System::Floor => floor(at, &program, load),

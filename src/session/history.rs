@@ -185,12 +185,17 @@ impl History {
             let readers =
                 pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
             let floor = Some(log.floor).filter(|floor| *floor != u64::MAX);
-            let model = floor.map_or(u64::MAX, |floor| room(floor, self.limit as u64 / 2));
+            let model = floor.map_or(u64::MAX, |floor| room(floor, self.model_room()));
             if model == 0 && readers > 0 {
                 log.floor_waits += 1;
             }
             readers.min(model)
         })
+    }
+
+    /// How far the head may be past the screen's model, in bytes.
+    pub(super) fn model_room(&self) -> u64 {
+        self.limit as u64 / 2
     }
 
     pub(super) fn attach(&self, start: StartAt, lossless: bool) -> Result<Reader, NotHeld> {

@@ -31,6 +31,8 @@ pub(super) struct Printer {
     session: Arc<Session>,
     publisher: Publisher<ServerMessage>,
     head: u64,
+    /// From which offset on the model is to hurry.
+    hurry_at: u64,
     burst: Vec<ServerMessage>,
     turns: Option<Arc<TurnLog>>,
 }
@@ -41,7 +43,8 @@ impl Printer {
         publisher: Publisher<ServerMessage>,
         turns: Option<Arc<TurnLog>>,
     ) -> Self {
-        Self { session, publisher, head: 0, burst: Vec::new(), turns }
+        let hurry_at = session.history.model_room() / 2;
+        Self { session, publisher, head: 0, hurry_at, burst: Vec::new(), turns }
     }
 
     /// The offset after the newest byte.
@@ -73,6 +76,10 @@ impl Printer {
         let _ = self.publisher.broadcast_burst(&self.burst);
         self.burst.clear();
         self.session.screen.appended();
+        if self.head >= self.hurry_at {
+            self.hurry_at = self.head + self.session.history.model_room() / 2;
+            self.session.screen.hurry();
+        }
     }
 
     /// Writes the log's final entry, after the last byte.

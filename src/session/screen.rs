@@ -18,6 +18,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,6 +31,10 @@ use crate::TerminalSize;
 
 /// How much a model is fed at a time, in bytes: some milliseconds at most, which others on this thread wait for.
 const STEP: usize = 128 * 1024;
+
+/// How long the model lets output gather. In a flood, what scrolls past within that time is never seen, and skipping it
+/// costs a hundredth of showing it; whoever wants to see the screen has it brought up to the newest byte at once.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A terminal, as the bytes it was given have left it.
 ///
@@ -74,6 +79,8 @@ pub(super) struct Screen {
     resizes: Mutex<VecDeque<(u64, TerminalSize)>>,
     /// There is more in the log.
     appended: Notify,
+    /// There is so much more that the pump will wait soon.
+    hurry: Notify,
 }
 
 pub(super) struct Model {
@@ -89,6 +96,7 @@ impl Screen {
             model: tokio::sync::Mutex::new(Model { model, at: 0, failed: false }),
             resizes: Mutex::default(),
             appended: Notify::new(),
+            hurry: Notify::new(),
         }
     }
 
@@ -103,6 +111,20 @@ impl Screen {
     /// Cancel safe: what nobody waited for is kept.
     pub(super) async fn wait(&self) {
         self.appended.notified().await;
+    }
+
+    /// Lets more gather, unless that is a lot already.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn pause(&self) {
+        // An error says that the time is over.
+        let _ = tokio::time::timeout(PAUSE, self.hurry.notified()).await;
+    }
+
+    /// The log has a lot more: the model is not to pause.
+    pub(super) fn hurry(&self) {
+        self.hurry.notify_one();
     }
 
     /// The terminal has this size from offset `at` on.

@@ -71,7 +71,9 @@ fn measure(flood: bool, keys: u64) -> anyhow::Result<Histogram<u64>> {
     runtime.spawn(Server::builder(&socket).bind()?.serve(std::future::pending()));
     drop(inside);
     let _flood = if flood { Some(start_flood(directory.path(), &socket, &runtime)?) } else { None };
-    runtime.block_on(type_keys(directory.path(), &socket, keys))
+    // Of its own, as a client is another process.
+    let client = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    client.block_on(type_keys(directory.path(), &socket, keys))
 }
 
 fn start_flood(
@@ -80,7 +82,7 @@ fn start_flood(
     runtime: &tokio::runtime::Runtime,
 ) -> anyhow::Result<Receivers> {
     let ready = directory.join("flood-ready").display().to_string();
-    let program = role_program(&["print", &FLOOD_BYTES.to_string(), &ready])?;
+    let program = role_program(&["role-print", &FLOOD_BYTES.to_string(), &ready])?;
     let (mut control, session) = runtime.block_on(create(socket, &program))?;
     let mut receivers = Receivers::start(&Plan {
         address: Address::Unix(socket.to_owned()),
@@ -100,7 +102,7 @@ fn start_flood(
 
 async fn type_keys(directory: &Path, socket: &Path, keys: u64) -> anyhow::Result<Histogram<u64>> {
     let ready = directory.join("echo-ready");
-    let program = role_program(&["echo", &ready.display().to_string()])?;
+    let program = role_program(&["role-echo", &ready.display().to_string()])?;
     let (mut client, session) = create(socket, &program).await?;
     let view = View::new(StartAt::Oldest, OnLag::Lossless);
     client.attach(&ClientMessage::Attach(Attach { session: Target::Id(session), view })).await?;
@@ -110,10 +112,13 @@ async fn type_keys(directory: &Path, socket: &Path, keys: u64) -> anyhow::Result
     let (mut requests, mut incoming, _) = client.into_split();
     let begin = Instant::now() + PAUSE;
     let due = move |key: u64| begin + PAUSE * u32::try_from(key).unwrap_or(u32::MAX);
-    let typing = tokio::spawn(async move {
+    let runtime = tokio::runtime::Handle::current();
+    // A thread, for tokio's clock ticks in milliseconds.
+    let typing = tokio::task::spawn_blocking(move || {
         for key in 0..keys {
-            tokio::time::sleep_until(due(key).into()).await;
-            requests.send(&ClientMessage::Input { session, data: "x".into() }).await?;
+            std::thread::sleep(due(key).saturating_duration_since(Instant::now()));
+            let press = ClientMessage::Input { session, data: "x".into() };
+            runtime.block_on(requests.send(&press))?;
         }
         anyhow::Ok(requests)
     });

@@ -71,14 +71,16 @@ fn contest<'a>(stalled: usize, source: &str) -> Contest<'a> {
     Contest::new("stall", case, VIEWERS, ("seconds", "s until all that read have it"), "")
 }
 
-/// Gives each system's row with stalled viewers its ratio to the one without, which goes before it.
+/// Adds to each system's rows, of which the one without stalled viewers comes first, the second over the first.
 fn beside_itself(rows: Vec<Row>) -> Vec<Row> {
     let mut compared: Vec<Row> = Vec::new();
     for row in rows {
-        match compared.last().filter(|before| before.system == row.system) {
+        match compared.last().filter(|before| before.system == row.system && row.median.is_some()) {
             Some(alone) => {
-                let row = row.with_ratio_to(alone);
-                compared.push(row);
+                let over = row.samples.iter().zip(&alone.samples).map(|(with, alone)| with / alone).collect();
+                let (metric, unit) = ("seconds_over_alone", "times as long as without the stalled");
+                let ratio = Row { metric, unit, ..row.clone() }.with_samples(over);
+                compared.extend([row, ratio]);
             }
             None if row.median.is_some() => {
                 compared.push(Row { case: row.case.replace("stalled=", "without="), ..row });
