@@ -2,11 +2,11 @@
 //!
 //! `floor` is a bare loop of `try_send` over a `Vec<Sender>`. Figures per element are per delivery: one message and
 //! one client it is for. All of it runs on one thread, so shard counts show what more shards cost, not what they save;
-//! each run of the suite takes about two minutes.
+//! `contention` has the threads.
 
 mod common;
 
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_main, measurement::WallTime};
 use fugue_server::SessionId;
@@ -14,11 +14,15 @@ use tokio::sync::mpsc;
 
 use self::common::{Broadcast, Room, SESSION, registry};
 
-const MEMBERS: [usize; 4] = [1, 4, 64, 1024];
+const MEMBERS: [usize; 6] = [1, 4, 5, 64, 1024, 10_000];
 const SHARDS: [usize; 5] = [1, 4, 16, 64, 256];
 /// The shard count while members vary, and the members while the shard count does.
 const FIXED_SHARDS: usize = 16;
 const FIXED_MEMBERS: usize = 4;
+/// The members while the payload or the share of full queues varies.
+const CROWD: usize = 64;
+const PAYLOADS: [usize; 3] = [64, 4096, 65_536];
+const FULL_PERCENT: [usize; 4] = [0, 10, 50, 100];
 /// Clients that are there besides the measured one, so that its shard is not empty.
 const BYSTANDERS: usize = 1000;
 
@@ -48,6 +52,25 @@ fn by_members(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publisher_burst_of_32");
     for members in MEMBERS {
         measure(&mut group, axes(members), Room::bursts(members, FIXED_SHARDS));
+    }
+    group.finish();
+}
+
+fn by_payload(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("publisher");
+    for bytes in PAYLOADS {
+        let axes = format!("members={CROWD}/payload={bytes}");
+        measure(&mut group, axes, Room::of_size(CROWD, FIXED_SHARDS, bytes));
+    }
+    group.finish();
+}
+
+/// A full member should cost about an atomic load.
+fn by_full_share(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("publisher");
+    for percent in FULL_PERCENT {
+        let axes = format!("members={CROWD}/full_percent={percent}");
+        measure(&mut group, axes, Room::with_full(CROWD, CROWD * percent / 100, FIXED_SHARDS));
     }
     group.finish();
 }
@@ -114,13 +137,10 @@ fn attach_and_detach(criterion: &mut Criterion) {
 }
 
 fn suite() {
-    let mut criterion = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1200))
-        .without_plots()
-        .configure_from_args();
+    let mut criterion = common::criterion();
     by_members(&mut criterion);
+    by_payload(&mut criterion);
+    by_full_share(&mut criterion);
     by_shards(&mut criterion);
     register_and_unregister(&mut criterion);
     attach_and_detach(&mut criterion);

@@ -1,11 +1,14 @@
 //! What the benchmarks share: rooms full of receivers, and the ways to broadcast to one, the floor among them.
 
+#![allow(dead_code, reason = "each benchmark needs a part of it")]
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use criterion::Criterion;
 use fugue_server::{ClientRegistry, Delivery, Publisher, SessionId};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -19,8 +22,25 @@ pub(crate) const BURST: usize = 32;
 /// The room's session, and the one an attach and a detach are measured on.
 pub(crate) const SESSION: u64 = 1;
 
+/// As every suite is measured: whole, in the time that criterion takes; or with `FUGUE_BENCH=quick` in the environment
+/// so shortly that it shows that all works and no more.
+pub(crate) fn criterion() -> Criterion {
+    let quick = std::env::var_os("FUGUE_BENCH").is_some_and(|profile| profile == "quick");
+    let (warm_up, measure) = if quick { (10, 100) } else { (300, 1200) };
+    Criterion::default()
+        .sample_size(if quick { 10 } else { 20 })
+        .warm_up_time(Duration::from_millis(warm_up))
+        .measurement_time(Duration::from_millis(measure))
+        .without_plots()
+        .configure_from_args()
+}
+
 pub(crate) fn payload() -> Bytes {
-    Bytes::from(vec![b'x'; PAYLOAD])
+    of_size(PAYLOAD)
+}
+
+fn of_size(bytes: usize) -> Bytes {
+    Bytes::from(vec![b'x'; bytes])
 }
 
 pub(crate) fn registry(shards: usize) -> ClientRegistry<Bytes> {
@@ -90,6 +110,8 @@ impl Broadcast for Bursts {
 pub(crate) struct Room<B> {
     way: B,
     queues: Vec<Receiver<Bytes>>,
+    /// Members whose queues are full, and stay so: the first of them.
+    full: usize,
 }
 
 impl Room<Floor> {
@@ -108,8 +130,31 @@ impl Room<BySession> {
 
 impl Room<ByPublisher> {
     pub(crate) fn by_publisher(members: usize, shards: usize) -> Self {
+        Self::of_size(members, shards, PAYLOAD)
+    }
+
+    /// With messages of this size, in bytes.
+    pub(crate) fn of_size(members: usize, shards: usize, bytes: usize) -> Self {
         let (registry, queues) = registry_with(members, shards);
-        Self::checked(ByPublisher(registry.publisher(SessionId::from(SESSION)), payload()), queues)
+        Self::checked(ByPublisher(registry.publisher(SessionId::from(SESSION)), of_size(bytes)), queues)
+    }
+
+    /// With `full` of the members' queues full, and nobody to drain them.
+    pub(crate) fn with_full(members: usize, full: usize, shards: usize) -> Self {
+        let mut room = Self::by_publisher(members, shards);
+        room.full = full;
+        for _ in 0..DEPTH {
+            let _ = room.way.broadcast();
+        }
+        room.drain();
+        let delivery = room.way.broadcast();
+        assert_eq!((delivery.sent, delivery.full), (members - full, full));
+        room.drain();
+        room
+    }
+
+    pub(crate) fn full(members: usize, shards: usize) -> Self {
+        Self::with_full(members, members, shards)
     }
 }
 
@@ -138,12 +183,13 @@ fn registry_with(members: usize, shards: usize) -> (ClientRegistry<Bytes>, Vec<R
 impl<B: Broadcast> Room<B> {
     /// Checks the answer before anyone asks for the speed: every queue holds what was said to be sent, and no more.
     fn checked(way: B, queues: Vec<Receiver<Bytes>>) -> Self {
-        let mut room = Self { way, queues };
+        let mut room = Self { way, queues, full: 0 };
         let delivery = room.way.broadcast();
         assert_eq!((delivery.sent, delivery.total()), (room.deliveries(), room.deliveries()));
         for queue in &mut room.queues {
             let received: Vec<Bytes> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
-            assert_eq!(received, vec![payload(); B::MESSAGES]);
+            assert_eq!(received.len(), B::MESSAGES);
+            assert!(received.iter().all(|message| message.iter().all(|byte| *byte == b'x')));
         }
         room
     }
@@ -166,13 +212,17 @@ impl<B: Broadcast> Room<B> {
                 sent += black_box(self.way.broadcast()).sent;
             }
             spent += start.elapsed();
-            assert_eq!(sent, batch as usize * self.deliveries(), "no queue was ever full");
+            let open = self.queues.len() - self.full;
+            assert_eq!(sent, batch as usize * open * B::MESSAGES, "just those that are to be full are");
             assert_eq!(self.drain(), sent, "everything sent was there to receive");
         }
         spent
     }
 
     fn drain(&mut self) -> usize {
-        self.queues.iter_mut().map(|queue| std::iter::from_fn(|| queue.try_recv().ok()).count()).sum()
+        self.queues[self.full..]
+            .iter_mut()
+            .map(|queue| std::iter::from_fn(|| queue.try_recv().ok()).count())
+            .sum()
     }
 }

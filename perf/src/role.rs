@@ -10,8 +10,8 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::{receiver, served};
 
-/// A line of the payload. Plain text, as most programs print.
-pub(crate) const LINE: &[u8; 64] = b"0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXY\n";
+/// A line of the payload: plain text, ended as a terminal ends the lines that a program prints.
+pub(crate) const LINE: &[u8; 64] = b"0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWX\r\n";
 
 /// `bytes` of lines.
 pub(crate) fn lines(bytes: usize) -> Vec<u8> {
