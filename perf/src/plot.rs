@@ -8,8 +8,10 @@ use plotters::{coord::Shift, prelude::*};
 use crate::row::Row;
 
 const SIZE: (u32, u32) = (900, 560);
-/// Told apart by people who see colours differently (Okabe and Ito, "Color Universal Design").
-const COLOURS: [RGBColor; 8] = [
+/// What the names of the lines take of the width.
+const LEGEND: u32 = 170;
+/// The first eight are told apart by people who see colours differently (Okabe and Ito, "Color Universal Design").
+const COLOURS: [RGBColor; 14] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -17,7 +19,13 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
-    RGBColor(140, 140, 140),
+    RGBColor(150, 150, 150),
+    RGBColor(120, 60, 20),
+    RGBColor(110, 0, 150),
+    RGBColor(160, 190, 0),
+    RGBColor(255, 110, 120),
+    RGBColor(0, 70, 60),
+    RGBColor(190, 170, 120),
 ];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -63,7 +71,8 @@ fn lines(area: &Area<'_>, title: &str, rows: &[&Row]) -> anyhow::Result<()> {
     let ns = rows.iter().map(|row| row.n.max(1) as f64);
     let (first, last) = ns.fold((f64::INFINITY, 1.0_f64), |(low, high), n| (low.min(n), high.max(n)));
     let (low, high) = range(rows);
-    let mut chart = ChartBuilder::on(area)
+    let (drawing, legend) = area.split_horizontally(SIZE.0 - LEGEND);
+    let mut chart = ChartBuilder::on(&drawing)
         .caption(title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(36)
@@ -84,22 +93,16 @@ fn lines(area: &Area<'_>, title: &str, rows: &[&Row]) -> anyhow::Result<()> {
         let mut of_system: Vec<&&Row> = rows.iter().filter(|row| row.system == system).collect();
         of_system.sort_by_key(|row| row.n);
         let at = |row: &Row| (row.n.max(1) as f64, row.median.unwrap_or(low));
-        chart
-            .draw_series(LineSeries::new(of_system.iter().map(|row| at(row)), style))?
-            .label(system)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        chart.draw_series(LineSeries::new(of_system.iter().map(|row| at(row)), style))?;
+        let y = 60 + 22 * i32::try_from(index)?;
+        legend.draw(&PathElement::new([(0, y), (22, y)], style))?;
+        legend.draw(&Text::new(system, (28, y - 7), ("sans-serif", 14)))?;
         chart.draw_series(of_system.iter().map(|row| {
             let (x, middle) = at(row);
             let (min, max) = (row.min.unwrap_or(middle).max(low), row.max.unwrap_or(middle));
             ErrorBar::new_vertical(x, min, middle, max, colour.filled(), 6)
         }))?;
     }
-    chart
-        .configure_series_labels()
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .position(SeriesLabelPosition::UpperLeft)
-        .draw()?;
     Ok(())
 }
 

@@ -34,7 +34,7 @@ impl<M> RegistryBuilder<M> {
     /// How many shards the clients are hashed into, and the sessions likewise: a power of two from 1 to 4096.
     ///
     /// More shards let more threads register, attach and look up at once; each costs a cache-padded lock (128 to
-    /// 256 bytes) in both maps and a step in every walk over all of them. The default is four for each hardware
+    /// 256 bytes) in both maps and a step in every walk over all of them. The default is eight for each hardware
     /// thread, rounded up to a power of two.
     pub fn shards(mut self, count: usize) -> Self {
         self.shards = Some(count);

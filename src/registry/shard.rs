@@ -28,9 +28,10 @@ impl ShardCount {
 
     /// Shards for each hardware thread when the embedder does not say.
     ///
-    /// With four, two of N busy threads meet in a shard with probability below one in four each, while walking all
-    /// shards (counts, statistics) stays in the microseconds.
-    const PER_THREAD: usize = 4;
+    /// Of 1 to 4096 shards, 16 on two hardware threads are the fewest that were as fast as any, within the spread, in
+    /// each of 32 cases: four mixes of operations, 1 to 8 threads, sessions of their own or shared
+    /// (`perf/runs/2026-11-24/shards.txt`). Walking all shards, for counts, stays in the microseconds.
+    const PER_THREAD: usize = 8;
 
     pub(super) fn new(count: usize) -> Result<Self, ShardCountError> {
         if count.is_power_of_two() && count <= Self::MAX {
@@ -40,7 +41,7 @@ impl ShardCount {
         }
     }
 
-    /// Four shards for each hardware thread, rounded up to a power of two.
+    /// Eight shards for each hardware thread, rounded up to a power of two.
     pub(super) fn for_this_machine() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self((threads * Self::PER_THREAD).next_power_of_two().min(Self::MAX))
