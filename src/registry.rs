@@ -27,10 +27,9 @@ pub use self::{
     stats::RegistryStats,
 };
 use self::{
-    client::Client,
+    client::{Client, Registration},
     session::{Retired, Session, Slot},
     shard::{ShardCount, Shards},
-    stats::Skipped,
 };
 use crate::{
     ClientId, ServerMessage, SessionId,
@@ -176,16 +175,17 @@ impl<M> ClientRegistry<M> {
         Ok(ClientGuard::new(self.clone(), id, registration))
     }
 
-    fn register(&self, id: ClientId, sender: Sender<M>) -> Result<Arc<Skipped>, RegisterError<M>> {
+    fn register(&self, id: ClientId, sender: Sender<M>) -> Result<Arc<Registration>, RegisterError<M>> {
         use std::collections::hash_map::Entry;
 
         if sender.is_closed() {
             return Err(RegisterError::Closed { id, sender });
         }
-        let skipped = Arc::new(Skipped::default());
-        let client = Client { sender, attached: None, skipped: Arc::clone(&skipped) };
+        let registration = Arc::new(Registration::default());
+        let slot = Slot { id, sender, registration: Arc::clone(&registration) };
+        let client = Client { seat: Some(slot.clone()), slot, attached: None };
         let refused = self.inner.clients.with(&id, |clients| match clients.entry(id) {
-            Entry::Occupied(_) => Some(client.sender),
+            Entry::Occupied(_) => Some(client.slot.sender),
             Entry::Vacant(vacant) => {
                 vacant.insert(client);
                 None
@@ -195,7 +195,7 @@ impl<M> ClientRegistry<M> {
             return Err(RegisterError::DuplicateId { id, sender });
         }
         debug!(client = %id, "registered");
-        Ok(skipped)
+        Ok(registration)
     }
 
     /// Removes a client, and from its session too, as one step. `None` if it was not registered.
@@ -211,22 +211,20 @@ impl<M> ClientRegistry<M> {
         id: ClientId,
         only_if: impl FnOnce(&Client<M>) -> bool,
     ) -> Option<Unregistered<M>> {
+        use std::collections::hash_map::Entry;
+
         let mut retired = Retired::default();
-        let (client, detached) = self.inner.clients.with(&id, |clients| {
-            if !clients.get(&id).is_some_and(only_if) {
+        let (client, seat, detached) = self.inner.clients.with(&id, |clients| {
+            let Entry::Occupied(entry) = clients.entry(id) else { return None };
+            if !only_if(entry.get()) {
                 return None;
             }
-            let client = clients.remove(&id)?;
-            let detached = client.attached.map(|session| Detached {
-                session,
-                members: self
-                    .inner
-                    .sessions
-                    .with(&session, |sessions| session::leave(sessions, session, id, &mut retired)),
-            });
-            Some((client, detached))
+            let client = entry.remove();
+            let leave = |session| self.leave(session, &client.slot.registration, &mut retired);
+            let (seat, detached) = client.attached.map(leave).unzip();
+            Some((client, seat, detached))
         })?;
-        drop(retired);
+        drop((seat, retired));
         debug!(client = %id, "unregistered");
         Some(Unregistered { entry: client.entry(), detached })
     }
@@ -264,21 +262,25 @@ impl<M> ClientRegistry<M> {
     /// # Errors
     /// [`AttachError::UnknownClient`] once the client has been unregistered.
     pub fn attach_to_session(&self, client: ClientId, session: SessionId) -> Result<Attached, AttachError> {
-        let mut retired = Retired::default();
+        let mut retired = None;
         let attached = self.inner.clients.with(&client, |clients| {
             let entry = clients.get_mut(&client)?;
-            let slot =
-                || Slot { id: client, sender: entry.sender.clone(), skipped: Arc::clone(&entry.skipped) };
+            let seat = entry.seat.take();
+            let seat = |left: Option<Slot<M>>| left.or(seat).unwrap_or_else(|| entry.slot.clone());
             let sessions = &self.inner.sessions;
             let members = match entry.attached {
-                None => {
-                    sessions.with(&session, |sessions| session::join(sessions, session, slot(), &mut retired))
-                }
+                None => sessions.with(&session, |sessions| session::join(sessions, session, seat(None))),
                 Some(current) if current == session => sessions
                     .with(&session, |sessions| sessions.get(&session).map_or(0, |s| s.members().len())),
                 Some(previous) => sessions.with_two(&previous, &session, |mut sessions| {
-                    session::leave(sessions.first(), previous, client, &mut retired);
-                    session::join(sessions.second(), session, slot(), &mut retired)
+                    let registration = &entry.slot.registration;
+                    let (left, _) = session::leave(
+                        sessions.first(),
+                        previous,
+                        registration,
+                        retired.get_or_insert_default(),
+                    );
+                    session::join(sessions.second(), session, seat(left))
                 }),
             };
             Some(Attached { previous: entry.attached.replace(session), members })
@@ -311,17 +313,29 @@ impl<M> ClientRegistry<M> {
             let entry = clients.get_mut(&client).ok_or(DetachError::UnknownClient(client))?;
             let session = entry.attached.take_if(|session| only_if(*session));
             let session = session.ok_or(DetachError::NotAttached(client))?;
-            let members = self
-                .inner
-                .sessions
-                .with(&session, |sessions| session::leave(sessions, session, client, &mut retired));
-            Ok(Detached { session, members })
+            let (seat, detached) = self.leave(session, &entry.slot.registration, &mut retired);
+            entry.seat = seat;
+            Ok(detached)
         });
         drop(retired);
         if let Ok(Detached { session, members }) = detached {
             debug!(%client, %session, members, "detached");
         }
         detached
+    }
+
+    /// Takes a client out of the members of `session`, whose shard it locks, and returns its seat there.
+    fn leave(
+        &self,
+        session: SessionId,
+        registration: &Registration,
+        retired: &mut Retired<M>,
+    ) -> (Option<Slot<M>>, Detached) {
+        let (seat, members) = self
+            .inner
+            .sessions
+            .with(&session, |sessions| session::leave(sessions, session, registration, retired));
+        (seat, Detached { session, members })
     }
 
     /// Detaches every client that watches `session`, and returns them. They stay registered.

@@ -4,7 +4,7 @@
 
 pub(crate) use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 pub(crate) use tokio::sync::mpsc::{Sender, error::TrySendError};

@@ -172,9 +172,28 @@ fn members_come_and_go_in_place_while_nobody_shares_the_roster() {
     for members in MEMBERS {
         let room = Room::new(members + 1);
         let (allocations, _) = coming_and_going(&room, None);
+        assert_eq!(allocations, 0, "{members} other members");
+    }
+}
+
+#[test]
+fn the_first_broadcast_after_a_change_allocates_no_more_than_a_chunk() {
+    for members in MEMBERS {
+        let mut room = Room::new(members + 1);
+        let (client, _) = room.members[members / 2];
+        let mut last = AllocationInfo::default();
+        for _ in 0..WARM_UP {
+            last = measure(|| {
+                room.registry.detach_from_session(client).unwrap();
+                room.registry.attach_to_session(client, room.session).unwrap();
+                assert_eq!(room.registry.broadcast_to_session(room.session, output()).sent, members + 1);
+            });
+            room.drain();
+        }
         // A 65th member has a chunk of the roster to itself, which goes and comes with it: a vector and its `Arc`.
         let own_chunk = if members == 64 { 2 } else { 0 };
-        assert_eq!(allocations, own_chunk, "{members} other members");
+        let message = measure(|| drop(output())).count_total;
+        assert_eq!(last.count_total, own_chunk + message, "{members} other members");
     }
 }
 

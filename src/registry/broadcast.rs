@@ -2,9 +2,8 @@
 
 use super::{
     ClientRegistry, Delivery, SendError,
-    client::Client,
     delivery::{self, Burst, Closed, One, Payload},
-    session::{Session, Slot},
+    session::{Retired, Roster, Session, Slot},
 };
 use crate::{
     ClientId, SessionId,
@@ -21,10 +20,10 @@ impl<M> ClientRegistry<M> {
     /// [`SendError`] hands the message back: the client is unknown, its queue is full (it stays registered, and the
     /// skip is counted), or its channel is closed (it has been unregistered).
     pub fn send_to_client(&self, id: ClientId, message: M) -> Result<(), SendError<M>> {
-        let (found, totals) = self.inner.clients.with_and_totals(&id, |clients| {
-            let client = clients.get(&id)?;
-            Some(Slot { id, sender: client.sender.clone(), skipped: Arc::clone(&client.skipped) })
-        });
+        let (found, totals) = self
+            .inner
+            .clients
+            .with_and_totals(&id, |clients| clients.get(&id).map(|client| client.slot.clone()));
         let Some(slot) = found else {
             return Err(SendError::UnknownClient(message));
         };
@@ -32,7 +31,7 @@ impl<M> ClientRegistry<M> {
             Ok(()) => (Delivery { sent: 1, ..Delivery::default() }, Ok(())),
             // A full queue whose receiver is gone is refused as closed: tokio looks at that first.
             Err(TrySendError::Full(message)) => {
-                slot.skipped.add(1);
+                slot.registration.add_skipped(1);
                 (Delivery { full: 1, ..Delivery::default() }, Err(SendError::Full(message)))
             }
             Err(TrySendError::Closed(message)) => {
@@ -48,7 +47,7 @@ impl<M> ClientRegistry<M> {
     #[cold]
     pub(super) fn unregister_closed(&self, closed: &[&Slot<M>]) {
         for slot in closed {
-            self.unregister_if(slot.id, |client| client.sender.same_channel(&slot.sender));
+            self.unregister_if(slot.id, |client| client.slot.sender.same_channel(&slot.sender));
         }
     }
 }
@@ -117,14 +116,29 @@ impl<M: Clone> ClientRegistry<M> {
         let (roster, totals) = self
             .inner
             .sessions
-            .with_and_totals(&session, |sessions| sessions.get(&session).map(Session::roster));
-        let Some(roster) = roster else { return Delivery::default() };
+            .with_and_totals(&session, |sessions| sessions.get(&session).map(Session::roster_as_it_is));
+        let roster = match roster {
+            None => return Delivery::default(),
+            Some(roster) => roster.unwrap_or_else(|| self.roster(session)),
+        };
         let (delivery, closed) = roster.deliver(payload, except, observe);
         totals.add(delivery);
         if !closed.is_empty() {
             self.unregister_closed(&closed);
         }
         delivery
+    }
+
+    /// The roster of `session`, with those in it who joined since the last broadcast.
+    #[cold]
+    fn roster(&self, session: SessionId) -> Arc<Roster<M>> {
+        let mut retired = Retired::default();
+        let roster = self.inner.sessions.with(&session, |sessions| {
+            sessions.get_mut(&session).map(|session| session.roster(&mut retired))
+        });
+        drop(retired);
+        // All its members may have left since we looked.
+        roster.unwrap_or_default()
     }
 
     /// Offers `message` to every registered client, attached or not, without waiting.
@@ -138,14 +152,10 @@ impl<M: Clone> ClientRegistry<M> {
         let mut total = Delivery::default();
         let mut payload = One::new(message);
         for shard in 0..self.inner.clients.len() {
-            let slots: Vec<Slot<M>> = self.inner.clients.at(shard, |clients| {
-                let slot = |(id, client): (&ClientId, &Client<M>)| Slot {
-                    id: *id,
-                    sender: client.sender.clone(),
-                    skipped: Arc::clone(&client.skipped),
-                };
-                clients.iter().map(slot).collect()
-            });
+            let slots: Vec<Slot<M>> = self
+                .inner
+                .clients
+                .at(shard, |clients| clients.values().map(|client| client.slot.clone()).collect());
             let mut closed = Closed::new();
             for slot in &slots {
                 let delivery = delivery::offer(slot, &mut payload, false);

@@ -2,19 +2,54 @@
 
 use std::fmt;
 
-use super::{ClientRegistry, stats::Skipped};
+use super::{ClientRegistry, session::Slot};
 use crate::{
     ClientId, SessionId,
-    sync::{Arc, Sender},
+    sync::{Arc, AtomicU64, AtomicUsize, Ordering, Sender},
 };
 
 /// The client map's value.
 pub(super) struct Client<M> {
-    pub(super) sender: Sender<M>,
+    /// For messages to this client alone.
+    pub(super) slot: Slot<M>,
+    /// For the roster of the session that the client joins. It moves there and back, so that neither joining nor
+    /// leaving touches the channel; `None` while the client is attached.
+    pub(super) seat: Option<Slot<M>>,
     pub(super) attached: Option<SessionId>,
-    /// Shared with the rosters the client is in. Its address also tells one registration from a later one under the
-    /// same id.
-    pub(super) skipped: Arc<Skipped>,
+}
+
+/// What the client's map entry shares with the rosters the client is in. Its address also tells one registration from
+/// a later one under the same id.
+///
+/// No other client's is on the same cache lines, for broadcasts of several sessions may count at once: it is as large
+/// as two lines. It is not aligned to them, which allocators do slowly.
+#[derive(Debug, Default)]
+pub(super) struct Registration {
+    skipped: AtomicU64,
+    position: AtomicUsize,
+    _padding: [u64; 13],
+}
+
+impl Registration {
+    /// Counts messages that the client was skipped because its queue was full.
+    pub(super) fn add_skipped(&self, messages: usize) {
+        // Relaxed: a count that orders nothing.
+        self.skipped.fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Where the client stands among its session's members: kept here, so that leaving need not search ten thousand.
+    pub(super) fn position(&self) -> usize {
+        // Relaxed, here and below: read and written under the session's lock only.
+        self.position.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_position(&self, position: usize) {
+        self.position.store(position, Ordering::Relaxed);
+    }
 }
 
 /// A client as it stood when [`ClientRegistry::get_client`] or [`ClientRegistry::unregister_client`] looked at it.
@@ -33,9 +68,9 @@ pub struct ClientEntry<M> {
 impl<M> Client<M> {
     pub(super) fn entry(&self) -> ClientEntry<M> {
         ClientEntry {
-            sender: self.sender.clone(),
+            sender: self.slot.sender.clone(),
             attached_session: self.attached,
-            skipped: self.skipped.read(),
+            skipped: self.slot.registration.skipped(),
         }
     }
 }
@@ -63,11 +98,11 @@ impl<M> fmt::Debug for ClientEntry<M> {
 pub struct ClientGuard<M> {
     registry: ClientRegistry<M>,
     id: ClientId,
-    registration: Arc<Skipped>,
+    registration: Arc<Registration>,
 }
 
 impl<M> ClientGuard<M> {
-    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, registration: Arc<Skipped>) -> Self {
+    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, registration: Arc<Registration>) -> Self {
         Self { registry, id, registration }
     }
 
@@ -80,7 +115,8 @@ impl<M> ClientGuard<M> {
 
 impl<M> Drop for ClientGuard<M> {
     fn drop(&mut self) {
-        self.registry.unregister_if(self.id, |client| Arc::ptr_eq(&client.skipped, &self.registration));
+        let is_ours = |client: &Client<M>| Arc::ptr_eq(&client.slot.registration, &self.registration);
+        self.registry.unregister_if(self.id, is_ours);
     }
 }
 

@@ -127,7 +127,7 @@ fn refused<M>(sender: &Sender<M>, messages: usize) -> Delivery {
 pub(super) fn offer<M>(slot: &Slot<M>, payload: &mut impl Payload<M>, is_last: bool) -> Delivery {
     let delivery = payload.offer_to(&slot.sender, is_last);
     if delivery.full != 0 {
-        slot.skipped.add(delivery.full);
+        slot.registration.add_skipped(delivery.full);
     }
     delivery
 }

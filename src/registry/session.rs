@@ -5,16 +5,14 @@
 //! keeps its clone until the session's generation moves on. (nats-server caches a subject's subscribers this way.)
 //!
 //! The roster is a spine of small chunks, so that a change copies the spine and one or two chunks rather than every
-//! sender, and nothing at all while it is unshared. Cloning a sender costs atomic operations on the receiver's own
-//! lines; this pays them when membership changes and never per broadcast. Neither joining nor leaving looks at more
-//! than a chunk or two, whatever the session's size.
+//! sender, and nothing at all while it is unshared. Those who joined since the last broadcast are not in it yet: the
+//! next one moves them in. Cloning a sender costs atomic operations on lines of its channel; so each client has a slot
+//! for rosters made when it registers, and it is moved. Neither joining nor leaving looks at more than a chunk or two,
+//! whatever the session's size.
 
 use smallvec::SmallVec;
 
-use super::{
-    shard::Map,
-    stats::{Skipped, Totals},
-};
+use super::{client::Registration, shard::Map, stats::Totals};
 use crate::{
     ClientId, SessionId,
     sync::{Arc, AtomicU64, Ordering, Sender},
@@ -27,12 +25,12 @@ const CHUNK: usize = 64;
 pub(super) struct Slot<M> {
     pub(super) id: ClientId,
     pub(super) sender: Sender<M>,
-    pub(super) skipped: Arc<Skipped>,
+    pub(super) registration: Arc<Registration>,
 }
 
 impl<M> Clone for Slot<M> {
     fn clone(&self) -> Self {
-        Self { id: self.id, sender: self.sender.clone(), skipped: Arc::clone(&self.skipped) }
+        Self { id: self.id, sender: self.sender.clone(), registration: Arc::clone(&self.registration) }
     }
 }
 
@@ -62,6 +60,38 @@ impl<M> Roster<M> {
     pub(super) fn last(&self) -> Option<&Slot<M>> {
         self.chunks.last()?.0.last()
     }
+
+    fn extend(&mut self, slots: impl ExactSizeIterator<Item = Slot<M>>, retired: &mut Retired<M>) {
+        let mut slots = slots;
+        if let Some(last) = self.chunks.last_mut().filter(|last| last.0.len() < CHUNK) {
+            let last = &mut unshare(last, |old| retired.chunks.push(old)).0;
+            last.extend(slots.by_ref().take(CHUNK - last.len()));
+        }
+        while slots.len() > 0 {
+            self.chunks.push(Arc::new(Chunk(slots.by_ref().take(CHUNK).collect())));
+        }
+    }
+
+    fn pop(&mut self, retired: &mut Retired<M>) -> Option<Slot<M>> {
+        let last = &mut unshare(self.chunks.last_mut()?, |old| retired.chunks.push(old)).0;
+        let slot = last.pop();
+        if last.is_empty() {
+            self.chunks.pop();
+        }
+        slot
+    }
+
+    /// Puts `slot` in the place of the one at `position`, which must be there.
+    fn replace(&mut self, position: usize, slot: Slot<M>, retired: &mut Retired<M>) -> Slot<M> {
+        let chunk = unshare(&mut self.chunks[position / CHUNK], |old| retired.chunks.push(old));
+        std::mem::replace(&mut chunk.0[position % CHUNK], slot)
+    }
+}
+
+impl<M> Default for Roster<M> {
+    fn default() -> Self {
+        Self { chunks: Vec::new() }
+    }
 }
 
 impl<M> Clone for Roster<M> {
@@ -73,27 +103,29 @@ impl<M> Clone for Roster<M> {
 /// What a change of membership took out of the maps.
 ///
 /// It may hold the last handle on a channel, and dropping that wakes the receiver: so it leaves the critical section
-/// and drops after the unlock. A re-attach takes the most: two rosters, two chunks of the session it leaves and one of
-/// the session it enters.
+/// and drops after the unlock.
 pub(super) struct Retired<M> {
-    rosters: SmallVec<[Arc<Roster<M>>; 2]>,
-    chunks: SmallVec<[Arc<Chunk<M>>; 3]>,
-    slot: Option<Slot<M>>,
-    session: Option<Session<M>>,
+    roster: Option<Arc<Roster<M>>>,
+    /// Leaving a session changes two chunks at most: the last one, and the one with the place that is left.
+    chunks: SmallVec<[Arc<Chunk<M>>; 2]>,
+    /// Boxed, for it is rare, and whoever leaves sets one of these up.
+    session: Option<Box<Session<M>>>,
 }
 
 impl<M> Default for Retired<M> {
     fn default() -> Self {
-        Self { rosters: SmallVec::new(), chunks: SmallVec::new(), slot: None, session: None }
+        Self { roster: None, chunks: SmallVec::new(), session: None }
     }
 }
 
 /// The session map's value.
 pub(super) struct Session<M> {
+    /// In the roster's order; each one's registration knows its position.
     members: SmallVec<[ClientId; 4]>,
-    /// Where each member stands, kept once `members` has spilled: leaving must not search ten thousand.
-    positions: Option<Map<ClientId, usize>>,
     roster: Arc<Roster<M>>,
+    /// The slots of the newest members, which the roster gets once somebody broadcasts: until then, joining and leaving
+    /// again costs no more than a push and a pop.
+    newest: Vec<Slot<M>>,
     generation: Arc<AtomicU64>,
     /// The delivery counts of the publishers that are alive.
     publishers: SmallVec<[Arc<Totals>; 1]>,
@@ -103,8 +135,8 @@ impl<M> Session<M> {
     fn new() -> Self {
         Self {
             members: SmallVec::new(),
-            positions: None,
-            roster: Arc::new(Roster { chunks: Vec::new() }),
+            roster: Arc::default(),
+            newest: Vec::new(),
             generation: Arc::new(AtomicU64::new(0)),
             publishers: SmallVec::new(),
         }
@@ -114,7 +146,18 @@ impl<M> Session<M> {
         &self.members
     }
 
-    pub(super) fn roster(&self) -> Arc<Roster<M>> {
+    /// The roster, unless members joined since it was last asked for.
+    pub(super) fn roster_as_it_is(&self) -> Option<Arc<Roster<M>>> {
+        self.newest.is_empty().then(|| Arc::clone(&self.roster))
+    }
+
+    /// The roster, brought up to date: that moves slots, and clones none but those of one chunk.
+    pub(super) fn roster(&mut self, retired: &mut Retired<M>) -> Arc<Roster<M>> {
+        if !self.newest.is_empty() {
+            let roster = unshare(&mut self.roster, |old| retired.roster = Some(old));
+            roster.extend(self.newest.drain(..), retired);
+            self.newest.shrink_to(CHUNK);
+        }
         Arc::clone(&self.roster)
     }
 
@@ -130,89 +173,75 @@ impl<M> Session<M> {
         self.publishers.push(totals);
     }
 
-    /// Adds a client that is not a member yet.
-    fn join(&mut self, slot: Slot<M>, retired: &mut Retired<M>) {
-        let position = self.members.len();
-        self.members.push(slot.id);
-        if let Some(positions) = &mut self.positions {
-            positions.insert(slot.id, position);
-        } else if self.members.spilled() {
-            self.positions = Some(self.members.iter().enumerate().map(|(at, id)| (*id, at)).collect());
-        }
+    fn is_unused(&self) -> bool {
+        self.members.is_empty() && self.publishers.is_empty()
+    }
 
-        let chunks = &mut unshare_roster(&mut self.roster, retired).chunks;
-        match chunks.get_mut(position / CHUNK) {
-            Some(chunk) => unshare_chunk(chunk, retired).0.push(slot),
-            None => chunks.push(Arc::new(Chunk(vec![slot]))),
-        }
+    /// Adds a client that is not a member yet.
+    fn join(&mut self, slot: Slot<M>) {
+        slot.registration.set_position(self.members.len());
+        self.members.push(slot.id);
+        self.newest.push(slot);
         self.changed();
     }
 
-    /// Takes a member out; the last one takes its place.
-    fn leave(&mut self, client: ClientId, retired: &mut Retired<M>) {
-        let position = match &mut self.positions {
-            Some(positions) => positions.remove(&client),
-            None => self.members.iter().position(|member| *member == client),
-        };
-        let Some(position) = position else {
-            debug_assert!(false, "{client} left a session it is not a member of");
-            return;
-        };
+    /// Takes a member out, and returns its slot; the last one takes its place.
+    fn leave(&mut self, registration: &Registration, retired: &mut Retired<M>) -> Option<Slot<M>> {
+        let position = registration.position();
+        let in_roster = self.members.len() - self.newest.len();
         self.members.swap_remove(position);
-        if let (Some(positions), Some(moved)) = (&mut self.positions, self.members.get(position)) {
-            positions.insert(*moved, position);
-        }
-
-        let chunks = &mut unshare_roster(&mut self.roster, retired).chunks;
-        let last = chunks.last_mut().and_then(|chunk| unshare_chunk(chunk, retired).0.pop());
-        if chunks.last().is_some_and(|chunk| chunk.0.is_empty()) {
-            chunks.pop();
-        }
-        retired.slot = match chunks.get_mut(position / CHUNK) {
-            Some(chunk) if position < self.members.len() => {
-                let slot = &mut unshare_chunk(chunk, retired).0[position % CHUNK];
-                last.map(|last| std::mem::replace(slot, last))
-            }
-            _ => last,
-        };
         self.changed();
+        if let Some(place) = position.checked_sub(in_roster) {
+            let slot = self.newest.swap_remove(place);
+            if let Some(moved) = self.newest.get(place) {
+                moved.registration.set_position(position);
+            }
+            return Some(slot);
+        }
+        let roster = unshare(&mut self.roster, |old| retired.roster = Some(old));
+        let last = self.newest.pop().or_else(|| roster.pop(retired))?;
+        if position == self.members.len() {
+            return Some(last);
+        }
+        last.registration.set_position(position);
+        Some(roster.replace(position, last, retired))
     }
 
     /// Tells publishers that their cached roster is out of date.
     fn changed(&self) {
+        // Relaxed: it changes under the session's lock only.
+        let generation = self.generation.load(Ordering::Relaxed);
         // Release: a publisher that sees the new generation also sees what its holder did before it attached.
-        self.generation.fetch_add(1, Ordering::Release);
+        self.generation.store(generation + 1, Ordering::Release);
     }
 }
 
 /// Adds a client to `session`, which comes into being with its first member, and says how many members there are.
-pub(super) fn join<M>(
-    sessions: &mut Map<SessionId, Session<M>>,
-    session: SessionId,
-    slot: Slot<M>,
-    retired: &mut Retired<M>,
-) -> usize {
+pub(super) fn join<M>(sessions: &mut Map<SessionId, Session<M>>, session: SessionId, slot: Slot<M>) -> usize {
     let entry = entry(sessions, session);
-    entry.join(slot, retired);
+    entry.join(slot);
     entry.members.len()
 }
 
-/// Takes a client out of `session`, which goes with the last of its members and publishers, and says how many members
-/// are left.
+/// Takes a client out of `session`, which goes with the last of its members and publishers; returns the client's slot,
+/// and how many members are left.
 pub(super) fn leave<M>(
     sessions: &mut Map<SessionId, Session<M>>,
     session: SessionId,
-    client: ClientId,
+    registration: &Registration,
     retired: &mut Retired<M>,
-) -> usize {
+) -> (Option<Slot<M>>, usize) {
     let Some(entry) = sessions.get_mut(&session) else {
-        debug_assert!(false, "{client} is attached to a session that has no entry");
-        return 0;
+        debug_assert!(false, "a client is attached to a session that has no entry");
+        return (None, 0);
     };
-    entry.leave(client, retired);
+    let slot = entry.leave(registration, retired);
+    debug_assert!(slot.as_ref().is_some_and(|slot| std::ptr::eq(&*slot.registration, registration)));
     let members = entry.members.len();
-    remove_if_unused(sessions, session, retired);
-    members
+    if entry.is_unused() {
+        remove(sessions, session, retired);
+    }
+    (slot, members)
 }
 
 /// Finds or makes the entry of `session`.
@@ -227,36 +256,25 @@ pub(super) fn remove_publisher<M>(
     totals: &Arc<Totals>,
     retired: &mut Retired<M>,
 ) {
-    if let Some(entry) = sessions.get_mut(&session) {
-        entry.publishers.retain(|other| !Arc::ptr_eq(other, totals));
-    }
-    remove_if_unused(sessions, session, retired);
-}
-
-fn remove_if_unused<M>(
-    sessions: &mut Map<SessionId, Session<M>>,
-    session: SessionId,
-    retired: &mut Retired<M>,
-) {
-    if sessions.get(&session).is_some_and(|entry| entry.members.is_empty() && entry.publishers.is_empty()) {
-        retired.session = sessions.remove(&session);
+    let Some(entry) = sessions.get_mut(&session) else { return };
+    entry.publishers.retain(|other| !Arc::ptr_eq(other, totals));
+    if entry.is_unused() {
+        remove(sessions, session, retired);
     }
 }
 
-/// The roster for writing: in place while nobody else holds it, else a copy takes its place and the old one retires.
-fn unshare_roster<'a, M>(roster: &'a mut Arc<Roster<M>>, retired: &mut Retired<M>) -> &'a mut Roster<M> {
-    if Arc::get_mut(roster).is_none() {
-        let copy = Arc::new(Roster::clone(roster));
-        retired.rosters.push(std::mem::replace(roster, copy));
-    }
-    Arc::make_mut(roster)
+fn remove<M>(sessions: &mut Map<SessionId, Session<M>>, session: SessionId, retired: &mut Retired<M>) {
+    retired.session = sessions.remove(&session).map(Box::new);
 }
 
-/// A chunk for writing, as [`unshare_roster`].
-fn unshare_chunk<'a, M>(chunk: &'a mut Arc<Chunk<M>>, retired: &mut Retired<M>) -> &'a mut Chunk<M> {
-    if Arc::get_mut(chunk).is_none() {
-        let copy = Arc::new(Chunk::clone(chunk));
-        retired.chunks.push(std::mem::replace(chunk, copy));
+/// What is shared, for writing: in place while nobody else holds it, else a copy takes its place and the old one
+/// retires.
+fn unshare<T: Clone>(shared: &mut Arc<T>, retire: impl FnOnce(Arc<T>)) -> &mut T {
+    // Handles are made under the session's lock, which our caller holds, and dropped anywhere. So if there is one,
+    // there will be no second; and where there are more, there may be fewer by now.
+    if Arc::strong_count(shared) > 1 {
+        let copy = Arc::new(T::clone(shared));
+        retire(std::mem::replace(shared, copy));
     }
-    Arc::make_mut(chunk)
+    Arc::make_mut(shared)
 }

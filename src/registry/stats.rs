@@ -43,27 +43,6 @@ impl Totals {
     }
 }
 
-/// How many messages one client was skipped because its queue was full.
-///
-/// No other client's is on the same cache lines, for broadcasts of several sessions may count at once: it is as large
-/// as two lines. It is not aligned to them, which allocators do slowly.
-#[derive(Debug, Default)]
-pub(super) struct Skipped {
-    messages: AtomicU64,
-    _padding: [u64; 14],
-}
-
-impl Skipped {
-    pub(super) fn add(&self, messages: usize) {
-        // Relaxed: a count that orders nothing.
-        self.messages.fetch_add(messages as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn read(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
-    }
-}
-
 /// A reading of the whole registry, from [`ClientRegistry::stats`](crate::ClientRegistry::stats).
 ///
 /// Shards are read one after another while others change, so the figures belong to about the same time, not to one
