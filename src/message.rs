@@ -22,7 +22,8 @@ use crate::SessionId;
 
 /// The server's message to its clients' queues, and the registry's default message type.
 ///
-/// One allocation serves every client: `Bytes` and `Arc` are shared, so cloning a message copies no payload.
+/// Cloning one copies no output, which is shared. The server's own registry shares the messages as well:
+/// `ClientRegistry<Arc<ServerMessage>>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerMessage {
@@ -52,6 +53,6 @@ pub enum ServerMessage {
     /// whose queue is full is skipped.
     Notice {
         /// The text, without a trailing newline.
-        text: std::sync::Arc<str>,
+        text: String,
     },
 }

@@ -35,7 +35,7 @@ pub use self::{
 };
 use self::{listener::BoundSocket, progress::Timing, standing::Standing};
 use crate::{
-    ClientId, TerminalSize,
+    ClientId, ServerMessage, TerminalSize,
     registry::ClientRegistry,
     session::{Feeds, MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
 };
@@ -225,7 +225,7 @@ impl ServerBuilder {
 /// let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
 ///
 /// // Clients that connect now appear in the registry, and can be spoken to through it.
-/// let notice = ServerMessage::Notice { text: Arc::from("maintenance at noon") };
+/// let notice = Arc::new(ServerMessage::Notice { text: "maintenance at noon".to_owned() });
 /// assert_eq!(registry.broadcast_to_all(notice).sent, registry.client_count());
 ///
 /// stop.send(()).ok();
@@ -244,7 +244,7 @@ pub struct Server {
 /// What every connection shares.
 #[derive(Debug)]
 struct Shared {
-    registry: ClientRegistry,
+    registry: ClientRegistry<Arc<ServerMessage>>,
     sessions: Arc<Manager>,
     counters: Counters,
     /// Where each client stands. A leaf lock, taken on connecting, leaving and for `stats`.
@@ -314,9 +314,10 @@ impl Server {
 
     /// The registry its connections are in: a handle, to send and broadcast from beside the server.
     ///
-    /// Send [`ServerMessage::Notice`](crate::ServerMessage::Notice): what a session prints, its pump alone may send.
+    /// Send [`ServerMessage::Notice`]: what a session prints, its pump alone may send. Messages are shared, for a queue
+    /// has room for 32 of them from its first on, and most clients are idle.
     #[must_use]
-    pub fn registry(&self) -> ClientRegistry {
+    pub fn registry(&self) -> ClientRegistry<Arc<ServerMessage>> {
         self.shared.registry.clone()
     }
 
@@ -383,11 +384,7 @@ impl Server {
                 let _ = stream.try_write(&connection::refusal(why));
                 continue;
             };
-            let shared = Arc::clone(&shared);
-            connections.spawn(async move {
-                connection::run(shared, stream).await;
-                drop(place);
-            });
+            connections.spawn(connection::run(Arc::clone(&shared), stream, place));
         }
 
         info!("shutting down");

@@ -77,7 +77,7 @@ pub(crate) struct Session {
     /// Which of the program's questions to its terminal wait for an answer. A leaf lock.
     queries: Mutex<Queries>,
     /// To tell whoever watches.
-    registry: ClientRegistry,
+    registry: ClientRegistry<Arc<ServerMessage>>,
     /// Asks for the program to be hung up.
     hang_up: CancellationToken,
     /// Set once the log has its final entry and the session left the manager.
@@ -221,7 +221,8 @@ impl Session {
         }
         self.screen.appended();
         // Only the doorbell: who misses it compares the size before it sleeps.
-        let _ = self.registry.broadcast_to_session(self.id, ServerMessage::Resized { session: self.id });
+        let resized = Arc::new(ServerMessage::Resized { session: self.id });
+        let _ = self.registry.broadcast_to_session(self.id, resized);
         decided
     }
 

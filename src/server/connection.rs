@@ -7,8 +7,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use tokio::{
     io::AsyncWriteExt,
-    net::{UnixStream, unix::OwnedReadHalf},
-    sync::mpsc,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{OwnedSemaphorePermit, mpsc},
 };
 use tokio_stream::StreamExt;
 use tokio_util::codec::FramedRead;
@@ -26,7 +29,7 @@ use crate::{
 };
 
 /// Bytes of the first read buffer. Requests are small; a long one makes room for itself once its header is in.
-const READ_BUFFER: usize = 512;
+const READ_BUFFER: usize = 128;
 
 /// Replies and commands that may wait for the writer. A client that sends requests and reads no replies stops being
 /// read when these are used up.
@@ -34,22 +37,17 @@ const COMMANDS: usize = 32;
 
 type Frames = FramedRead<OwnedReadHalf, FrameDecoder>;
 
-/// Serves one connection until it ends.
-pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream) {
+/// Serves one connection until it ends. Its place among the server's clients is given back then.
+///
+/// Most clients are idle most of the time, and what they await then is all that this future has room for: whatever is
+/// rare or soon over is boxed, here and in the writer.
+pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSemaphorePermit) {
     let (read, mut write) = stream.into_split();
     let mut frames = FramedRead::with_capacity(read, FrameDecoder::new(Side::Client), READ_BUFFER);
-    let greeted = tokio::select! {
-        biased;
-        () = shared.stopping.cancelled() => Err("the server is shutting down".to_owned()),
-        greeted = tokio::time::timeout(shared.handshake_timeout, handshake(&mut frames)) => {
-            greeted.unwrap_or_else(|_| Err("no hello arrived in time".to_owned()))
-        }
-    };
+    let greeted = Box::pin(greet(&shared, &mut frames)).await;
     if let Err(why) = greeted {
         debug!(why, "handshake refused");
-        // Best effort: whoever did not send a hello may not read the answer either.
-        let _ = tokio::time::timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
-        return;
+        return Box::pin(refuse(&shared, &mut write, why)).await;
     }
 
     let client = shared.registry.next_client_id();
@@ -57,20 +55,19 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream) {
     let Ok(_registered) = shared.registry.register_guarded(client, sender) else {
         // Only an embedder that registers ids of its own choice can be in the way.
         let why = format!("{client} is registered already; connect again");
-        let _ = tokio::time::timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
-        return;
+        return Box::pin(refuse(&shared, &mut write, why)).await;
     };
     shared.counters.connections.fetch_add(1, Ordering::Relaxed);
 
     let cancel = shared.abort.child_token();
     let (commands, queued) = mpsc::channel(COMMANDS);
     let welcome = Command::Frame(HelloReply::Welcome { client }.encode());
-    if commands.try_send(welcome).is_err() {
+    if commands.try_send(welcome.into()).is_err() {
         return;
     }
     let standing = Arc::new(Standing::new(client));
     let _listed = shared.list_client(client, &standing);
-    let writer = Writer::new(Arc::clone(&shared), client, standing, write, queued, queue, cancel.clone());
+    let mut writer = Writer::new(Arc::clone(&shared), client, standing, write, queued, queue, cancel.clone());
     let ends_with_writer = cancel.clone().drop_guard();
     let writer = tokio::spawn(async move {
         let _guard = ends_with_writer;
@@ -86,11 +83,31 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream) {
     };
     match malformed {
         // The writer says why and ends; nothing more is read.
-        Some(why) => drop(commands.send(Command::Close(CloseReason::Malformed(why))).await),
+        Some(why) => {
+            let close = Command::Close(CloseReason::Malformed(why));
+            // An error says that the writer has ended.
+            let _ = Box::pin(commands.send(close.into())).await;
+        }
         None => drop(ends_with_reader),
     }
     // A panic in it was reported by the runtime; the connection is over either way.
     let _ = writer.await;
+}
+
+/// Sees a client in, in time; or says why not.
+async fn greet(shared: &Shared, frames: &mut Frames) -> Result<(), String> {
+    tokio::select! {
+        biased;
+        () = shared.stopping.cancelled() => Err("the server is shutting down".to_owned()),
+        greeted = tokio::time::timeout(shared.handshake_timeout, handshake(frames)) => {
+            greeted.unwrap_or_else(|_| Err("no hello arrived in time".to_owned()))
+        }
+    }
+}
+
+/// Says why a client is not let in. Best effort: whoever did not send a hello may not read the answer either.
+async fn refuse(shared: &Shared, write: &mut OwnedWriteHalf, why: String) {
+    let _ = tokio::time::timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
 }
 
 /// Waits for a hello of our version; says what is wrong with any other.
@@ -130,12 +147,14 @@ async fn read_requests(frames: &mut Frames, router: &mut Router) -> Option<Strin
         if frame.kind == Kind::Hello {
             return Some("a second hello".to_owned());
         }
-        let routed = match wire::decode_request(&frame) {
-            // Boxed: an idle connection is not to hold room for a request.
-            Ok(request) => Box::pin(router.route(frame.a, request)).await,
-            // The frame was whole, so the stream is still in step: only this request is refused.
-            Err(error) => router.answer(frame.a, Err(RequestError::Malformed(error.to_string()))).await,
-        };
+        let routed = Box::pin(async {
+            match wire::decode_request(&frame) {
+                Ok(request) => router.route(frame.a, request).await,
+                // The frame was whole, so the stream is still in step: only this request is refused.
+                Err(error) => router.answer(frame.a, Err(RequestError::Malformed(error.to_string()))).await,
+            }
+        })
+        .await;
         if let Err(WriterGone) = routed {
             return None;
         }

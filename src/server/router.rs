@@ -7,16 +7,13 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     Shared,
     typist::Typist,
     view::{Seat, View},
-    writer::{self, Command},
+    writer::{Command, Commands},
 };
 use crate::{
     ClientId, SessionId, TerminalSize,
@@ -36,7 +33,7 @@ pub(super) struct Router {
     client: ClientId,
     /// What the client watches, as far as the reader has asked the writer.
     watching: Option<Watching>,
-    writer: mpsc::Sender<Command>,
+    writer: Commands,
     /// Kills whose reply is outstanding.
     waiting: JoinSet<()>,
     typist: Option<Typist>,
@@ -58,7 +55,7 @@ struct Watching {
 type Answer = Result<Reply, RequestError>;
 
 impl Router {
-    pub(super) fn new(shared: Arc<Shared>, client: ClientId, writer: mpsc::Sender<Command>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, client: ClientId, writer: Commands) -> Self {
         Self { shared, client, watching: None, writer, waiting: JoinSet::new(), typist: None }
     }
 
@@ -104,8 +101,9 @@ impl Router {
         self.command(Command::Frame(wire::encode_reply(id, &answer))).await
     }
 
-    pub(super) async fn command(&self, command: Command) -> Result<(), WriterGone> {
-        self.writer.send(command).await.map_err(|_| WriterGone)
+    pub(super) fn command(&self, command: Command) -> impl Future<Output = Result<(), WriterGone>> {
+        let sent = self.writer.send(command.into());
+        async { sent.await.map_err(|_| WriterGone) }
     }
 
     async fn create(&mut self, id: u64, create: &Create) -> Result<Option<Answer>, WriterGone> {
@@ -161,8 +159,7 @@ impl Router {
                     claim: seat.as_ref().map(Seat::claim),
                 });
                 let view = View::new(session, reader, options, seat, size);
-                self.command(Command::Attach(Box::new(writer::Attach { request, view, drawn, begin })))
-                    .await?;
+                self.command(Command::Attach { request, view, drawn, begin }).await?;
                 Ok(None)
             }
             Err(NotHeld { offset, oldest, head }) => {
@@ -243,7 +240,7 @@ impl Router {
         self.waiting.spawn(async move {
             let answer = Ok(Reply::Killed(session.gone().await));
             // An error says that the connection ended meanwhile.
-            let _ = writer.send(Command::Frame(wire::encode_reply(id, &answer))).await;
+            let _ = writer.send(Command::Frame(wire::encode_reply(id, &answer)).into()).await;
         });
         Ok(())
     }

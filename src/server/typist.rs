@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
-use super::writer::Command;
+use super::writer::{Command, Commands};
 use crate::{
     ClientId,
     message::{Reply, RequestError},
@@ -42,7 +42,7 @@ struct Line {
 }
 
 impl Typist {
-    pub(super) fn start(writer: mpsc::Sender<Command>) -> Self {
+    pub(super) fn start(writer: Commands) -> Self {
         let (lines, queue) = mpsc::channel(MAX_INPUT_FRAMES);
         let outstanding = Arc::new(AtomicUsize::new(0));
         let mut task = JoinSet::new();
@@ -70,11 +70,7 @@ impl Typist {
     }
 }
 
-async fn type_all(
-    mut queue: mpsc::Receiver<Line>,
-    outstanding: Arc<AtomicUsize>,
-    writer: mpsc::Sender<Command>,
-) {
+async fn type_all(mut queue: mpsc::Receiver<Line>, outstanding: Arc<AtomicUsize>, writer: Commands) {
     // What is kept back of a terminal's input, and the session it was for.
     let mut typed = Typed::default();
     let mut kept_for: Option<Arc<Session>> = None;
@@ -103,10 +99,10 @@ async fn type_all(
         };
         outstanding.fetch_sub(data.len(), Ordering::Relaxed);
         let answer = answer(result, &session);
-        if is_interrupt && writer.send(Command::Purge(session.id())).await.is_err() {
+        if is_interrupt && writer.send(Command::Purge(session.id()).into()).await.is_err() {
             return;
         }
-        if writer.send(Command::Frame(wire::encode_reply(request, &answer))).await.is_err() {
+        if writer.send(Command::Frame(wire::encode_reply(request, &answer)).into()).await.is_err() {
             return;
         }
     }

@@ -54,8 +54,9 @@ const PICTURE_TIME: Duration = Duration::from_millis(33);
 pub(super) enum Command {
     /// Write this frame.
     Frame(Bytes),
-    /// Watch a session from now on, beginning with the screen where there is one, and reply to this request.
-    Attach(Box<Attach>),
+    /// Watch a session from now on, beginning with the screen where there is one, and reply to this request. Dropping
+    /// `begin` lets the session begin to print, now that it is watched.
+    Attach { request: u64, view: View, drawn: Option<Drawn>, begin: Option<oneshot::Sender<()>> },
     /// Watch nothing from now on, and reply to this request.
     Detach { request: u64 },
     /// The client's terminal has this size now.
@@ -68,24 +69,17 @@ pub(super) enum Command {
     Close(CloseReason),
 }
 
-/// Apart, and so in memory only while it is under way: a queue of commands has room for many.
-#[derive(Debug)]
-pub(super) struct Attach {
-    pub(super) request: u64,
-    pub(super) view: View,
-    pub(super) drawn: Option<Drawn>,
-    /// Dropping it lets the session begin to print, now that it is watched.
-    pub(super) begin: Option<oneshot::Sender<()>>,
-}
+/// The way to a writer. Boxed: a queue has room for 32 commands from its first on, and most clients are idle.
+pub(super) type Commands = mpsc::Sender<Box<Command>>;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
     client: ClientId,
     socket: OwnedWriteHalf,
-    commands: mpsc::Receiver<Command>,
-    queue: mpsc::Receiver<ServerMessage>,
+    commands: mpsc::Receiver<Box<Command>>,
+    queue: mpsc::Receiver<Arc<ServerMessage>>,
     /// Messages taken from the queue and not yet looked at, the next one last.
-    inbox: Vec<ServerMessage>,
+    inbox: Vec<Arc<ServerMessage>>,
     /// What is watched, and the offset of the next byte to gather.
     view: Option<View>,
     cursor: u64,
@@ -123,8 +117,8 @@ impl Writer {
         client: ClientId,
         standing: Arc<Standing>,
         socket: OwnedWriteHalf,
-        commands: mpsc::Receiver<Command>,
-        queue: mpsc::Receiver<ServerMessage>,
+        commands: mpsc::Receiver<Box<Command>>,
+        queue: mpsc::Receiver<Arc<ServerMessage>>,
         cancel: CancellationToken,
     ) -> Self {
         let progress = Progress::new(&shared.timing);
@@ -147,7 +141,7 @@ impl Writer {
     }
 
     /// Writes until the connection ends.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         let end = self.write_all_there_is().await;
         self.leave_session();
         self.standing.enter(ClientState::Closed);
@@ -156,7 +150,7 @@ impl Writer {
             self.shared.counters.closed.fetch_add(1, Ordering::Relaxed);
             self.push_event(&Event::Closing(reason));
             // A client that takes nothing more is not waited for; it sees the connection end.
-            let _ = tokio::time::timeout(CLOSE_TIME, self.flush()).await;
+            let _ = Box::pin(tokio::time::timeout(CLOSE_TIME, self.flush())).await;
         }
         self.cancel.cancel();
     }
@@ -164,7 +158,7 @@ impl Writer {
     async fn write_all_there_is(&mut self) -> End {
         loop {
             while let Ok(command) = self.commands.try_recv() {
-                if let Some(end) = self.obey(command) {
+                if let Some(end) = self.obey(*command) {
                     return end;
                 }
             }
@@ -198,7 +192,7 @@ impl Writer {
                 biased;
                 () = self.cancel.cancelled() => return End::Gone,
                 command = self.commands.recv() => match command {
-                    Some(command) => if let Some(end) = self.obey(command) { return end },
+                    Some(command) => if let Some(end) = self.obey(*command) { return end },
                     None => return End::Gone,
                 },
                 received = self.queue.recv_many(&mut self.inbox, self.shared.queue_depth) => {
@@ -228,8 +222,7 @@ impl Writer {
         }
         match command {
             Command::Frame(frame) => self.outgoing.push(frame),
-            Command::Attach(attach) => {
-                let Attach { request, view, drawn, begin: _begin } = *attach;
+            Command::Attach { request, view, drawn, begin: _begin } => {
                 return self.attach(request, view, drawn).err();
             }
             Command::Detach { request } => {
@@ -376,8 +369,8 @@ impl Writer {
         // Only that there was something matters.
         while let Some(message) = self.inbox.pop().or_else(|| self.queue.try_recv().ok()) {
             self.standing.took_message();
-            if let ServerMessage::Notice { text } = message {
-                self.push_event(&Event::Notice(text.to_string()));
+            if let ServerMessage::Notice { text } = &*message {
+                self.push_event(&Event::Notice(text.clone()));
             }
         }
         let Some(view) = &mut self.view else { return Gathered::Nothing };
@@ -412,10 +405,10 @@ impl Writer {
         while room > 0 && self.pieces.len() < MAX_PIECES {
             let Some(message) = self.inbox.pop().or_else(|| self.queue.try_recv().ok()) else { break };
             self.standing.took_message();
-            let (session, offset, mut data) = match message {
-                ServerMessage::Output { session, offset, data } => (session, offset, data),
+            let (session, offset, data) = match &*message {
+                ServerMessage::Output { session, offset, data } => (*session, *offset, data),
                 ServerMessage::Notice { text } => {
-                    self.push_event(&Event::Notice(text.to_string()));
+                    self.push_event(&Event::Notice(text.clone()));
                     continue;
                 }
                 // The end is in the log, and the size with the session.
@@ -431,14 +424,16 @@ impl Writer {
             let Some(left) = (data.len() as u64).checked_sub(written).filter(|left| *left > 0) else {
                 continue;
             };
-            let mut next = data.split_off(data.len() - left as usize);
-            if next.len() > room {
-                let data = next.split_off(room);
-                self.inbox.push(ServerMessage::Output { session, offset: self.cursor + room as u64, data });
-            }
+            let written = data.len() - left as usize;
+            let next = data.slice(written..data.len().min(written + room));
             room -= next.len();
             self.cursor += next.len() as u64;
+            let is_whole = written + next.len() == data.len();
             self.pieces.push(next);
+            if !is_whole {
+                // The rest comes first the next time.
+                self.inbox.push(message);
+            }
         }
         true
     }
@@ -456,7 +451,9 @@ impl Writer {
             match self.outgoing.write_to(&self.socket) {
                 Ok(0) => return Err(End::Gone),
                 Ok(written) => self.wrote(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Box::pin(self.wait_for_room()).await?
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     debug!(client = %self.client, %error, "write failed");
@@ -523,7 +520,7 @@ impl Writer {
 /// Cancel safe.
 async fn sleep_until(time: Option<Instant>) {
     match time {
-        Some(time) => tokio::time::sleep_until(time).await,
+        Some(time) => Box::pin(tokio::time::sleep_until(time)).await,
         None => std::future::pending().await,
     }
 }

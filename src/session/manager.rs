@@ -26,7 +26,7 @@ use super::{
     size::Sizing,
 };
 use crate::{
-    SessionId, SessionName, TerminalSize,
+    ServerMessage, SessionId, SessionName, TerminalSize,
     message::{
         Create, ExitStatus, Pace, RequestError, SessionInfo, SessionState, SessionStats, SizePolicy, Target,
     },
@@ -57,7 +57,7 @@ impl fmt::Debug for SessionSettings {
 
 #[derive(Debug)]
 pub(crate) struct Manager {
-    registry: ClientRegistry,
+    registry: ClientRegistry<Arc<ServerMessage>>,
     settings: SessionSettings,
     /// The sessions' tasks.
     tasks: TaskTracker,
@@ -85,7 +85,7 @@ struct Program {
 
 impl Manager {
     pub(crate) fn new(
-        registry: ClientRegistry,
+        registry: ClientRegistry<Arc<ServerMessage>>,
         settings: SessionSettings,
         turns: Option<Arc<TurnLog>>,
     ) -> Self {

@@ -29,18 +29,18 @@ impl TurnLog {
 
 pub(super) struct Printer {
     session: Arc<Session>,
-    publisher: Publisher<ServerMessage>,
+    publisher: Publisher<Arc<ServerMessage>>,
     head: u64,
     /// From which offset on the model is to hurry.
     hurry_at: u64,
-    burst: Vec<ServerMessage>,
+    burst: Vec<Arc<ServerMessage>>,
     turns: Option<Arc<TurnLog>>,
 }
 
 impl Printer {
     pub(super) fn new(
         session: Arc<Session>,
-        publisher: Publisher<ServerMessage>,
+        publisher: Publisher<Arc<ServerMessage>>,
         turns: Option<Arc<TurnLog>>,
     ) -> Self {
         let hurry_at = session.history.model_room() / 2;
@@ -69,7 +69,7 @@ impl Printer {
         }
         for data in chunks.drain(..) {
             let length = data.len() as u64;
-            self.burst.push(ServerMessage::Output { session: self.session.id, offset, data });
+            self.burst.push(Arc::new(ServerMessage::Output { session: self.session.id, offset, data }));
             offset += length;
         }
         // Skipped clients are counted by the registry and brought back by their writers.
@@ -87,6 +87,6 @@ impl Printer {
         self.session.history.end(status);
         debug!(session = %self.session.id, %status, printed = self.head, "ended");
         // Only the doorbell: who misses it finds the end in the log before it sleeps.
-        let _ = self.publisher.broadcast(ServerMessage::Ended { session: self.session.id });
+        let _ = self.publisher.broadcast(Arc::new(ServerMessage::Ended { session: self.session.id }));
     }
 }

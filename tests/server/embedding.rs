@@ -42,7 +42,7 @@ async fn an_embedder_speaks_to_connections_through_the_registry() {
     let (mut a, mut b) = (server.client().await, server.client().await);
     let session = create(&mut a, "room", "exec sleep 1000").await.id;
     attached(&mut b, &attach("room", LOSSLESS)).await;
-    let notice = |text: &str| ServerMessage::Notice { text: Arc::from(text) };
+    let notice = |text: &str| Arc::new(ServerMessage::Notice { text: text.to_owned() });
     async fn next(client: &mut fugue_server::Client) -> Incoming {
         soon(client.next()).await.unwrap()
     }
@@ -93,12 +93,13 @@ async fn an_embedders_own_client_receives_what_a_session_prints() {
     soon(client.request(&input(session, "\n"))).await.unwrap();
     let mut seen = Transcript::default();
     loop {
-        match soon(queue.recv()).await.unwrap() {
+        let message: Arc<ServerMessage> = soon(queue.recv()).await.unwrap();
+        match &*message {
             ServerMessage::Output { session: of, offset, data } => {
-                assert_eq!((of, offset), (session, seen.end()));
-                seen.bytes.extend_from_slice(&data);
+                assert_eq!((*of, *offset), (session, seen.end()));
+                seen.bytes.extend_from_slice(data);
             }
-            ServerMessage::Ended { session: of } => break assert_eq!(of, session),
+            ServerMessage::Ended { session: of } => break assert_eq!(*of, session),
             other => panic!("{other:?}"),
         }
     }

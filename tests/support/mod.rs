@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -42,7 +43,7 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 /// A server in a directory of its own. It ends with the test; [`stop`](Self::stop) ends it gracefully.
 pub(crate) struct TestServer {
     pub(crate) socket: PathBuf,
-    pub(crate) registry: ClientRegistry<ServerMessage>,
+    pub(crate) registry: ClientRegistry<Arc<ServerMessage>>,
     pub(crate) feeds: Feeds,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
