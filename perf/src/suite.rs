@@ -95,14 +95,14 @@ impl Suite {
 pub(crate) fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["case", "n", "system", "median", "min..max", "unit", "ratio", "min..max", "to"]);
+    table.set_header(["case", "n", "system", "median", "min..max", "metric", "ratio", "min..max", "to"]);
     for row in rows {
         let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), readable);
         let span = |min, max| format!("{}..{}", figure(min), figure(max));
         let mut cells = vec![row.case.clone(), row.n.to_string(), row.system.to_owned(), figure(row.median)];
         match &row.reason {
             Some(reason) => cells.push(reason.clone()),
-            None => cells.extend([span(row.min, row.max), row.unit.to_owned()]),
+            None => cells.extend([span(row.min, row.max), row.metric.to_owned()]),
         }
         if let Some(to) = row.ratio_to.filter(|to| *to != row.system) {
             cells.extend([figure(row.ratio), span(row.ratio_min, row.ratio_max), to.to_owned()]);

@@ -2,11 +2,14 @@
 //! Latency is counted from the moment it should have been typed, so that a stall is charged to all that it delayed.
 
 use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use fugue_server::{
     Server,
     client::Incoming,
@@ -35,35 +38,48 @@ const FIGURES: [(&str, f64); 5] = [
     ("latency_us_max", 100.0),
 ];
 
+/// What one round recorded.
+struct Typed {
+    /// Until a key was back.
+    shown: Histogram<u64>,
+    /// How late it was typed, which is in the figures above too.
+    late: Histogram<u64>,
+}
+
 pub(crate) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
     let keys = if scale.quick { 250 } else { 2000 };
-    let cases = ["idle", "flood"];
-    let mut histograms = [Vec::new(), Vec::new()];
-    for _ in 0..scale.rounds {
-        for (case, histograms) in cases.iter().zip(&mut histograms) {
-            histograms.push(measure(*case == "flood", keys)?);
-        }
-    }
     let mut rows = Vec::new();
-    for (case, histograms) in cases.iter().zip(&histograms) {
+    for case in ["idle", "flood"] {
+        let (mut fugue, mut floor, mut harness) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..scale.rounds {
+            let typed = measure(case == "flood", keys, false)?;
+            fugue.push(typed.shown);
+            harness.push(typed.late);
+            floor.push(measure(case == "flood", keys, true)?.shown);
+        }
         for (metric, percentile) in FIGURES {
             let at = |histogram: &Histogram<u64>| histogram.value_at_percentile(percentile) as f64;
-            let row = Row {
-                suite: "echo",
-                case: (*case).to_owned(),
-                system: "fugue",
-                n: if *case == "flood" { VIEWERS as u64 } else { 0 },
-                metric,
-                unit: "us",
-                ..Row::default()
+            let row = |system, histograms: &[Histogram<u64>]| {
+                let row = Row {
+                    suite: "echo",
+                    case: case.to_owned(),
+                    system,
+                    n: if case == "flood" { VIEWERS as u64 } else { 0 },
+                    metric,
+                    unit: "us",
+                    ..Row::default()
+                };
+                row.with_samples(histograms.iter().map(at).collect())
             };
-            rows.push(row.with_samples(histograms.iter().map(at).collect()));
+            let bare = row("floor", &floor);
+            // How late the harness typed is in both.
+            rows.extend([row("fugue", &fugue).with_ratio_to(&bare), bare, row("harness", &harness)]);
         }
     }
     Ok(rows)
 }
 
-fn measure(flood: bool, keys: u64) -> anyhow::Result<Histogram<u64>> {
+fn measure(flood: bool, keys: u64, bare: bool) -> anyhow::Result<Typed> {
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("fugue/server.sock");
     let runtime = crate::system::runtime()?;
@@ -71,9 +87,12 @@ fn measure(flood: bool, keys: u64) -> anyhow::Result<Histogram<u64>> {
     runtime.spawn(Server::builder(&socket).bind()?.serve(std::future::pending()));
     drop(inside);
     let _flood = if flood { Some(start_flood(directory.path(), &socket, &runtime)?) } else { None };
+    if bare {
+        return type_to_floor(directory.path(), keys);
+    }
     // Of its own, as a client is another process.
     let client = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    client.block_on(type_keys(directory.path(), &socket, keys))
+    client.block_on(type_to_fugue(directory.path(), &socket, keys))
 }
 
 fn start_flood(
@@ -100,43 +119,135 @@ fn start_flood(
     Ok(receivers)
 }
 
-async fn type_keys(directory: &Path, socket: &Path, keys: u64) -> anyhow::Result<Histogram<u64>> {
+async fn type_to_fugue(directory: &Path, socket: &Path, keys: u64) -> anyhow::Result<Typed> {
     let ready = directory.join("echo-ready");
-    let program = role_program(&["role-echo", &ready.display().to_string()])?;
-    let (mut client, session) = create(socket, &program).await?;
+    let (mut client, session) = create(socket, &echo_program(&ready)?).await?;
     let view = View::new(StartAt::Oldest, OnLag::Lossless);
     client.attach(&ClientMessage::Attach(Attach { session: Target::Id(session), view })).await?;
     while !ready.exists() {
         tokio::task::yield_now().await;
     }
     let (mut requests, mut incoming, _) = client.into_split();
-    let begin = Instant::now() + PAUSE;
-    let due = move |key: u64| begin + PAUSE * u32::try_from(key).unwrap_or(u32::MAX);
+    let keyboard = Keyboard::new();
     let runtime = tokio::runtime::Handle::current();
     // A thread, for tokio's clock ticks in milliseconds.
     let typing = tokio::task::spawn_blocking(move || {
-        for key in 0..keys {
-            std::thread::sleep(due(key).saturating_duration_since(Instant::now()));
+        let late = keyboard.type_keys(keys, || {
             let press = ClientMessage::Input { session, data: "x".into() };
-            runtime.block_on(requests.send(&press))?;
-        }
-        anyhow::Ok(requests)
+            runtime.block_on(requests.send(&press)).map(drop).map_err(Into::into)
+        });
+        // The connection stays open until the last key is back.
+        (requests, late)
     });
-    let mut latency = Histogram::new_with_bounds(1, 600_000_000, 3)?;
-    let mut shown = 0;
-    while shown < keys {
+    let mut screen = Screen::new(keyboard)?;
+    while screen.keys < keys {
         if let Incoming::Output { offset, data } = incoming.next().await? {
-            if offset != shown {
-                bail!("the echo of key {shown} came as byte {offset}");
+            if offset != screen.keys {
+                bail!("the echo of key {} came as byte {offset}", screen.keys);
             }
-            let now = Instant::now();
-            for key in shown..shown + data.len() as u64 {
-                let micros = now.saturating_duration_since(due(key)).as_micros();
-                latency.saturating_record(u64::try_from(micros)?.max(1));
-            }
-            shown += data.len() as u64;
+            screen.show(data.len())?;
         }
     }
-    typing.await??;
-    Ok(latency)
+    let (_requests, late) = typing.await?;
+    Ok(Typed { shown: screen.latency, late: late? })
+}
+
+/// The same way with as little on it as can be: a socket, two threads that copy, and the program's PTY.
+fn type_to_floor(directory: &Path, keys: u64) -> anyhow::Result<Typed> {
+    let ready = directory.join("echo-ready");
+    let program = echo_program(&ready)?;
+    let (pty, slave) = pty_process::blocking::open()?;
+    let mut child = pty_process::blocking::Command::new(&program[0]).args(&program[1..]).spawn(slave)?;
+    while !ready.exists() {
+        std::thread::yield_now();
+    }
+    let (client, server) = UnixStream::pair()?;
+    let keyboard = Keyboard::new();
+    let mut screen = Screen::new(keyboard)?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| io::copy(&mut &server, &mut &pty));
+        scope.spawn(|| io::copy(&mut &pty, &mut &server));
+        let typing = scope.spawn(|| keyboard.type_keys(keys, || Ok((&client).write_all(b"x")?)));
+        let shown = screen.show_all(keys, &client);
+        // Ends both threads: one finds the end of the socket, the other that of the terminal.
+        client.shutdown(Shutdown::Both)?;
+        child.kill()?;
+        child.wait()?;
+        let late = typing.join().map_err(|_| anyhow!("typing failed"))?;
+        shown?;
+        Ok(Typed { shown: screen.latency, late: late? })
+    })
+}
+
+fn echo_program(ready: &Path) -> anyhow::Result<Vec<String>> {
+    role_program(&["role-echo", &ready.display().to_string()])
+}
+
+/// When each key is due.
+#[derive(Clone, Copy)]
+struct Keyboard {
+    begin: Instant,
+}
+
+impl Keyboard {
+    fn new() -> Self {
+        Self { begin: Instant::now() + PAUSE }
+    }
+
+    fn micros_since_due(self, key: u64) -> u64 {
+        let due = self.begin + PAUSE * u32::try_from(key).unwrap_or(u32::MAX);
+        u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Returns how late the keys were typed.
+    fn type_keys(
+        self,
+        keys: u64,
+        mut press: impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Histogram<u64>> {
+        let mut late = histogram()?;
+        for key in 0..keys {
+            let due = self.begin + PAUSE * u32::try_from(key)?;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            late.saturating_record(self.micros_since_due(key));
+            press()?;
+        }
+        Ok(late)
+    }
+}
+
+/// Where the keys come back to.
+struct Screen {
+    keyboard: Keyboard,
+    latency: Histogram<u64>,
+    keys: u64,
+}
+
+impl Screen {
+    fn new(keyboard: Keyboard) -> anyhow::Result<Self> {
+        Ok(Self { keyboard, latency: histogram()?, keys: 0 })
+    }
+
+    fn show_all(&mut self, keys: u64, mut socket: &UnixStream) -> anyhow::Result<()> {
+        let mut buffer = [0; 64];
+        while self.keys < keys {
+            match socket.read(&mut buffer)? {
+                0 => bail!("the floor ended after {} keys", self.keys),
+                read => self.show(read)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, more: usize) -> anyhow::Result<()> {
+        for key in self.keys..self.keys + u64::try_from(more)? {
+            self.latency.saturating_record(self.keyboard.micros_since_due(key));
+        }
+        self.keys += u64::try_from(more)?;
+        Ok(())
+    }
+}
+
+fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 600_000_000, 3)?)
 }
