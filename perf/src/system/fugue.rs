@@ -1,5 +1,7 @@
 //! This project's server, with a session that is printed to from memory.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use fugue_server::{Feed, Server, TerminalSize, message::Pace};
 use tokio::runtime::Runtime;
@@ -9,7 +11,7 @@ use crate::receiver::{Address, Protocol};
 
 pub(super) struct Fugue {
     runtime: Runtime,
-    feed: Feed,
+    feed: Arc<Feed>,
 }
 
 pub(super) fn start(starting: &mut Starting<'_>, model: bool, pace: Pace) -> anyhow::Result<Fugue> {
@@ -25,16 +27,19 @@ pub(super) fn start(starting: &mut Starting<'_>, model: bool, pace: Pace) -> any
     runtime.spawn(server.serve(std::future::pending()));
     drop(inside);
     starting.subscribe(Address::Unix(socket), Protocol::Fugue { session: feed.session() })?;
-    Ok(Fugue { runtime, feed })
+    Ok(Fugue { runtime, feed: Arc::new(feed) })
 }
 
 impl FanOut for Fugue {
     fn publish(&mut self, message: &Bytes, times: u64) -> anyhow::Result<()> {
-        self.runtime.block_on(async {
+        let (feed, message) = (Arc::clone(&self.feed), message.clone());
+        // Inside the runtime, as a program that embeds the server would.
+        let printing = self.runtime.spawn(async move {
             for _ in 0..times {
-                self.feed.print(message.clone()).await?;
+                feed.print(message.clone()).await?;
             }
             Ok(())
-        })
+        });
+        self.runtime.block_on(printing)?
     }
 }
