@@ -107,7 +107,9 @@ impl Session {
     /// Starts reading the stream. From this moment on nothing this reader needs is evicted while it is entitled to
     /// hold the program back.
     pub(crate) fn read_from(&self, start: StartAt, on_lag: OnLag) -> Result<Reader, NotHeld> {
-        self.history.attach(start, on_lag == OnLag::Lossless)
+        let reader = self.history.attach(start, on_lag == OnLag::Lossless)?;
+        self.waiting.changed();
+        Ok(reader)
     }
 
     /// Copies handles on what follows the reader's place into `pieces`, at most `max` bytes; or says why there is
@@ -118,8 +120,9 @@ impl Session {
 
     /// Says how far a reader is, which may let the pump go on.
     pub(crate) fn advance(&self, reader: &Reader, cursor: u64) {
-        reader.advance(cursor);
-        self.waiting.changed();
+        if self.history.advance(reader, cursor) {
+            self.waiting.changed();
+        }
     }
 
     /// Says whether a lossless reader may still hold the program back.

@@ -43,6 +43,8 @@ pub(super) struct History {
     pace: Pace,
     /// The log's head, for who needs no more than a glance.
     head: AtomicU64,
+    /// The hold that the pump waits for, once it had no room: whoever passes it wakes the pump.
+    awaited: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -120,10 +122,6 @@ impl Reader {
         self.start
     }
 
-    pub(super) fn advance(&self, cursor: u64) {
-        self.place.advance(cursor);
-    }
-
     /// Returns whether that was a change.
     pub(super) fn set_holding(&self, holding: bool) -> bool {
         self.place.set_holding(holding)
@@ -141,7 +139,7 @@ impl History {
             floor_waits: 0,
             ended: None,
         };
-        Self { log: Mutex::new(log), limit, window: pace::window(limit), pace, head: AtomicU64::new(0) }
+        Self { log: Mutex::new(log), limit, window: pace::window(limit), pace, head: AtomicU64::new(0), awaited: AtomicU64::new(0) }
     }
 
     /// Keeps what lies from `floor` on for the screen's model.
@@ -179,11 +177,21 @@ impl History {
     }
 
     /// How many bytes the pump may read now: a window past the hold, and half a history past the screen's model.
+    ///
+    /// With none for the readers' sake, it is woken once a part of the window is free again, and not by every byte
+    /// they take: see [`advance`](Self::advance).
     pub(super) fn room(&self) -> u64 {
         self.with(|log| {
             let room = |from: u64, ahead: u64| (from + ahead).saturating_sub(log.head);
-            let readers =
-                pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
+            let room_for_readers =
+                || pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
+            let mut readers = room_for_readers();
+            if readers == 0 {
+                // SeqCst, here and for the cursors: this is said and then the cursors are looked at; a reader says where
+                // it is and then looks at this. So one of the two sees the other.
+                self.awaited.store(pace::awaited(log.head, self.window), Ordering::SeqCst);
+                readers = room_for_readers();
+            }
             let floor = Some(log.floor).filter(|floor| *floor != u64::MAX);
             let model = floor.map_or(u64::MAX, |floor| room(floor, self.model_room()));
             if model == 0 && readers > 0 {
@@ -191,6 +199,13 @@ impl History {
             }
             readers.min(model)
         })
+    }
+
+    /// Says how far a reader is. Returns whether the pump may have been waiting for that.
+    pub(super) fn advance(&self, reader: &Reader, cursor: u64) -> bool {
+        let before = reader.place.advance(cursor);
+        // SeqCst: see `room`.
+        (before + 1..=cursor).contains(&self.awaited.load(Ordering::SeqCst))
     }
 
     /// How far the head may be past the screen's model, in bytes.

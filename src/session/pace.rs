@@ -26,6 +26,12 @@ pub(super) fn window(limit: usize) -> u64 {
     WINDOW.min(limit as u64 / 4)
 }
 
+/// The hold that a pump without room waits for: where a quarter of its window is free again. A wake-up for every write
+/// of every client would cost a flood more than it gains.
+pub(super) fn awaited(head: u64, window: u64) -> u64 {
+    head.saturating_sub(window - (window / 4).max(1).min(window))
+}
+
 /// The offset that the pump must not leave further behind than a window; `None` where nobody holds it.
 pub(super) fn hold(readers: &[Arc<Place>], pace: Pace) -> Option<u64> {
     let fastest = || readers.iter().map(|place| place.cursor()).max();
@@ -43,8 +49,8 @@ pub(super) fn hold(readers: &[Arc<Place>], pace: Pace) -> Option<u64> {
 
 /// Where one reader stands.
 ///
-/// Accesses are `Relaxed` throughout: a cursor publishes no data, and the pump looks again whenever it was notified of
-/// a change; the notification orders the two.
+/// The cursor is `SeqCst`, for the reason that `History::room` gives. The other accesses are `Relaxed`: they publish no
+/// data, and the pump looks again whenever it was notified of a change; the notification orders the two.
 #[derive(Debug)]
 pub(super) struct Place {
     cursor: AtomicU64,
@@ -64,8 +70,9 @@ impl Place {
         }
     }
 
-    pub(super) fn advance(&self, cursor: u64) {
-        self.cursor.store(cursor, Ordering::Relaxed);
+    /// Returns where the reader was.
+    pub(super) fn advance(&self, cursor: u64) -> u64 {
+        self.cursor.swap(cursor, Ordering::SeqCst)
     }
 
     /// Returns whether that was a change.
@@ -82,7 +89,7 @@ impl Place {
     }
 
     fn cursor(&self) -> u64 {
-        self.cursor.load(Ordering::Relaxed)
+        self.cursor.load(Ordering::SeqCst)
     }
 
     /// Whether this reader makes the progress that entitles it to hold the program back.

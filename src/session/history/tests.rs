@@ -117,8 +117,10 @@ fn readers_that_leave_in_any_order_leave_nobody_behind() {
     while !readers.is_empty() {
         // Those that stay are at the head; the one that leaves is not, and must be the one that is taken out.
         let leaving = readers.remove(readers.len() * 7 / 11);
-        readers.iter().for_each(|reader| reader.advance(100));
-        leaving.advance(0);
+        for reader in &readers {
+            history.advance(reader, 100);
+        }
+        history.advance(&leaving, 0);
         assert_eq!(history.room(), WINDOW - 100);
         history.detach(&leaving);
         assert_eq!(history.room(), if readers.is_empty() { u64::MAX } else { WINDOW });
@@ -132,10 +134,36 @@ fn the_fastest_reader_sets_the_pace_and_a_slow_one_does_not() {
     let _slow = history.attach(Now, false).unwrap();
     print(&history, WINDOW, 1000);
     assert_eq!(history.room(), 0);
-    fast.advance(WINDOW - 10);
+    history.advance(&fast, WINDOW - 10);
     assert_eq!(history.room(), WINDOW - 10);
     history.detach(&fast);
     assert_eq!(history.room(), 0, "now the slow one is the fastest");
+}
+
+#[test]
+fn the_pump_is_woken_by_who_frees_a_quarter_of_its_window_and_not_by_every_byte_taken() {
+    let history = History::new(LIMIT, Pace::Slowest);
+    let readers = [(); 2].map(|()| history.attach(Now, false).unwrap());
+    print(&history, WINDOW, 1000);
+    assert!(!history.advance(&readers[0], 1), "nobody waits yet");
+    assert_eq!(history.room(), 0);
+    assert!(!history.advance(&readers[0], WINDOW / 4 - 1));
+    assert!(history.advance(&readers[0], WINDOW / 4), "it may have been the slowest");
+    assert!(!history.advance(&readers[0], WINDOW));
+    assert_eq!(history.room(), 0, "but it was not");
+    assert!(history.advance(&readers[1], WINDOW), "however far beyond");
+    assert_eq!(history.room(), WINDOW);
+}
+
+#[test]
+fn the_smallest_windows_have_a_quarter_too() {
+    for limit in [0, 1, 4, 16] {
+        let history = History::new(limit, Pace::Fastest);
+        let reader = history.attach(Now, false).unwrap();
+        print(&history, 100, 10);
+        assert_eq!(history.room(), 0);
+        assert!(history.advance(&reader, 100), "a history of {limit} bytes");
+    }
 }
 
 #[test]
@@ -144,7 +172,7 @@ fn a_lossless_reader_holds_the_program_while_it_is_entitled_to() {
     let fast = history.attach(Now, false).unwrap();
     let lossless = history.attach(Now, true).unwrap();
     print(&history, WINDOW, 1000);
-    fast.advance(WINDOW);
+    history.advance(&fast, WINDOW);
     assert_eq!(history.room(), 0);
     assert!(lossless.set_holding(false));
     assert_eq!(history.room(), WINDOW);
