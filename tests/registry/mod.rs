@@ -10,6 +10,7 @@ mod concurrency;
 mod delivery;
 mod leaks;
 mod locking;
+mod machine;
 mod membership;
 mod misuse;
 mod publisher;
