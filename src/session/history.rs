@@ -22,6 +22,8 @@ use super::pace::{self, Place};
 use crate::message::{ExitStatus, Pace, StartAt};
 
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod tests;
 
 /// What a chunk is charged beyond its length: its entry in the ring and its allocation's overhead. So a program that

@@ -62,6 +62,15 @@ fn single_bytes_are_merged_into_few_pieces() {
 }
 
 #[test]
+fn one_read_hands_out_no_more_pieces_than_one_write_takes() {
+    let history = History::new(1 << 20, Pace::Fastest);
+    print(&history, 2 * MAX_PIECES as u64 * 4096, 4096);
+    let mut pieces = Vec::new();
+    assert_eq!(history.read(0, 1 << 20, &mut pieces), Read::Data);
+    assert_eq!(pieces.concat(), pattern(0..MAX_PIECES as u64 * 4096));
+}
+
+#[test]
 fn what_was_evicted_is_named_and_never_skipped_over() {
     let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 3 * LIMIT as u64, 4096);
