@@ -36,7 +36,7 @@ const MEMORY_SLACK: u64 = 16 << 20;
 pub(super) async fn whatever_clients_and_sessions_do_no_byte_is_lost(time: Duration) {
     let random = Random::seeded("soak");
     // Short, so that clients fall behind it.
-    let server = Process::serve(&["--history", "256KiB"]);
+    let server = Process::serve(&["--history", "64KiB"]);
     let mut control = patiently(Client::connect(&server.socket)).await.unwrap();
     let at_first = server.holdings();
     println!("at first the server holds {at_first}");

@@ -58,25 +58,26 @@ pub(super) async fn are_killed(stage: Stage, mut random: Random) -> Tally {
         let rest = async { while read_some(&mut output, &mut recorded).await {} };
         patiently(rest).await;
         patiently(child.wait()).await.unwrap();
+        tally.clients += 1;
         tally.killed += 1;
         tally.verified += recorded.bytes;
-        if recorded.bytes > 0 {
-            tally.clients += 1;
-            tally.stays += 1;
-        }
+        tally.stays += u64::from(recorded.bytes > 0);
     }
     tally
 }
 
-/// Reads for a while, or some.
+/// Reads some, or for a while; now and then only until the first bytes come, or not even that long.
 async fn read(output: &mut ChildStdout, recorded: &mut Recorded, random: &mut Random) {
     let enough = recorded.bytes + random.below(1 << 20);
-    let until = Instant::now() + Duration::from_millis(20 + random.below(500));
+    let begins = Duration::from_millis(random.of(&[10, 2000, 2000]));
+    if timeout(begins, read_some(output, recorded)).await != Ok(true) {
+        return;
+    }
+    let until = Instant::now() + Duration::from_millis(random.below(500));
     while recorded.bytes < enough {
         let left = until.saturating_duration_since(Instant::now());
-        match timeout(left, read_some(output, recorded)).await {
-            Ok(true) => {}
-            Ok(false) | Err(_) => return,
+        if timeout(left, read_some(output, recorded)).await != Ok(true) {
+            return;
         }
     }
 }

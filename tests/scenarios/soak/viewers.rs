@@ -89,7 +89,7 @@ impl Viewer {
         while self.seen.as_ref().is_some_and(|seen| seen.bytes < enough) && !stage.is_over() {
             let Ok(next) = timeout(idle, self.client.next()).await else { break };
             self.take(next, tally)?;
-            if random.one_in(30) {
+            if random.one_in(20) {
                 tally.stalls += 1;
                 stage.stall(random, 1500).await;
             }
