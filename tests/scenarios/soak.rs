@@ -4,7 +4,7 @@
 //!
 //! It goes in rounds. Between them everybody leaves, and the server must hold what it held when it had started: no client,
 //! no session, no child, no descriptor and no thread more. Its memory is compared with what it was after the first round,
-//! which warms it up.
+//! which warms it up, in runs of two minutes or more.
 
 mod programs;
 mod recorders;
@@ -84,7 +84,10 @@ pub(super) async fn whatever_clients_and_sessions_do_no_byte_is_lost(time: Durat
         grown as f64 / f64::from(1 << 20),
     );
     assert!(all.verified > 0 && all.sessions > 0 && all.killed > 0);
-    assert!(grown <= MEMORY_SLACK as i64, "memory leaks: {holdings:?}");
+    // After less of a warm-up, it only shows how much that lot needs.
+    if warm_up == ROUND {
+        assert!(grown <= MEMORY_SLACK as i64, "memory leaks: {holdings:?}");
+    }
     drop(control);
     assert_eq!(server.stop(), Some(0));
 }
