@@ -122,6 +122,8 @@ impl Common {
             .with_max_level(self.log)
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
+            // A log that can't be written is gone without: complaining of it on the same stderr would fail too, and panic.
+            .log_internal_errors(false)
             .init();
     }
 

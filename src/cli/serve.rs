@@ -94,6 +94,8 @@ fn leave_terminal(common: &Common) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_max_level(common.log)
         .with_ansi(false)
+        // The disk may be full, and nobody reads this process's stderr: a complaint would fail too, and panic.
+        .log_internal_errors(false)
         .with_writer(std::sync::Mutex::new(log))
         .init();
     Ok(())
