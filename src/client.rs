@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::process::geteuid;
 use tokio::{
     io::AsyncWriteExt,
     net::{
@@ -105,6 +106,17 @@ pub enum ConnectError {
     /// A server listens, and will not talk to this client.
     #[error("the server refused the connection: {0}")]
     Refused(String),
+    /// Whoever listens there is another user, who is not to have what this one types.
+    #[error(
+        "the server on {} belongs to user {owner}; choose a socket in a directory of your own",
+        path.display()
+    )]
+    NotOurs {
+        /// The socket.
+        path: PathBuf,
+        /// The user id its server runs as.
+        owner: u32,
+    },
     /// The system refused.
     #[error("connecting to {} failed", path.display())]
     Io {
@@ -146,12 +158,13 @@ impl From<WireError> for ClientError {
 }
 
 impl Client {
-    /// Connects and shakes hands.
+    /// Connects and shakes hands. Nothing is said to a server that another user runs.
     ///
     /// # Errors
-    /// [`ConnectError`]: nothing listens, the server refuses, or what listens is something else.
+    /// [`ConnectError`]: nothing listens, the server refuses, or what listens is something else or somebody else's.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
         let stream = connect(socket).await?;
+        check_owner(&stream, socket)?;
         let (read, mut write) = stream.into_split();
         let mut frames = FramedRead::with_capacity(read, FrameDecoder::new(Side::Server), READ_BUFFER);
         // A server that refuses may have closed already; what it said is still there to be read.
@@ -273,6 +286,16 @@ impl IncomingFrames {
             },
             _ => Err(ClientError::Wire(WireError::Payload { what: "message after the handshake" })),
         }
+    }
+}
+
+/// Makes sure that a server is this user's. Anybody may have made the default directory in `/tmp` before us, and put a
+/// socket into it to learn our environment and our keys.
+fn check_owner(stream: &UnixStream, socket: &Path) -> Result<(), ConnectError> {
+    let failed = |source| ConnectError::Io { path: socket.to_owned(), source };
+    match stream.peer_cred().map_err(failed)?.uid() {
+        owner if owner == geteuid().as_raw() => Ok(()),
+        owner => Err(ConnectError::NotOurs { path: socket.to_owned(), owner }),
     }
 }
 
