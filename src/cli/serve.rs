@@ -1,13 +1,14 @@
 //! `serve`: runs the server until it is told to stop.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::RawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+use nix::sys::signal::SigSet;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, Exit, tell};
@@ -41,6 +42,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+    // First of all, while this is the only thread and has nothing open of its own.
+    close_what_was_inherited();
+    unblock_signals();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut server = Server::builder(&common.socket)
@@ -64,6 +68,23 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         server.serve(stop).await;
         Ok(Exit::SUCCESS)
     })
+}
+
+/// Closes every descriptor but the standard ones. What whoever started this left open is neither for its programs to
+/// use, nor for it to keep open as long as it lives: others may wait for the end of a pipe, or for a lock.
+fn close_what_was_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        // An error says that it is closed, as the listing's own is by now.
+        let _ = nix::unistd::close(descriptor);
+    }
+}
+
+/// A server that was started with signals blocked could not be told to stop.
+fn unblock_signals() {
+    // It can't fail with a mask that is one; and it would then be as it was.
+    let _ = SigSet::empty().thread_set_mask();
 }
 
 /// Completes on the first signal that asks for an end. Later ones find the shutdown under way, which is bounded.

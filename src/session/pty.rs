@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process_group},
@@ -80,7 +81,7 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
     let spawning = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
     let (master, slave) = pty_process::open().map_err(into_io)?;
     master.resize(pty_process::Size::new(create.size.rows(), create.size.cols())).map_err(into_io)?;
-    let child = command.spawn(slave).map_err(into_io)?;
+    let child = with_no_signal_blocked(|| command.spawn(slave)).map_err(into_io)?;
     drop(spawning);
 
     // As plain descriptors; by now they are non-blocking, which the two have in common.
@@ -106,6 +107,18 @@ fn hand_on_no_ignored_signals() {
             debug!(number, %error, "programs ignore this signal, as this process does");
         }
     }
+}
+
+/// Starts a program on this thread, whose signal mask the program gets: it is to block none, whatever this process was
+/// started to block.
+fn with_no_signal_blocked<T>(start: impl FnOnce() -> T) -> T {
+    let before = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let started = start();
+    if let Ok(before) = before {
+        // It can't fail where it just worked; if it did, this thread would handle signals that others handle too.
+        let _ = before.thread_set_mask();
+    }
+    started
 }
 
 /// Waits until a descriptor is ready, and says how.
