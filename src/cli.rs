@@ -15,6 +15,8 @@ mod stats;
 mod terminal;
 
 use std::{
+    env,
+    ffi::OsString,
     fmt,
     future::Future,
     io::{self, IsTerminal, Write},
@@ -93,7 +95,7 @@ struct Common {
 /// Parses the command line, runs the command, and says how it went.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Args { socket, log, command } = Args::parse();
+    let Args { socket, log, command } = Args::try_parse().unwrap_or_else(|error| refuse(&error));
     let socket = std::path::absolute(socket.unwrap_or_else(default_socket_path)).unwrap_or_default();
     let common = Common { socket, log };
     let not_attached = matches!(command, Command::New(_) | Command::Attach(_));
@@ -158,10 +160,42 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
 }
 
-/// Says something to the person, on stderr.
+/// Says something to the person, on stderr. Names, paths and what a server said may be part of it: nothing in them steers
+/// the terminal.
 fn tell(what: fmt::Arguments<'_>) {
     // Nobody may be there to read it, which changes nothing.
-    let _ = writeln!(io::stderr(), "{what}");
+    let _ = writeln!(io::stderr(), "{}", harmless(&what.to_string()));
+}
+
+/// Text for a terminal: lines as they are, every other control character escaped.
+fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            harmless.extend(character.escape_default());
+        } else {
+            harmless.push(character);
+        }
+    }
+    harmless
+}
+
+/// Says what is wrong with the command line, or prints the help that it asks for, and exits.
+fn refuse(error: &clap::Error) -> ! {
+    // What it quotes may steer the terminal. Then it goes without colours, which are not to be told from that.
+    let hostile = |word: OsString| word.to_string_lossy().chars().any(char::is_control);
+    if !error.use_stderr() || !env::args_os().any(hostile) {
+        error.exit();
+    }
+    let words = env::args_os().map(|word| harmless(&word.to_string_lossy()));
+    match Args::try_parse_from(words) {
+        Err(error) => error.exit(),
+        // Only what was wrong with it was escaped.
+        Ok(_) => {
+            complain(format_args!("a control character in an argument is not allowed"));
+            std::process::exit(error.exit_code());
+        }
+    }
 }
 
 fn complain(what: fmt::Arguments<'_>) {

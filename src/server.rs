@@ -367,7 +367,7 @@ impl Server {
         let _hang_up_when_dropped = HangUp(Arc::clone(&shared.sessions));
         let connections = TaskTracker::new();
         let places = Arc::new(Semaphore::new(max_clients));
-        info!(socket = %socket.path().display(), shards = shared.registry.shard_count(), "listening");
+        info!(socket = ?socket.path(), shards = shared.registry.shard_count(), "listening");
 
         let mut shutdown = std::pin::pin!(shutdown);
         loop {

@@ -9,7 +9,7 @@
 
 mod io_threads;
 
-use std::{collections::VecDeque, env, ffi::OsStr, time::Duration};
+use std::{collections::VecDeque, env, ffi::OsStr, io::Write, time::Duration};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -217,7 +217,7 @@ pub(super) async fn watch(
     drop(raw_mode);
     if interactive {
         // Wherever the session left the cursor, what follows begins on a line of its own.
-        tell(format_args!("\r"));
+        let _ = writeln!(std::io::stderr(), "\r");
     }
     for notice in notices {
         tell(format_args!("[notice: {notice}]"));

@@ -181,7 +181,7 @@ impl Drop for SocketFile {
         if there.is_ok_and(|there| there == self.id)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            warn!(%error, socket = %self.path.display(), "the socket could not be removed");
+            warn!(%error, socket = ?self.path, "the socket could not be removed");
         }
     }
 }
@@ -278,7 +278,7 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         Err(Errno::NOENT) => return Ok(()),
         _ => return Err(BindError::AlreadyRunning(path.to_owned())),
     }
-    debug!(socket = %path.display(), "a dead server's socket is replaced");
+    debug!(socket = ?path, "a dead server's socket is replaced");
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("removing the stale socket", error)),
         _ => Ok(()),
