@@ -1,7 +1,12 @@
 //! What a client asks for.
 
+use std::{fmt, marker::PhantomData};
+
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, SeqAccess, Visitor},
+};
 
 use crate::{SessionId, SessionName, TerminalSize};
 
@@ -54,9 +59,11 @@ pub struct Create {
     /// Its name, unique among live sessions.
     pub name: SessionName,
     /// The program and its arguments, as the bytes they are; at least the program.
+    #[serde(deserialize_with = "few")]
     pub command: Vec<Vec<u8>>,
     /// Its whole environment. The server adds `FUGUE_SESSION` and `FUGUE_SOCKET`, and `TERM` where it is
     /// missing.
+    #[serde(deserialize_with = "few")]
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where it starts; `None` for the server's own directory.
     pub cwd: Option<Vec<u8>>,
@@ -68,6 +75,36 @@ pub struct Create {
     pub pace: Pace,
     /// Whether this client watches it, from its first byte. Its output waits for the attach.
     pub attach: Option<View>,
+}
+
+/// The most words or variables of a request: more than Linux starts a program with, as each takes nine bytes of 2 MiB at
+/// least. An empty one is a single byte in a frame and some fifty in memory, so that the frame's bound alone is none.
+const MOST: usize = 256 * 1024;
+
+/// Reads a sequence of at most [`MOST`].
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a sequence of at most {MOST}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(next) = sequence.next_element()? {
+                if all.len() == MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                all.push(next);
+            }
+            Ok(all)
+        }
+    }
+
+    from.deserialize_seq(Few(PhantomData))
 }
 
 /// Which session to watch, and how.

@@ -36,6 +36,10 @@ use crate::{
 /// How many ended sessions are remembered, so that attaching late says how one ended.
 const REMEMBERED: usize = 64;
 
+/// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would fill
+/// a reply, and the remembered ones the memory.
+const SHOWN: usize = 500;
+
 /// What every session of a server is given.
 #[derive(Clone)]
 pub(crate) struct SessionSettings {
@@ -164,12 +168,12 @@ impl Manager {
     ) -> Result<Arc<Session>, RequestError> {
         let (pty, child) =
             pty::spawn(create, &self.settings.socket).map_err(|error| RequestError::NotStarted {
-                program: create.command.first().map_or_else(String::new, |program| readable(program)),
+                program: readable(create.command.get(..1).unwrap_or_default()),
                 why: error.to_string(),
             })?;
         let pty = Arc::new(pty);
         let program = Program {
-            command: create.command.iter().map(|word| readable(word)).collect::<Vec<_>>().join(" "),
+            command: readable(&create.command),
             pid: child.id().unwrap_or_default(),
             pty: Arc::clone(&pty),
         };
@@ -322,13 +326,26 @@ impl Manager {
     }
 }
 
-/// A word of a command line for people: text as it is, anything that could steer a terminal escaped.
-fn readable(word: &[u8]) -> String {
-    String::from_utf8_lossy(word).chars().flat_map(escape).collect()
-}
-
-fn escape(character: char) -> impl Iterator<Item = char> {
-    let escaped = character.is_control().then(|| character.escape_default());
-    let plain = escaped.is_none().then_some(character);
-    escaped.into_iter().flatten().chain(plain)
+/// The start of a command line for people: text as it is, anything that could steer a terminal escaped.
+fn readable(command: &[Vec<u8>]) -> String {
+    let mut readable = String::new();
+    let mut left = SHOWN;
+    for (index, word) in command.iter().enumerate() {
+        // A character has at most four bytes, so this is enough of the word.
+        let enough = &word[..word.len().min(4 * SHOWN)];
+        let word = String::from_utf8_lossy(enough);
+        for character in (index > 0).then_some(' ').into_iter().chain(word.chars()) {
+            if left == 0 {
+                readable.push('…');
+                return readable;
+            }
+            left -= 1;
+            if character.is_control() {
+                readable.extend(character.escape_default());
+            } else {
+                readable.push(character);
+            }
+        }
+    }
+    readable
 }

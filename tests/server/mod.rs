@@ -11,6 +11,7 @@ mod interrupt;
 mod pace;
 mod requests;
 mod resync;
+mod security;
 mod shutdown;
 mod slow;
 mod terminals;
