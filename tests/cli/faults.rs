@@ -1,30 +1,8 @@
 //! What goes wrong with real clients: stopped, slow, late, of another size, without a server; and what each then shows.
 
-use std::io::BufRead;
-
 use super::*;
 
 const DETACH: &str = "\x1c";
-
-/// A server of chosen settings. It ends with the test.
-struct Served(Child);
-
-/// Starts a server; it is ready when this returns.
-fn serve(home: &Home, settings: &[&str]) -> Served {
-    let mut command = home.command(&["serve"]);
-    let mut child = command.args(settings).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut ready = String::new();
-    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-    assert_eq!(ready, "ready\n");
-    Served(child)
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn send(home: &Home, name: &str, line: &str) {
     let sent = script(home, &format!("printf '{line}\\n' | fugue-server send {name}"));

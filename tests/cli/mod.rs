@@ -4,11 +4,18 @@ mod bench;
 mod faults;
 mod lifecycle;
 mod recording;
+mod security;
+mod surroundings;
 mod terminals;
 mod usage;
 
 use std::{
-    io::{Read, Write},
+    fs::Permissions,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -116,6 +123,44 @@ impl Drop for Home {
                 thread::park_timeout(Duration::from_millis(2));
             }
         }
+    }
+}
+
+/// A server of chosen settings. It ends with the test.
+pub(crate) struct Served(pub(crate) Child);
+
+/// Starts a server; it is ready when this returns.
+pub(crate) fn serve(home: &Home, settings: &[&str]) -> Served {
+    let mut command = home.command(&["serve"]);
+    command.args(settings).stderr(Stdio::null());
+    Served::start(&mut command)
+}
+
+impl Served {
+    /// Runs a command that is or becomes a server; it is ready when this returns.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        Self(child)
+    }
+
+    pub(crate) fn pid(&self) -> u64 {
+        self.0.id().into()
+    }
+
+    /// Tells it to stop, and waits until it has, without a failure.
+    pub(crate) fn stop(&mut self) {
+        signal(self.pid(), Signal::TERM);
+        assert_eq!(wait(&mut self.0).code(), Some(0));
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -281,4 +326,52 @@ pub(crate) fn script(home: &Home, script: &str) -> Output {
         .stdin(Stdio::null())
         .output()
         .unwrap()
+}
+
+/// The user nobody.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// Another user than the one who runs the tests, with a home of its own and the binary where it can be reached.
+pub(crate) struct Other {
+    pub(crate) home: Home,
+    binary: PathBuf,
+}
+
+impl Other {
+    /// `None` where the tests can't become another user, which is said.
+    pub(crate) fn new() -> Option<Self> {
+        let home = Home::new();
+        if chown(home.directory.path(), Some(NOBODY), Some(NOBODY)).is_err() {
+            println!("not shown: only root can become another user");
+            return None;
+        }
+        std::fs::set_permissions(home.directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let (built, binary) = (env!("CARGO_BIN_EXE_fugue-server"), home.directory.path().join("binary"));
+        std::fs::hard_link(built, &binary).or_else(|_| std::fs::copy(built, &binary).map(drop)).unwrap();
+        Some(Self { home, binary })
+    }
+
+    fn become_it(&self, mut command: Command) -> Command {
+        command.envs(self.home.environment()).env_remove("FUGUE_SESSION").stdin(Stdio::null());
+        command.current_dir("/").uid(NOBODY).gid(NOBODY);
+        command
+    }
+
+    /// The binary as that user.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.become_it(Command::new(&self.binary));
+        command.args(arguments);
+        command
+    }
+
+    /// A script of that user's, who finds the binary as `$0`.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut command = self.become_it(Command::new("/bin/sh"));
+        command.args(["-c", script]).arg(&self.binary);
+        command
+    }
+
+    pub(crate) fn serve(&self) -> Served {
+        Served::start(self.command(&["serve"]).stderr(Stdio::null()))
+    }
 }

@@ -1,0 +1,165 @@
+//! What a server meets on the machine it runs on: a full disk, closed descriptors, directories that can't be written or
+//! are gone, signals; and what of all that reaches its programs.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::ChildStderr};
+
+use super::*;
+
+/// The lines that a program prints as a session.
+fn prints(home: &Home, name: &str, command: &[&str]) -> Vec<String> {
+    let printed = home.succeed(&[&["new", name, "--"], command].concat());
+    printed.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Whether sessions can be started, used, ended and listed.
+fn serves(home: &Home, name: &str) {
+    assert_eq!(prints(home, name, &["sh", "-c", "echo works"]), ["works"]);
+    assert_eq!(home.session(name)["exit_code"], 0);
+}
+
+/// Where nothing can be written, as on a full disk.
+fn full() -> Stdio {
+    fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()
+}
+
+#[test]
+fn a_log_that_cannot_be_written_changes_nothing() {
+    let home = Home::new();
+    for log in [full(), Stdio::piped()] {
+        let mut server = Served::start(home.command(&["serve", "--log", "trace"]).stderr(log));
+        let nobody_reads: Option<ChildStderr> = server.0.stderr.take();
+        drop(nobody_reads);
+        serves(&home, "a");
+        server.stop();
+        assert!(!home.socket().exists());
+    }
+}
+
+#[test]
+fn a_server_in_the_background_does_without_a_log_on_a_full_disk() {
+    let home = Home::new();
+    let directory = home.socket().parent().unwrap().to_owned();
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::symlink("/dev/full", home.socket().with_extension("sock.log")).unwrap();
+    home.succeed(&["--log", "trace", "new", "first", "-d", "--", "sleep", "1000"]);
+    serves(&home, "a");
+    assert_eq!(home.session("first")["running"], true);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named_with_the_reason() {
+    let other = Other::new();
+    let Some(other) = other else { return };
+    let directory = other.home.socket().parent().unwrap().to_owned();
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o500)).unwrap();
+    std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
+    let output = other.command(&["new", "a", "-d"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(why.contains(".lock") && why.contains("Permission denied"), "{why}");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+}
+
+#[test]
+fn a_server_whose_directory_is_removed_serves_who_it_has_and_leaves_its_successor_alone() {
+    let home = Home::new();
+    let mut first = serve(&home, &[]);
+    let mut terminal = home.terminal(&["new", "old"]);
+    terminal.wait_for("ready>");
+    fs::remove_dir_all(home.socket().parent().unwrap()).unwrap();
+    terminal.type_in("echo still $((40 + 2))\n");
+    terminal.wait_for("still 42");
+    // Nobody finds it any more, so the next one who needs a server starts one.
+    assert_eq!(home.json(&["list", "--json"]).as_array().unwrap().len(), 0);
+    home.succeed(&["new", "young", "-d", "--", "sleep", "1000"]);
+    assert_ne!(home.server_pid(), first.pid());
+    terminal.type_in("exit\n");
+    terminal.ends_with(0);
+    first.stop();
+    assert_eq!(home.session("young")["running"], true);
+}
+
+#[test]
+fn closed_standard_descriptors_are_nobodys_trouble() {
+    let home = Home::new();
+    let mut server = Command::new("/bin/sh");
+    server.args(["-c", "exec \"$0\" serve <&- >&- 2>&-", env!("CARGO_BIN_EXE_fugue-server")]);
+    let mut server = Served(server.env("FUGUE_SOCKET", home.socket()).spawn().unwrap());
+    eventually("it serves", || home.run(&["stats"]).status.success());
+    let terminal = |line: &String| line.starts_with("/dev/pts/");
+    let streams = prints(&home, "a", &["sh", "-c", "readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2"]);
+    assert!(streams.len() == 3 && streams.iter().all(terminal), "{streams:?}");
+    let client =
+        script(&home, "fugue-server new b -d -- sleep 1000 <&- >&- 2>&-; fugue-server list >&- 2>&-");
+    assert!(client.status.success(), "{client:?}");
+    assert_eq!(home.session("b")["running"], true);
+    server.stop();
+
+    // And one that is started in the background by who has none.
+    let started = script(&home, "fugue-server new c -d -- sleep 1000 <&- >&- 2>&-");
+    assert!(started.status.success(), "{started:?}");
+    assert_eq!(home.session("c")["running"], true);
+}
+
+#[test]
+fn a_broken_pipe_ends_nothing_and_a_hangup_all_in_good_order() {
+    let home = Home::new();
+    let mut server = serve(&home, &[]);
+    home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+    let program = home.session("a")["pid"].as_u64().unwrap();
+    signal(server.pid(), Signal::PIPE);
+    serves(&home, "b");
+    signal(server.pid(), Signal::HUP);
+    assert_eq!(wait(&mut server.0).code(), Some(0));
+    assert!(!home.socket().exists() && !lives(program));
+}
+
+/// A server that was started with descriptors open, signals blocked and a secret in its environment.
+fn burdened(home: &Home) -> Served {
+    let script = "exec 7</etc/passwd 8>>\"$1\"; exec env --block-signal=TERM,USR1 \"$0\" serve";
+    let held = home.socket().with_file_name("held");
+    fs::create_dir(held.parent().unwrap()).unwrap();
+    fs::set_permissions(held.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut server = Command::new("/bin/sh");
+    server.args(["-c", script, env!("CARGO_BIN_EXE_fugue-server")]).arg(held);
+    Served::start(server.env("FUGUE_SOCKET", home.socket()).env("OF_THE_SERVER", "secret"))
+}
+
+#[test]
+fn programs_get_no_descriptor_that_their_server_was_started_with() {
+    let home = Home::new();
+    let mut server = burdened(&home);
+    // 3 is the directory that is being listed.
+    assert_eq!(prints(&home, "a", &["ls", "-1", "/proc/self/fd"]), ["0", "1", "2", "3"]);
+    // Nor does the server keep it: whoever waits for the end of a pipe or a lock would wait as long as it lives.
+    let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+    let open: Vec<_> = open.map(|entry| fs::read_link(entry.unwrap().path()).unwrap_or_default()).collect();
+    let inherited = |path: &&PathBuf| path.ends_with("passwd") || path.ends_with("held");
+    assert_eq!(open.iter().find(inherited), None, "{open:?}");
+    server.stop();
+}
+
+#[test]
+fn neither_programs_nor_the_server_block_signals_that_it_was_started_to_block() {
+    let home = Home::new();
+    let mut server = burdened(&home);
+    let masks = prints(&home, "a", &["grep", "SigBlk", "/proc/self/status"]);
+    assert_eq!(masks, ["SigBlk:\t0000000000000000"]);
+    // SIGTERM was among them.
+    server.stop();
+}
+
+#[test]
+fn a_programs_environment_is_its_creators_and_not_the_servers() {
+    let home = Home::new();
+    let _server = burdened(&home);
+    let mut new = home.command(&["new", "a", "--", "/usr/bin/env"]);
+    let output = new.env_clear().env("FUGUE_SOCKET", home.socket()).env("MINE", "1").output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let mut variables: Vec<_> = printed.lines().map(str::trim_end).collect();
+    variables.sort_unstable();
+    let socket = format!("FUGUE_SOCKET={}", home.socket().display());
+    assert_eq!(variables, ["FUGUE_SESSION=a", &socket, "MINE=1", "TERM=xterm-256color"]);
+}
