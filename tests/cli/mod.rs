@@ -3,6 +3,7 @@
 mod bench;
 mod faults;
 mod lifecycle;
+mod memory;
 mod recording;
 mod security;
 mod surroundings;
