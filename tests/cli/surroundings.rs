@@ -1,7 +1,13 @@
 //! What a server meets on the machine it runs on: a full disk, closed descriptors, directories that can't be written or
 //! are gone, signals; and what of all that reaches its programs.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::ChildStderr};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    process::ChildStderr,
+};
+
+use fugue_server::wire::{Hello, HelloReply};
 
 use super::*;
 
@@ -124,7 +130,8 @@ fn burdened(home: &Home) -> Served {
     fs::set_permissions(held.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
     let mut server = Command::new("/bin/sh");
     server.args(["-c", script, env!("CARGO_BIN_EXE_fugue-server")]).arg(held);
-    Served::start(server.env("FUGUE_SOCKET", home.socket()).env("OF_THE_SERVER", "secret"))
+    server.env("FUGUE_SOCKET", home.socket()).env("OF_THE_SERVER", "secret").stderr(Stdio::null());
+    Served::start(&mut server)
 }
 
 #[test]
@@ -162,4 +169,43 @@ fn a_programs_environment_is_its_creators_and_not_the_servers() {
     variables.sort_unstable();
     let socket = format!("FUGUE_SOCKET={}", home.socket().display());
     assert_eq!(variables, ["FUGUE_SESSION=a", &socket, "MINE=1", "TERM=xterm-256color"]);
+}
+
+/// Processor time that a process has used.
+fn worked(pid: u64) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the program's name: user and system time are the fields 14 and 15, in hundredths of a second.
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    Duration::from_millis(10 * fields[11..=12].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
+}
+
+#[test]
+fn a_server_out_of_descriptors_spins_on_nothing_and_serves_who_waited() {
+    let home = Home::new();
+    let mut server = Command::new("/bin/sh");
+    server.args(["-c", "ulimit -n 24; exec \"$0\" serve", env!("CARGO_BIN_EXE_fugue-server")]);
+    let mut server = Served::start(server.env("FUGUE_SOCKET", home.socket()).stderr(Stdio::null()));
+    let greeted = || {
+        let mut socket = UnixStream::connect(home.socket()).unwrap();
+        socket.write_all(&Hello::encode()).unwrap();
+        socket
+    };
+    let mut crowd: Vec<_> = (0..40).map(|_| greeted()).collect();
+    let open = || fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    eventually("it has no descriptor left", || open() == 24);
+    let mut last = crowd.pop().unwrap();
+    // Idleness is seen over time alone.
+    let (start, before) = (Instant::now(), worked(server.pid()));
+    while start.elapsed() < Duration::from_millis(300) {
+        thread::park_timeout(Duration::from_millis(300));
+    }
+    let worked = worked(server.pid()) - before;
+    assert!(worked < start.elapsed() / 3, "{worked:?} of {:?}", start.elapsed());
+    drop(crowd);
+    let mut welcome = [0; 16 + 17];
+    last.read_exact(&mut welcome).unwrap();
+    assert!(matches!(HelloReply::decode(&welcome[16..]), Ok(HelloReply::Welcome { .. })));
+    drop(last);
+    serves(&home, "a");
+    server.stop();
 }
