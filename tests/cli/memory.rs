@@ -26,25 +26,57 @@ fn stalled(home: &Home, view: View) -> UnixStream {
     socket
 }
 
-#[test]
-fn stalled_clients_and_a_flood_take_no_more_memory_than_the_history_a_window_and_a_little_for_each() {
-    const CLIENTS: u64 = 60;
-    const HISTORY: u64 = 1 << 20;
-    const LINE: &str = "sixty-three characters, so that the terminal's model has less to do";
-    const FLOOD: u64 = 6 << 20;
-    /// Address space for all of it, stacks and the allocator's arenas included: a server that took more would end.
-    const LIMIT_KIB: u64 = 1 << 20;
-    let home = Home::new();
-    let limited = format!("ulimit -v {LIMIT_KIB}; exec \"$0\" serve --history {HISTORY}");
-    let mut server = Command::new("/bin/sh");
-    server.args(["-c", &limited, env!("CARGO_BIN_EXE_fugue-server")]).env("FUGUE_SOCKET", home.socket());
-    let mut server = Served::start(server.stderr(Stdio::null()));
-    let program = format!(
-        "stty -opost -echo; echo ready; read go; yes \"{LINE}\" | head -c {FLOOD}; echo the end; read end"
-    );
-    home.succeed(&["new", "flood", "-d", "--pace", "free", "--", "sh", "-c", &program]);
-    eventually("it is ready", || home.session("flood")["printed_bytes"] == 6);
+const HISTORY: u64 = 1 << 20;
 
+/// What a history holds beyond its bound while somebody is waited for.
+const WINDOW: u64 = HISTORY / 4;
+
+/// What the screen's model and the server's own working take.
+const REST: u64 = 4 << 20;
+
+/// Address space for all of it, stacks and the allocator's arenas included: a server that takes more ends.
+const LIMIT_KIB: u64 = 1 << 20;
+
+/// Easier for the model than the shortest lines.
+const LINE: &str = "sixty-odd characters, so that the terminal's model has less to do";
+
+/// A server with a session that prints so many bytes for every line it reads.
+fn limited(home: &Home, piece: u64) -> Served {
+    let script = format!("ulimit -v {LIMIT_KIB}; exec \"$0\" serve --history {HISTORY}");
+    let mut server = Command::new("/bin/sh");
+    server.args(["-c", &script, env!("CARGO_BIN_EXE_fugue-server")]).env("FUGUE_SOCKET", home.socket());
+    let server = Served::start(server.stderr(Stdio::null()));
+    let program =
+        format!("stty -opost -echo; echo ready; while read go; do yes \"{LINE}\" | head -c {piece}; done");
+    home.succeed(&["new", "flood", "-d", "--pace", "free", "--", "sh", "-c", &program]);
+    eventually("it is ready", || printed(home) == 6);
+    server
+}
+
+fn printed(home: &Home) -> u64 {
+    home.session("flood")["printed_bytes"].as_u64().unwrap()
+}
+
+/// Has a piece printed.
+fn print(home: &Home, piece: u64) {
+    let enough = printed(home) + piece;
+    assert!(script(home, "echo | fugue-server send flood").status.success());
+    eventually("it is printed", || printed(home) == enough);
+}
+
+/// Attaches one that stalls at once, as the `clients`th.
+fn add(home: &Home, view: View, clients: usize) -> UnixStream {
+    let client = stalled(home, view);
+    eventually("it is attached", || home.session("flood")["clients"] == clients);
+    client
+}
+
+#[test]
+fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each() {
+    const CLIENTS: usize = 60;
+    const FLOOD: u64 = 6 << 20;
+    let home = Home::new();
+    let mut server = limited(&home, FLOOD);
     let size = TerminalSize::new(60, 20);
     let views = [
         View::new(StartAt::Oldest, OnLag::Resync),
@@ -52,18 +84,39 @@ fn stalled_clients_and_a_flood_take_no_more_memory_than_the_history_a_window_and
         View { size, access: Access::ReadOnly, ..View::new(StartAt::Screen, OnLag::Resync) },
     ];
     let before = memory(server.pid(), "VmRSS:");
-    let crowd: Vec<_> = (0..CLIENTS as usize).map(|client| stalled(&home, views[client % 3])).collect();
+    let crowd: Vec<_> = (0..CLIENTS).map(|client| stalled(&home, views[client % 3])).collect();
     eventually("all are attached", || home.session("flood")["clients"] == CLIENTS);
-    assert!(script(&home, "echo | fugue-server send flood").status.success());
-    eventually("all is printed", || home.session("flood")["printed_bytes"] == FLOOD + 6 + 8);
-
+    print(&home, FLOOD);
     // The most it had at any moment.
     let grown = memory(server.pid(), "VmHWM:") - before;
-    let (window, each, model) = (HISTORY / 4, 64 << 10, 4 << 20);
-    println!("{CLIENTS} stalled clients and {FLOOD} bytes: {grown} bytes more");
-    let bound = HISTORY + window + CLIENTS * each + model;
+    println!("{CLIENTS} clients that stalled together, and {FLOOD} bytes: {grown} bytes");
+    let bound = HISTORY + WINDOW + CLIENTS as u64 * (64 << 10) + REST;
     assert!(grown < bound, "{grown} bytes more, and {bound} are allowed");
     drop(crowd);
     eventually("all are gone", || home.session("flood")["clients"] == 0);
+    server.stop();
+}
+
+#[test]
+fn clients_that_stall_at_moments_of_their_own_take_a_queue_and_a_write_each() {
+    const CLIENTS: usize = 8;
+    const PIECE: u64 = 1 << 20;
+    let home = Home::new();
+    let mut server = limited(&home, PIECE);
+    let before = memory(server.pid(), "VmRSS:");
+    let mut crowd = Vec::new();
+    for client in 1..=CLIENTS {
+        crowd.push(add(&home, View::new(StartAt::Now, OnLag::Resync), client));
+        print(&home, PIECE);
+    }
+    let grown = memory(server.pid(), "VmHWM:") - before;
+    println!(
+        "{CLIENTS} clients that stalled at moments of their own, and {} bytes: {grown} bytes",
+        printed(&home)
+    );
+    // Sixteen messages and a write, none of which the history still holds.
+    let each = 16 * (64 << 10) + (256 << 10);
+    let bound = HISTORY + WINDOW + CLIENTS as u64 * each + REST;
+    assert!(grown < bound, "{grown} bytes more, and {bound} are allowed");
     server.stop();
 }
