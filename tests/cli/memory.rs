@@ -32,7 +32,7 @@ const HISTORY: u64 = 1 << 20;
 const WINDOW: u64 = HISTORY / 4;
 
 /// What the screen's model and the server's own working take.
-const REST: u64 = 4 << 20;
+const REST: u64 = 2 << 20;
 
 /// Address space for all of it, stacks and the allocator's arenas included: a server that takes more ends.
 const LIMIT_KIB: u64 = 1 << 20;
@@ -74,7 +74,7 @@ fn add(home: &Home, view: View, clients: usize) -> UnixStream {
 #[test]
 fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each() {
     const CLIENTS: usize = 60;
-    const FLOOD: u64 = 6 << 20;
+    const FLOOD: u64 = 10 << 20;
     let home = Home::new();
     let mut server = limited(&home, FLOOD);
     let size = TerminalSize::new(60, 20);
@@ -90,7 +90,7 @@ fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each()
     // The most it had at any moment.
     let grown = memory(server.pid(), "VmHWM:") - before;
     println!("{CLIENTS} clients that stalled together, and {FLOOD} bytes: {grown} bytes");
-    let bound = HISTORY + WINDOW + CLIENTS as u64 * (64 << 10) + REST;
+    let bound = HISTORY + WINDOW + CLIENTS as u64 * (48 << 10) + REST;
     assert!(grown < bound, "{grown} bytes more, and {bound} are allowed");
     drop(crowd);
     eventually("all are gone", || home.session("flood")["clients"] == 0);
@@ -99,7 +99,7 @@ fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each()
 
 #[test]
 fn clients_that_stall_at_moments_of_their_own_take_a_queue_and_a_write_each() {
-    const CLIENTS: usize = 8;
+    const CLIENTS: usize = 4;
     const PIECE: u64 = 1 << 20;
     let home = Home::new();
     let mut server = limited(&home, PIECE);
@@ -107,6 +107,10 @@ fn clients_that_stall_at_moments_of_their_own_take_a_queue_and_a_write_each() {
     let mut crowd = Vec::new();
     for client in 1..=CLIENTS {
         crowd.push(add(&home, View::new(StartAt::Now, OnLag::Resync), client));
+        print(&home, PIECE);
+    }
+    // And much more, that would all be there if anything held it for them.
+    for _ in 0..2 * CLIENTS {
         print(&home, PIECE);
     }
     let grown = memory(server.pid(), "VmHWM:") - before;
