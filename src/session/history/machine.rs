@@ -162,7 +162,7 @@ impl Model {
                 let taken = self.read(self.readers[at].cursor, at_most);
                 let reader = &mut self.readers[at];
                 reader.cursor += taken;
-                reader.reader.advance(reader.cursor);
+                self.log.advance(&reader.reader, reader.cursor);
             }
             Operation::Entitle { reader, is } if readers > 0 => {
                 let reader = &mut self.readers[(reader % readers) as usize];
