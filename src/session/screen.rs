@@ -6,6 +6,8 @@
 //!
 //! A model that panics is given up: the session goes on without it.
 
+#[cfg(any(test, fuzzing))]
+mod compare;
 mod emulator;
 mod redraw;
 mod visible;

@@ -1,17 +1,15 @@
 //! What a redraw leaves out shows as a difference between two models: one that saw the output, and one that was given
 //! the redraw over a screen full of something else. The wire tests compare through another emulator.
 
-use alacritty_terminal::{
-    grid::{Cursor, Dimensions},
-    index::Line,
-    term::{
-        TermMode,
-        cell::{Cell, Flags},
-    },
-};
+use alacritty_terminal::index::Line;
 use proptest::prelude::*;
 
-use super::{emulator::Emulator, visible::Feed, *};
+use super::{
+    compare::{assert_same, is_out_of_its_region, restored, state, whole_state},
+    emulator::Emulator,
+    visible::Feed,
+    *,
+};
 use crate::session::history::History;
 
 const SIZE: (u16, u16) = (20, 6);
@@ -26,86 +24,14 @@ fn emulator_of(output: &[u8]) -> Emulator {
     emulator
 }
 
-/// What people see of a cell, and what a program may build on.
-fn cell(cell: &Cell, shown: Option<char>) -> String {
-    let halves = Flags::WIDE_CHAR | Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER;
-    let mut flags = cell.flags.difference(halves | Flags::WRAPLINE);
-    if shown == Some(' ') {
-        // Nobody sees how a space looks, but for its colours and lines.
-        flags -= Flags::BOLD | Flags::DIM | Flags::ITALIC | Flags::HIDDEN;
-    }
-    let link = cell.hyperlink().map(|link| link.uri().to_owned());
-    let marks = cell.zerowidth().unwrap_or_default();
-    format!("{:?} {:?} {flags:?} {marks:?} {:?} {link:?}", cell.fg, cell.bg, cell.underline_color())
-}
-
-fn rows(emulator: &Emulator) -> Vec<String> {
-    let grid = emulator.screen.term.grid();
-    let mut rows = Vec::new();
-    for line in 0..grid.screen_lines() {
-        let row = &grid[Line(line as i32)][..];
-        for column in 0..row.len() {
-            let shown = redraw::shown(row, column);
-            rows.push(format!("{line} {column}: {shown:?} {}", cell(&row[column], shown)));
-        }
-    }
-    rows
-}
-
-fn cursor(cursor: &Cursor<Cell>) -> String {
-    let template = &cursor.template;
-    format!("{:?} {} {:?} {:?}", cursor.point, cell(template, None), template.flags, cursor.charsets)
-}
-
-/// All of a model's state that a redraw restores.
-fn state(emulator: &Emulator) -> Vec<String> {
-    let screen = &emulator.screen;
-    let grid = screen.term.grid();
-    let mut state = rows(emulator);
-    state.push(format!("cursor {} {}", cursor(&grid.cursor), grid.cursor.input_needs_wrap));
-    state.push(format!("saved {}", cursor(&grid.saved_cursor)));
-    state.push(format!("modes {:?}", screen.term.mode()));
-    state.push(format!("region {:?} charset {:?}", screen.region, screen.charset as usize));
-    state.push(format!("tabs {:?}", screen.tabs.as_ref().map(|tabs| &tabs[..usize::from(SIZE.0)])));
-    state.push(format!("title {:?} keys {:?}", screen.title, screen.keyboard));
-    state.push(format!("others {:?} {:?}", screen.other_modes, screen.modify_other_keys));
-    state.push(format!("style {:?}", screen.term.cursor_style()));
-    state
-}
-
-/// The state, of the screen in front and, on the alternate one, of that beneath.
-fn whole_state(emulator: &mut Emulator) -> Vec<String> {
-    let mut all = state(emulator);
-    if emulator.screen.term.mode().contains(TermMode::ALT_SCREEN) {
-        emulator.advance(b"\x1b[?6;7l\x1b[r\x1b[?1049l");
-        all.extend(rows(emulator).into_iter().map(|row| format!("beneath {row}")));
-        all.push(format!("beneath {:?}", emulator.screen.term.grid().cursor.point));
-    }
-    all
-}
-
-/// A terminal that shows something else, in modes of its own, and was cut off in the middle of a sequence.
-const ELSEWHERE: &[u8] =
-    b"\x1b[?1049h\x1b[31;44mjunk\x1b[2;3r\x1b[?6h\x1b[?7l\x1b[4h\x1b(0\x1b)0\x0e\x1b[?1000h\x1b[?2004h\
-    \x1b[?1h\x1b=\x1b[?25l\x1b[5 q\x1b[?1004h\x1b[20h\x1b[?5h\x1b]8;;http://x\x1b\\lots of junk\x1b[3;";
-
-fn restored(redraw: &[u8]) -> Emulator {
-    let mut emulator = emulator_of(ELSEWHERE);
-    emulator.advance(redraw);
-    emulator
-}
-
 fn assert_redrawn(output: &[u8]) {
     let mut seen = emulator_of(output);
     let redraw = seen.redraw();
-    let mut drawn = restored(&redraw);
+    let mut drawn = restored(size(SIZE.0, SIZE.1), &redraw);
     // A second redraw shows that the first changed nothing in the model.
     assert!(seen.redraw() == redraw, "a redraw changed what it drew");
-    let (seen, drawn) = (whole_state(&mut seen), whole_state(&mut drawn));
-    for (seen, drawn) in seen.iter().zip(&drawn) {
-        assert_eq!(seen, drawn, "after {:?}", String::from_utf8_lossy(output));
-    }
-    assert_eq!(seen.len(), drawn.len());
+    let after = format!("after {:?}", String::from_utf8_lossy(output));
+    assert_same(&whole_state(&mut seen), &whole_state(&mut drawn), after);
 }
 
 #[test]
@@ -160,13 +86,6 @@ fn colours_of_the_palette_are_restored_and_those_missed_are_reset() {
     for index in 0..258 {
         assert_eq!(seen.screen.term.colors()[index], drawn.screen.term.colors()[index], "{index}");
     }
-}
-
-/// With origin mode, no sequence takes the cursor to where it can still be left: outside the scroll region.
-fn is_out_of_its_region(emulator: &Emulator) -> bool {
-    let line = usize::try_from(emulator.screen.term.grid().cursor.point.line.0).unwrap();
-    emulator.screen.term.mode().contains(TermMode::ORIGIN)
-        && emulator.screen.region.is_some_and(|(start, end)| !(start..end).contains(&line))
 }
 
 fn token() -> impl Strategy<Value = String> {
@@ -234,7 +153,7 @@ proptest! {
     fn no_output_is_too_strange(output in prop::collection::vec(prop_oneof![
         3 => any::<u8>(), 2 => 0x1b..0x1c_u8, 2 => b'['..=b'_', 2 => b'0'..=b';'], 0..2000)) {
         let mut emulator = emulator_of(&output);
-        restored(&emulator.redraw());
+        restored(size(SIZE.0, SIZE.1), &emulator.redraw());
         for (cols, rows) in [(1, 1), (3, 2), (40, 3), (200, 60)] {
             emulator.picture(size(cols, rows));
             emulator.resize(size(cols, rows));
