@@ -51,6 +51,12 @@ impl Modes {
     /// Takes note of what `output` does to the terminal.
     pub(crate) fn follow(&mut self, output: &[u8]) {
         self.seen.anything |= !output.is_empty();
+        // The rest of a character that was cut goes in by single bytes: given more, the parser may lose what follows it.
+        let rest = output.iter().take(3).take_while(|byte| matches!(byte, 0x80..0xc0)).count();
+        let (rest, output) = output.split_at(rest);
+        for byte in rest {
+            self.parser.advance(&mut self.seen, &[*byte]);
+        }
         self.parser.advance(&mut self.seen, output);
     }
 
@@ -128,6 +134,19 @@ mod tests {
             modes.follow(&[*byte]);
         }
         String::from_utf8(modes.undo()).unwrap()
+    }
+
+    #[test]
+    fn a_sequence_after_a_character_that_was_cut_counts() {
+        for text in ["é\x1bé=", "é\x1b[?1004hé", "漢\x1b[?1h"] {
+            for at in 1..text.len() {
+                let (before, after) = text.as_bytes().split_at(at);
+                let mut modes = Modes::default();
+                modes.follow(before);
+                modes.follow(after);
+                assert_eq!(modes.undo(), undone(text).into_bytes(), "{text:?} cut at {at}");
+            }
+        }
     }
 
     #[test]

@@ -151,6 +151,12 @@ struct Parsed<'a> {
 
 impl Feed for Parsed<'_> {
     fn feed(&mut self, bytes: &[u8]) {
+        // The rest of a character that was cut goes in by single bytes: given more, the parser may lose what follows it.
+        let rest = bytes.iter().take(3).take_while(|byte| matches!(byte, 0x80..0xc0)).count();
+        let (rest, bytes) = bytes.split_at(rest);
+        for byte in rest {
+            self.parser.advance(self.screen, &[*byte]);
+        }
         self.parser.advance(self.screen, bytes);
     }
 

@@ -69,12 +69,20 @@ fn a_redraw_restores_what_programs_rely_on() {
         "tabs\there\tand there",
         "\x1b#8",
         "\u{1b}[1;20H漢",
+        "éaé\r\né é漢 漢x\u{1F600}x漢",
     ] {
         assert_redrawn(output.as_bytes());
         // Whatever it is cut into.
         let mut cut = Emulator::new(size(SIZE.0, SIZE.1));
         output.as_bytes().iter().for_each(|byte| cut.advance(&[*byte]));
-        assert_eq!(state(&cut), state(&emulator_of(output.as_bytes())), "{output:?}");
+        let whole = state(&emulator_of(output.as_bytes()));
+        assert_eq!(state(&cut), whole, "{output:?}");
+        for at in 1..output.len() {
+            let (before, after) = output.as_bytes().split_at(at);
+            let mut cut = emulator_of(before);
+            cut.advance(after);
+            assert_eq!(state(&cut), whole, "{output:?} cut at {at}");
+        }
     }
 }
 
