@@ -365,12 +365,14 @@ fn cursor(out: &mut String, screen: &Tracked, within: bool) {
         CursorShape::Block => 2,
         CursorShape::Underline => 4,
         CursorShape::Beam => 6,
-        // None was chosen (see the emulator's settings): the terminal's own.
-        _ if style.blinking => 2,
+        // None was chosen (see the emulator's settings): the terminal's own, which may have been told to blink.
         _ => 0,
     };
     // The blinking form of a shape is the one before its steady form.
-    put!(out, "\x1b[{} q", if style.blinking { steady - 1 } else { steady });
+    put!(out, "\x1b[{} q", if style.blinking && steady > 0 { steady - 1 } else { steady });
+    if style.blinking && steady == 0 {
+        *out += "\x1b[?12h";
+    }
     let shown = within && screen.term.mode().contains(TermMode::SHOW_CURSOR);
     *out += if shown { "\x1b[?25h" } else { "\x1b[?25l" };
 }

@@ -57,6 +57,8 @@ fn a_redraw_restores_what_programs_rely_on() {
         "\x1b[?7lno wrapping of this long line at all",
         "\x1b[?25l\x1b[4 q",
         "\x1b[6 q",
+        "\x1b[?12h",
+        "\x1b[4 q\x1b[?12h",
         "\x1b]2;a title\x07\x1b]0;another\x1b\\",
         "\x1b[2;2H\x1b[32m\x1b7\x1b[m\x1b[4;4Hsaved",
         "\x1b[3g\x1b[1;5H\x1bH\x1b[1;9H\x1bH\r\tx",
