@@ -5,6 +5,8 @@
 
 mod attach;
 mod bench;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kill;
 mod list;
 mod new;

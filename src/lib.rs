@@ -27,6 +27,9 @@
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod client;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod id;
 #[cfg(feature = "server")]
 pub mod message;

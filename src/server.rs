@@ -5,6 +5,8 @@
 
 mod connection;
 mod error;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzz;
 mod listener;
 mod outgoing;
 mod progress;

@@ -47,6 +47,8 @@ pub(crate) use self::{
     screen::{Drawn, MakeModel, RESET, emulator},
     size::Claim,
 };
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) use self::{queries::fuzz::queries as fuzz_queries, screen::fuzz::screen as fuzz_screen};
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{ExitStatus, OnLag, SessionInfo, SessionState, SessionStats, StartAt},

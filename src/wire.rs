@@ -18,6 +18,8 @@
 
 mod codec;
 mod error;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzz;
 mod hello;
 
 pub use self::{

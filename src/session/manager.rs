@@ -300,6 +300,12 @@ impl Manager {
         stats
     }
 
+    /// Starts no more sessions. For tests that send any bytes: no program of theirs is to run.
+    #[cfg(all(any(test, fuzzing), feature = "cli"))]
+    pub(crate) fn start_no_more(&self) {
+        self.with(|book| book.closed = true);
+    }
+
     /// Hangs up every session and starts no more.
     pub(crate) fn hang_up_all(&self) {
         let live: Vec<_> = self.with(|book| {

@@ -23,6 +23,8 @@ use self::{
 use crate::ClientId;
 
 mod forms;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzz;
 mod scanner;
 #[cfg(test)]
 mod tests;

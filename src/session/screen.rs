@@ -9,6 +9,8 @@
 #[cfg(any(test, fuzzing))]
 mod compare;
 mod emulator;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzz;
 mod redraw;
 mod visible;
 

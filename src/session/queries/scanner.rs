@@ -61,7 +61,7 @@ impl Scanner {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn kept_len(&self) -> usize {
         self.kept.len()
     }

@@ -1,4 +1,4 @@
-//! Two models side by side: all of their state that people see or a program may build on, as text.
+//! Two models side by side: all of their state that people see or a program may build on.
 
 use alacritty_terminal::{
     grid::{Cursor, Dimensions},
@@ -43,35 +43,46 @@ fn cursor(cursor: &Cursor<Cell>) -> String {
     format!("{:?} {} {:?} {:?}", cursor.point, cell(template, None), template.flags, cursor.charsets)
 }
 
-/// All of a model's state that a redraw restores.
-pub(super) fn state(emulator: &Emulator) -> Vec<String> {
+/// All of a model's state that a redraw restores, but its rows.
+fn beside_rows(emulator: &Emulator) -> Vec<String> {
     let screen = &emulator.screen;
     let grid = screen.term.grid();
-    let mut state = rows(emulator);
-    state.push(format!("cursor {} {}", cursor(&grid.cursor), grid.cursor.input_needs_wrap));
-    state.push(format!("saved {}", cursor(&grid.saved_cursor)));
-    state.push(format!("modes {:?}", screen.term.mode()));
-    state.push(format!("region {:?} charset {:?}", screen.region, screen.charset as usize));
-    state.push(format!("tabs {:?}", screen.tabs.as_ref().map(|tabs| &tabs[..grid.columns()])));
-    state.push(format!("title {:?} keys {:?}", screen.title, screen.keyboard));
-    state.push(format!("others {:?} {:?}", screen.other_modes, screen.modify_other_keys));
-    state.push(format!("style {:?}", screen.term.cursor_style()));
-    state
+    vec![
+        format!("cursor {} {}", cursor(&grid.cursor), grid.cursor.input_needs_wrap),
+        format!("saved {}", cursor(&grid.saved_cursor)),
+        format!("modes {:?}", screen.term.mode()),
+        format!("region {:?} charset {:?}", screen.region, screen.charset as usize),
+        format!("tabs {:?}", screen.tabs.as_ref().map(|tabs| &tabs[..grid.columns()])),
+        format!("title {:?} keys {:?}", screen.title, screen.keyboard),
+        format!("others {:?} {:?}", screen.other_modes, screen.modify_other_keys),
+        format!("style {:?}", screen.term.cursor_style()),
+    ]
 }
 
-/// The state, of the screen in front and, on the alternate one, of that beneath.
-pub(super) fn whole_state(emulator: &mut Emulator) -> Vec<String> {
-    let mut all = state(emulator);
-    if emulator.screen.term.mode().contains(TermMode::ALT_SCREEN) {
-        emulator.advance(b"\x1b[?6;7l\x1b[r\x1b[?1049l");
-        all.extend(rows(emulator).into_iter().map(|row| format!("beneath {row}")));
-        all.push(format!("beneath {:?}", emulator.screen.term.grid().cursor.point));
+/// Fails where two models' states differ.
+pub(super) fn assert_same(one: &Emulator, other: &Emulator, what: &str) {
+    let (grid, others) = (one.screen.term.grid(), other.screen.term.grid());
+    let mut lines = (0..).map(Line).take(grid.screen_lines());
+    // Cells are seldom different where they look the same, and text takes far longer to compare.
+    if grid.screen_lines() != others.screen_lines() || !lines.all(|line| grid[line][..] == others[line][..]) {
+        assert_same_lines(&rows(one), &rows(other), what);
     }
-    all
+    assert_same_lines(&beside_rows(one), &beside_rows(other), what);
 }
 
-/// Fails where the first of two states' lines differ.
-pub(super) fn assert_same(one: &[String], other: &[String], what: impl std::fmt::Display) {
+/// As [`assert_same`], and of models on the alternate screen, which they leave, compares that beneath as well.
+pub(super) fn assert_same_throughout(one: &mut Emulator, other: &mut Emulator, what: &str) {
+    assert_same(one, other, what);
+    if one.screen.term.mode().contains(TermMode::ALT_SCREEN) {
+        for emulator in [&mut *one, &mut *other] {
+            emulator.advance(b"\x18\x1b[?6;7l\x1b[r\x1b[?1049l");
+        }
+        assert_same_lines(&rows(one), &rows(other), what);
+        assert_eq!(one.screen.term.grid().cursor.point, other.screen.term.grid().cursor.point, "{what}");
+    }
+}
+
+fn assert_same_lines(one: &[String], other: &[String], what: &str) {
     for (one, other) in one.iter().zip(other) {
         assert_eq!(one, other, "{what}");
     }

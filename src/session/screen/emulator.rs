@@ -112,7 +112,7 @@ impl Emulator {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Emulator {
     /// Shows output without sparing the model anything.
     pub(super) fn feed_all(&mut self, output: &[u8]) {

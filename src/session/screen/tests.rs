@@ -5,7 +5,7 @@ use alacritty_terminal::index::Line;
 use proptest::prelude::*;
 
 use super::{
-    compare::{assert_same, is_out_of_its_region, restored, state, whole_state},
+    compare::{assert_same, assert_same_throughout, is_out_of_its_region, restored},
     emulator::Emulator,
     visible::Feed,
     *,
@@ -31,7 +31,7 @@ fn assert_redrawn(output: &[u8]) {
     // A second redraw shows that the first changed nothing in the model.
     assert!(seen.redraw() == redraw, "a redraw changed what it drew");
     let after = format!("after {:?}", String::from_utf8_lossy(output));
-    assert_same(&whole_state(&mut seen), &whole_state(&mut drawn), after);
+    assert_same_throughout(&mut seen, &mut drawn, &after);
 }
 
 #[test]
@@ -77,13 +77,13 @@ fn a_redraw_restores_what_programs_rely_on() {
         // Whatever it is cut into.
         let mut cut = Emulator::new(size(SIZE.0, SIZE.1));
         output.as_bytes().iter().for_each(|byte| cut.advance(&[*byte]));
-        let whole = state(&emulator_of(output.as_bytes()));
-        assert_eq!(state(&cut), whole, "{output:?}");
+        let whole = emulator_of(output.as_bytes());
+        assert_same(&cut, &whole, output);
         for at in 1..output.len() {
             let (before, after) = output.as_bytes().split_at(at);
             let mut cut = emulator_of(before);
             cut.advance(after);
-            assert_eq!(state(&cut), whole, "{output:?} cut at {at}");
+            assert_same(&cut, &whole, &format!("{output:?} cut at {at}"));
         }
     }
 }
@@ -156,7 +156,7 @@ proptest! {
             whole.feed_all(piece);
             spared.advance(piece);
         }
-        assert_eq!(state(&whole), state(&spared));
+        assert_same(&whole, &spared, "what was spared the model left a trace");
     }
 
     #[test]

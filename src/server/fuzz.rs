@@ -1,0 +1,228 @@
+//! A connection, from its first byte to its end, whatever the bytes are.
+
+use std::{path::PathBuf, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixStream, unix::OwnedReadHalf},
+};
+use tokio_util::codec::Decoder;
+
+use super::*;
+use crate::{
+    fuzz::{choice, pieces},
+    message::{CloseReason, Event, Pace},
+    session::{Feed, SessionSettings},
+    wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
+};
+
+/// Stands for the session's id in an input, which can't know it.
+pub(crate) const SESSION: [u8; 16] = *b"the session's id";
+
+/// How long a connection may take: thousands of times as long as it does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends the input to a server of its own with a session `a`, which prints the very same, and checks how it is answered.
+///
+/// A bad greeting is refused with the reason. After a good one, each request is answered once, up to the first frame
+/// that is none, which ends the connection with the reason; output is the session's, and in the end nothing is left.
+pub(crate) fn connection(input: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, converse(input)).await.expect("the connection went on for ever");
+    });
+}
+
+async fn converse(input: &[u8]) {
+    let (shared, feed) = server();
+    let session = feed.session();
+    let (cut, input) = choice(input);
+    let bytes: Bytes = with_session(input, session.to_bytes()).into();
+    let expected = Expected::of(&bytes);
+    drop(feed.print(bytes.clone()).await);
+
+    let (client, served) = UnixStream::pair().expect("a pair of sockets");
+    let connection = tokio::spawn(connection::run(Arc::clone(&shared), served));
+    let (read, mut write) = client.into_split();
+    let sent = bytes.clone();
+    let writing = tokio::spawn(async move {
+        for piece in pieces(&sent, cut) {
+            if write.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        // An error says that the session was killed.
+        drop(feed.print(sent.clone()).await);
+        (write, feed)
+    });
+
+    let mut answers = Answers::new(read, [&bytes[..], &bytes].concat());
+    if expected.greeted && !expected.malformed {
+        // Only then does the client close its side: whoever is gone gets no answers.
+        answers.read_until(|answers| answers.replies.len() >= expected.requests.len()).await;
+    }
+    let (write, feed) = writing.await.expect("writing does not panic");
+    if !expected.malformed {
+        drop(write);
+    }
+    answers.read_until(|_| false).await;
+    connection.await.expect("a connection does not panic");
+    answers.check(expected);
+
+    assert_eq!(shared.registry.client_count(), 0);
+    assert!(shared.registry.session_clients(session).is_empty());
+    assert!(shared.with_clients(|clients| clients.is_empty()));
+    drop(feed);
+    shared.sessions.shut_down().await;
+    assert_eq!(shared.registry.session_count(), 0);
+}
+
+/// All of a server but its socket. It has one session and starts no others.
+fn server() -> (Arc<Shared>, Feed) {
+    let registry = ClientRegistry::builder().shards(2).build().expect("a power of two");
+    let settings = SessionSettings {
+        socket: PathBuf::new(),
+        history_bytes: 64 * 1024,
+        hang_up_grace: Duration::ZERO,
+        make_model: Some(emulator()),
+    };
+    let sessions = Arc::new(Manager::new(registry.clone(), settings, None));
+    let size = TerminalSize::new(20, 6).expect("a size");
+    let name = "a".parse().expect("a name");
+    let feed = Feeds::new(Arc::clone(&sessions)).start(name, size, Pace::Free).expect("a session");
+    sessions.start_no_more();
+    let abort = CancellationToken::new();
+    let shared = Shared {
+        sessions,
+        registry,
+        counters: Counters::default(),
+        clients: Mutex::default(),
+        started: Instant::now(),
+        queue_depth: 4,
+        handshake_timeout: PATIENCE,
+        timing: Timing { hold: PATIENCE, close: PATIENCE },
+        stopping: abort.child_token(),
+        abort,
+    };
+    (Arc::new(shared), feed)
+}
+
+fn with_session(input: &[u8], session: [u8; 16]) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    let mut from = 0;
+    while let Some(at) = memchr::memmem::find(&bytes[from..], &SESSION) {
+        bytes[from + at..from + at + 16].copy_from_slice(&session);
+        from += at + 16;
+    }
+    bytes
+}
+
+/// How a server is to answer.
+struct Expected {
+    greeted: bool,
+    /// Ids of what is to be answered.
+    requests: Vec<u64>,
+    malformed: bool,
+}
+
+impl Expected {
+    fn of(bytes: &[u8]) -> Self {
+        let (frames, end) = wire::fuzz::decode(bytes, 0, Side::Client);
+        let greeted = frames.first().is_some_and(|Frame { kind, payload, .. }| {
+            *kind == Kind::Hello && Hello::decode(payload).is_ok_and(|hello| hello.version == wire::VERSION)
+        });
+        let rest = frames.get(1..).unwrap_or_default();
+        let requests: Vec<_> =
+            rest.iter().take_while(|frame| frame.kind != Kind::Hello).map(|frame| frame.a).collect();
+        let second_hello = requests.len() < rest.len();
+        let malformed = second_hello || end.is_some_and(|end| end != WireError::Cut.to_string());
+        Self { greeted, requests, malformed }
+    }
+}
+
+/// What a server said.
+struct Answers {
+    socket: OwnedReadHalf,
+    unread: BytesMut,
+    decoder: FrameDecoder,
+    printed: Vec<u8>,
+    hello: Option<HelloReply>,
+    replies: Vec<u64>,
+    closing: Option<CloseReason>,
+}
+
+impl Answers {
+    fn new(socket: OwnedReadHalf, printed: Vec<u8>) -> Self {
+        let decoder = FrameDecoder::new(Side::Server);
+        let unread = BytesMut::new();
+        Self { socket, unread, decoder, printed, hello: None, replies: Vec::new(), closing: None }
+    }
+
+    /// Reads until there is `enough`, or no more.
+    async fn read_until(&mut self, enough: impl Fn(&Self) -> bool) {
+        while !enough(self) {
+            // A server that closes with something unread resets the connection; what it said came before.
+            if !matches!(self.socket.read_buf(&mut self.unread).await, Ok(1..)) {
+                return;
+            }
+            while let Some(frame) = self.decoder.decode(&mut self.unread).expect("a server sends frames") {
+                self.take(frame);
+            }
+        }
+    }
+
+    fn take(&mut self, Frame { kind, a, payload }: Frame) {
+        assert_eq!(self.closing, None, "{kind:?} after the end");
+        assert_eq!(self.hello.is_none(), kind == Kind::HelloReply, "{kind:?} out of turn");
+        match kind {
+            Kind::HelloReply => self.hello = Some(HelloReply::decode(&payload).expect("a hello reply")),
+            Kind::Reply => {
+                // A refusal's text may go to a terminal as it is.
+                if let Err(refused) = wire::decode_reply(&payload).expect("a reply") {
+                    assert!(!refused.to_string().chars().any(char::is_control), "{refused:?}");
+                }
+                self.replies.push(a);
+            }
+            Kind::Event => match wire::decode_event(&payload).expect("an event") {
+                Event::Closing(reason) => self.closing = Some(reason),
+                event => assert!(matches!(event, Event::Ended { .. } | Event::Resized { .. }), "{event:?}"),
+            },
+            Kind::Output => {
+                let printed = usize::try_from(a).ok().and_then(|offset| self.printed.get(offset..));
+                assert!(printed.is_some_and(|printed| printed.starts_with(&payload)), "at {a}");
+            }
+            Kind::Screen => {}
+            other => panic!("a server sends no {other:?}"),
+        }
+    }
+
+    fn check(mut self, mut expected: Expected) {
+        match &self.hello {
+            Some(HelloReply::Welcome { .. }) => assert!(expected.greeted),
+            Some(HelloReply::Refused { why, .. }) => {
+                assert!(!expected.greeted && !why.is_empty() && self.replies.is_empty());
+                return;
+            }
+            None => panic!("no answer to a greeting"),
+        }
+        let is_malformed =
+            |reason: &CloseReason| matches!(reason, CloseReason::Malformed(why) if !why.is_empty());
+        if expected.malformed {
+            assert!(self.closing.as_ref().is_some_and(is_malformed), "{:?}", self.closing);
+        } else {
+            assert_eq!(self.closing, None);
+        }
+        self.replies.sort_unstable();
+        expected.requests.sort_unstable();
+        if expected.malformed {
+            // What waits, such as a kill, goes unanswered; nothing is answered twice.
+            let mut asked = expected.requests.iter();
+            assert!(self.replies.iter().all(|reply| asked.any(|asked| asked == reply)));
+        } else {
+            assert_eq!(self.replies, expected.requests);
+        }
+    }
+}

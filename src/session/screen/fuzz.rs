@@ -1,0 +1,54 @@
+//! The model of a screen, fed bytes of any kind.
+
+use super::{
+    ScreenModel,
+    compare::{assert_same, assert_same_throughout, is_out_of_its_region, restored},
+    emulator::Emulator,
+};
+use crate::{
+    TerminalSize,
+    fuzz::{choice, pieces},
+};
+
+/// More than a terminal of the sizes used here takes to be drawn, but for what the output itself brings in: links.
+const MAX_DRAWN: usize = 64 * 1024;
+
+/// Shows output on a small terminal, several times over so that text scrolls away: what is spared the model leaves no
+/// trace, a redraw restores everything and changes nothing, and drawing at any size and resizing do no harm.
+pub(crate) fn screen(input: &[u8]) {
+    let (cols, input) = choice(input);
+    let (rows, input) = choice(input);
+    let (cut, input) = choice(input);
+    let (times, input) = choice(input);
+    let size = size(cols % 24, rows % 8);
+    // Enough for a run of text to be worth skipping; often once, because most inputs are about sequences.
+    let times = match times {
+        0..192 => 1,
+        times => usize::from(times) - 190,
+    };
+    let output = input.repeat(times);
+
+    let mut whole = Emulator::new(size);
+    whole.feed_all(&output);
+    let mut spared = Emulator::new(size);
+    pieces(&output, cut).for_each(|piece| spared.advance(piece));
+    assert_same(&spared, &whole, "what was spared the model left a trace");
+
+    let redraw = spared.redraw();
+    assert!(redraw.len() <= MAX_DRAWN + 200 * output.len());
+    assert!(spared.redraw() == redraw, "a redraw changed what it drew");
+    if !is_out_of_its_region(&spared) {
+        let mut drawn = restored(size, &redraw);
+        assert_same_throughout(&mut drawn, &mut whole, "the redraw misses something");
+    }
+    for other in [self::size(0, 0), self::size(2, 1), self::size(cols % 80, rows % 16)] {
+        spared.picture(other);
+        spared.resize(other);
+        spared.advance(input);
+        spared.redraw();
+    }
+}
+
+fn size(cols: u8, rows: u8) -> TerminalSize {
+    TerminalSize::new(u16::from(cols) + 1, u16::from(rows) + 1).unwrap_or(TerminalSize::DEFAULT)
+}

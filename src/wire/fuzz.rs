@@ -1,0 +1,92 @@
+//! Frames and payloads from bytes of any kind.
+
+use bytes::{Bytes, BytesMut};
+use tokio_util::codec::Decoder;
+
+use super::{
+    Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError, decode_event,
+    decode_reply, decode_request, encode_event, encode_reply, encode_request,
+};
+use crate::fuzz::{choice, pieces};
+
+/// More than the longest frame: what a decoder may ever hold.
+const MAX_HELD: usize = 5 * 1024 * 1024;
+
+/// Cuts bytes into frames: the same frames, and the same end, however the bytes come; none longer than its kind
+/// allows; and the same bytes again when they are put together.
+pub(crate) fn frames(input: &[u8]) {
+    let (cut, bytes) = choice(input);
+    for from in [Side::Client, Side::Server] {
+        let (whole, end) = decode(bytes, 0, from);
+        let (pieced, end_pieced) = decode(bytes, cut, from);
+        assert_eq!(whole, pieced);
+        assert_eq!(end, end_pieced);
+        let mut again = Vec::new();
+        for Frame { kind, a, payload } in &whole {
+            assert!(payload.len() <= kind.limit() && kind.sender() == from);
+            again.extend_from_slice(&Header { length: payload.len(), kind: *kind, a: *a }.encode());
+            again.extend_from_slice(payload);
+        }
+        assert!(again.len() <= bytes.len());
+        assert_eq!(decode(&again, cut, from), (whole, None));
+    }
+}
+
+/// All frames in `bytes`, and what was wrong after them.
+pub(crate) fn decode(bytes: &[u8], cut: u8, from: Side) -> (Vec<Frame>, Option<String>) {
+    let mut decoder = FrameDecoder::new(from);
+    let mut buffer = BytesMut::new();
+    let mut frames = Vec::new();
+    for piece in pieces(bytes, cut) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return (frames, Some(error.to_string())),
+            }
+        }
+        assert!(buffer.capacity() <= bytes.len() + MAX_HELD);
+    }
+    let error = match decoder.decode_eof(&mut buffer) {
+        Ok(None) => None,
+        Ok(Some(frame)) => panic!("{frame:?} was there all the time"),
+        Err(error) => Some(error),
+    };
+    assert!(matches!(error, None | Some(WireError::Cut)), "{error:?} only at the end");
+    (frames, error.map(|error| error.to_string()))
+}
+
+/// Reads a payload as what the first byte says, and as all that either side reads unasked. What is read is the same
+/// after another journey, which takes no more bytes than it came in.
+pub(crate) fn messages(input: &[u8]) {
+    let (kind, payload) = choice(input);
+    let kind = Kind::from_byte(kind).unwrap_or(Kind::Create);
+    if payload.len() <= kind.limit() {
+        let frame = Frame { kind, a: 7, payload: Bytes::copy_from_slice(payload) };
+        if let Ok(request) = decode_request(&frame) {
+            let again = encode_request(7, &request).expect("what came in a frame fits a frame");
+            assert!(again.len() <= HEADER_LEN + payload.len());
+            let (again, end) = decode(&again, 0, Side::Client);
+            assert_eq!((again.len(), end), (1, None));
+            assert_eq!(decode_request(&again[0]).ok(), Some(request));
+        }
+    }
+    if let Ok(hello) = Hello::decode(payload) {
+        assert!(payload.starts_with(b"fugue\0") && payload[6..8] == hello.version.to_le_bytes());
+    }
+    // What is no text grows as it is made one.
+    if let Ok(reply) = HelloReply::decode(payload)
+        && payload.len() * 3 <= Kind::HelloReply.limit()
+    {
+        let again = HelloReply::decode(&reply.encode()[HEADER_LEN..]);
+        assert_eq!(again.ok(), Some(reply));
+    }
+    if let Ok(reply) = decode_reply(payload) {
+        assert_eq!(decode_reply(&encode_reply(1, &reply)[HEADER_LEN..]).ok(), Some(reply));
+    }
+    if let Ok(event) = decode_event(payload) {
+        let again = encode_event(&event).ok();
+        assert_eq!(again.and_then(|frame| decode_event(&frame[HEADER_LEN..]).ok()), Some(event));
+    }
+}
