@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod hostile;
 mod lifecycle;
 mod memory;
 mod recording;

@@ -6,6 +6,7 @@ mod embedding;
 mod endings;
 mod faults;
 mod feeds;
+mod hostile;
 mod input;
 mod interrupt;
 mod pace;
