@@ -133,7 +133,15 @@ impl Screen {
 
     /// The terminal has this size from offset `at` on.
     pub(super) fn resized(&self, at: u64, size: TerminalSize) {
-        self.resizes.lock().unwrap_or_else(PoisonError::into_inner).push_back((at, size));
+        {
+            let mut resizes = self.resizes.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nothing was printed in the size before, if it began here. So there is never more than one for each byte of
+            // output, however often a client is resized.
+            match resizes.back_mut() {
+                Some((from, latest)) if *from == at => *latest = size,
+                _ => resizes.push_back((at, size)),
+            }
+        }
         self.appended();
     }
 
@@ -165,23 +173,26 @@ impl Screen {
         }
     }
 
-    /// The size that holds from `at` on, or the offset from which the next one does.
-    fn next_size(&self, at: u64) -> Result<TerminalSize, u64> {
+    /// The size that holds at `at`, if that is another since the last call, and the offset from which the next one does.
+    fn due_size(&self, at: u64) -> (Option<TerminalSize>, u64) {
         let mut resizes = self.resizes.lock().unwrap_or_else(PoisonError::into_inner);
-        match resizes.front() {
-            Some((from, _)) if *from > at => Err(*from),
-            _ => resizes.pop_front().map(|(_, size)| size).ok_or(u64::MAX),
+        let mut due = None;
+        while let Some((from, size)) = resizes.front().copied() {
+            if from > at {
+                return (due, from);
+            }
+            due = Some(size);
+            resizes.pop_front();
         }
+        (due, u64::MAX)
     }
 
     /// Feeds the model a step. Returns whether there may be more.
     fn step(&self, model: &mut Model, history: &History) -> bool {
-        let next = loop {
-            match self.next_size(model.at) {
-                Ok(size) => model.with(|model| model.resize(size)),
-                Err(at) => break at,
-            };
-        };
+        let (size, next) = self.due_size(model.at);
+        if let Some(size) = size {
+            model.with(|model| model.resize(size));
+        }
         if model.model.is_none() {
             // Nothing is kept for it any more.
             self.resizes.lock().unwrap_or_else(PoisonError::into_inner).clear();

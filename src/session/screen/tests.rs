@@ -273,6 +273,44 @@ async fn a_model_that_panics_is_given_up_and_holds_nothing_back() {
     assert_eq!(history.room(), u64::MAX);
 }
 
+struct CountsResizes(Arc<Mutex<Vec<TerminalSize>>>);
+
+impl ScreenModel for CountsResizes {
+    fn advance(&mut self, _: &[u8]) {}
+    fn resize(&mut self, size: TerminalSize) {
+        self.0.lock().unwrap().push(size);
+    }
+    fn redraw(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything() {
+    let history = History::new(1 << 20, crate::message::Pace::Free);
+    history.set_floor(0);
+    let resizes = Arc::new(Mutex::new(Vec::new()));
+    let screen = Screen::new(Some(Box::new(CountsResizes(Arc::clone(&resizes)))));
+    for _ in 0..2 {
+        for cols in 1..=1000 {
+            screen.resized(history.head(), size(cols, 1000));
+        }
+        history.append(&[Bytes::from("printed")]);
+    }
+    assert_eq!(screen.resizes.lock().unwrap().len(), 2);
+    drop(screen.caught_up(&history, || {}).await);
+    assert_eq!(*resizes.lock().unwrap(), [size(1000, 1000); 2]);
+    // What is due late counts as what is due now.
+    for (at, cols) in [(3, 50), (5, 60), (history.head(), 70)] {
+        screen.resized(at, size(cols, 24));
+    }
+    drop(screen.caught_up(&history, || {}).await);
+    assert_eq!(resizes.lock().unwrap()[2..], [size(70, 24)]);
+}
+
 #[tokio::test]
 async fn a_size_holds_from_its_offset_on() {
     let history = History::new(1 << 20, crate::message::Pace::Free);
