@@ -91,7 +91,7 @@ fn assert_same_lines(one: &[String], other: &[String], what: &str) {
 
 /// A terminal that shows something else, in modes of its own, and was cut off in the middle of a sequence.
 const ELSEWHERE: &[u8] =
-    b"\x1b[?1049h\x1b[31;44mjunk\x1b[2;3r\x1b[?6h\x1b[?7l\x1b[4h\x1b(0\x1b)0\x0e\x1b[?1000h\x1b[?2004h\
+    b"\x1b]8;;http://y\x1b\\junk\x1b[?1049h\x1b[31;44mjunk\x1b[2;3r\x1b[?6h\x1b[?7l\x1b[4h\x1b(0\x1b)0\x0e\x1b[?1000h\x1b[?2004h\
     \x1b[?1h\x1b=\x1b[?25l\x1b[5 q\x1b[?1004h\x1b[20h\x1b[?5h\x1b]8;;http://x\x1b\\lots of junk\x1b[3;";
 
 /// A terminal of this size that was given a redraw over all that.

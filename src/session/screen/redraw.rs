@@ -19,8 +19,9 @@ use alacritty_terminal::{
 use super::emulator::Tracked;
 use crate::TerminalSize;
 
-/// Ends whatever sequence was cut short, leaves the alternate screen, and undoes every mode a program may have set.
-pub(crate) const RESET: &str = "\x18\x1b[?1049l\x1b[!p\x1b[?1;5;6;9;1000;1002;1003;1004;1005;1006;1015;1016;2004;2031l\
+/// Ends whatever sequence was cut short, leaves the alternate screen, and undoes every mode a program may have set; a
+/// link that was begun ends as well.
+pub(crate) const RESET: &str = "\x18\x1b[?1049l\x1b]8;;\x1b\\\x1b[!p\x1b[?1;5;6;9;1000;1002;1003;1004;1005;1006;1015;1016;2004;2031l\
                      \x1b[4;20l\x1b[?7h\x1b>\x1b[r\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[m";
 
 const CHARSETS: [(CharsetIndex, char); 4] =
@@ -36,7 +37,8 @@ macro_rules! put {
 /// What brings a terminal of the same size into the state of `screen`.
 pub(super) fn whole(screen: &mut Tracked) -> Vec<u8> {
     let mut out = String::from(RESET);
-    out += "\x1b[H\x1b[2J";
+    // A cursor that another program saved is no longer there to be restored.
+    out += "\x1b[H\x1b7\x1b[2J";
     if screen.term.mode().contains(TermMode::ALT_SCREEN) {
         // The screen beneath is hidden: it is fetched to the front, and what was in front put back.
         let front = screen.term.grid().clone();
@@ -45,9 +47,13 @@ pub(super) fn whole(screen: &mut Tracked) -> Vec<u8> {
         let beneath = &screen.term.grid().cursor;
         position(&mut out, beneath.point.line.0, beneath.point.column.0);
         pen(&mut out, &beneath.template);
+        let linked = beneath.template.hyperlink().is_some();
         screen.term.swap_alt();
         *screen.term.grid_mut() = front;
         out += "\x1b[?1049h\x1b[m\x1b[H\x1b[2J";
+        if linked {
+            hyperlink(&mut out, None);
+        }
     }
     let screen = &*screen;
     let (grid, mode) = (screen.term.grid(), *screen.term.mode());

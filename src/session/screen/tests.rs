@@ -64,6 +64,8 @@ fn a_redraw_restores_what_programs_rely_on() {
         "\x1b[3g\x1b[1;5H\x1bH\x1b[1;9H\x1bH\r\tx",
         "\x1b[44m\x1b[2J\x1b[3;3Hon blue\x1b[K",
         "\x1b]8;;http://example.com/\x1b\\link\x1b]8;;\x1b\\ no link",
+        "am\x1b]8;;http://example.com/\x1b\\\x1b[?1049h\x1b[2;3Hlink",
+        "   indented",
         "\x1b[38;2;1;2;3m\x1b[48;5;200mcolours\x1b[58:2::9:8:7m\x1b[4:3mcurly",
         "\x1b[>1u\x1b[>5u\x1b[=3u",
         "\x1b[>4;2m",
