@@ -44,7 +44,8 @@ async fn converse(input: &[u8]) {
     drop(feed.print(bytes.clone()).await);
 
     let (client, served) = UnixStream::pair().expect("a pair of sockets");
-    let connection = tokio::spawn(connection::run(Arc::clone(&shared), served));
+    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+    let connection = tokio::spawn(connection::run(Arc::clone(&shared), served, place));
     let (read, mut write) = client.into_split();
     let sent = bytes.clone();
     let writing = tokio::spawn(async move {
