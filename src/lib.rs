@@ -22,10 +22,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(feature = "cli")]
+// Models are of the registry and the sessions; what has sockets would want tokio's channel.
+#![cfg_attr(
+    any(fugue_loom, fugue_shuttle),
+    allow(dead_code, unused_imports, private_interfaces, unreachable_pub)
+)]
+
+#[cfg(all(feature = "cli", not(any(fugue_loom, fugue_shuttle))))]
 #[doc(hidden)]
 pub mod cli;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
 pub mod client;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 #[doc(hidden)]
@@ -38,7 +44,7 @@ mod message;
 #[cfg(feature = "server")]
 mod name;
 mod registry;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
 mod server;
 #[cfg(feature = "server")]
 mod session;
@@ -46,7 +52,7 @@ mod sync;
 #[cfg(feature = "server")]
 pub mod wire;
 
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
 pub use client::Client;
 pub use id::{ClientId, SessionId};
 pub use message::ServerMessage;
@@ -56,7 +62,7 @@ pub use registry::{
     AttachError, Attached, ClientEntry, ClientGuard, ClientRegistry, Delivery, DetachError, Detached,
     Publisher, RegisterError, RegistryBuilder, RegistryStats, SendError, ShardCountError, Unregistered,
 };
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
 pub use server::{BindError, Server, ServerBuilder, ServerError, default_socket_path};
 #[cfg(feature = "server")]
 pub use session::{Feed, FeedClosed, Feeds, ScreenModel};

@@ -23,7 +23,7 @@ use std::{
     fmt,
     future::Future,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -40,6 +40,7 @@ use crate::{
     ClientId, ServerMessage, TerminalSize,
     registry::ClientRegistry,
     session::{Feeds, MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
+    sync::{Mutex, Rank},
 };
 
 /// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
@@ -195,7 +196,7 @@ impl ServerBuilder {
             sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
             registry,
             counters: Counters::default(),
-            clients: Mutex::default(),
+            clients: Mutex::new(Rank::Leaf, HashMap::new()),
             started: Instant::now(),
             queue_depth: self.queue_depth,
             handshake_timeout: self.handshake_timeout,
@@ -278,7 +279,7 @@ impl Shared {
     }
 
     fn with_clients<R>(&self, critical: impl FnOnce(&mut HashMap<ClientId, Arc<Standing>>) -> R) -> R {
-        critical(&mut self.clients.lock().unwrap_or_else(PoisonError::into_inner))
+        self.clients.with(critical)
     }
 }
 

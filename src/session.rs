@@ -7,6 +7,8 @@
 mod feed;
 mod history;
 mod manager;
+#[cfg(all(test, any(fugue_loom, fugue_shuttle)))]
+mod models;
 mod pace;
 mod printer;
 mod pty;
@@ -18,7 +20,7 @@ mod size;
 use std::{
     io::ErrorKind,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Instant,
@@ -53,6 +55,7 @@ use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{ExitStatus, OnLag, SessionInfo, SessionState, SessionStats, StartAt},
     registry::ClientRegistry,
+    sync::Mutex,
 };
 
 /// How much of the newest output a late joiner is shown where there is no model of the screen, in bytes.
@@ -199,7 +202,7 @@ impl Session {
 
     /// A client that joined no longer watches.
     pub(crate) fn leave_terminal(&self, claim: Claim, client: ClientId) {
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner).left(client);
+        self.queries.with(|queries| queries.left(client));
         self.size_by(|sizing| ((), sizing.leave(claim)));
     }
 
@@ -210,16 +213,15 @@ impl Session {
 
     /// Resizes the terminal if that is what comes of `decide`, and tells whoever watches.
     fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<TerminalSize>)) -> T {
-        let (decided, resized) = {
-            let mut sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
-            let (decided, changed) = decide(&mut sizing);
+        let (decided, resized) = self.sizing.with(|sizing| {
+            let (decided, changed) = decide(sizing);
             let resized = changed.map(|size| {
                 self.size.store(packed(size), Ordering::Relaxed);
                 self.screen.resized(self.head(), size);
                 self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(size))
             });
             (decided, resized)
-        };
+        });
         let Some(resized) = resized else { return decided };
         if let Err(error) = resized {
             warn!(session = %self.id, %error, "resizing the terminal failed");
@@ -234,11 +236,12 @@ impl Session {
     /// Makes the program draw again: many do so only when their terminal's size changes, so it does, twice.
     fn nudge(&self) {
         let Some(pty) = &self.pty else { return };
-        let sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = sizing.size();
-        let other = TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2));
-        // A program that has no terminal any more is not made to draw.
-        let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(size));
+        self.sizing.with(|sizing| {
+            let size = sizing.size();
+            let other = TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2));
+            // A program that has no terminal any more is not made to draw.
+            let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(size));
+        });
     }
 
     /// The offset after the newest byte.
@@ -251,13 +254,12 @@ impl Session {
         if self.pty.is_none() {
             return;
         }
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner).printed(output, now);
+        self.queries.with(|queries| queries.printed(output, now));
     }
 
     /// What of `input`, typed by a client that watches as a terminal, the program may see.
     pub(crate) fn filter(&self, typed: &mut Typed, client: ClientId, input: &[u8]) -> Vec<u8> {
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        typed.filter(&mut queries, client, input, Instant::now())
+        self.queries.with(|queries| typed.filter(queries, client, input, Instant::now()))
     }
 
     /// Whether `input` interrupts the program, by the terminal's present settings.

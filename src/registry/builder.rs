@@ -7,7 +7,7 @@ use super::{
     error::ShardCountError,
     shard::{ShardCount, Shards},
 };
-use crate::sync::{Arc, AtomicU64};
+use crate::sync::{Arc, AtomicU64, Rank};
 
 /// Sets up a [`ClientRegistry`], from [`ClientRegistry::builder`].
 ///
@@ -59,8 +59,8 @@ impl<M> RegistryBuilder<M> {
     pub(super) fn with_shards(self, count: ShardCount) -> ClientRegistry<M> {
         ClientRegistry {
             inner: Arc::new(Inner {
-                clients: Shards::new(count, self.expected_clients),
-                sessions: Shards::new(count, 0),
+                clients: Shards::new(|_| Rank::Clients, count, self.expected_clients),
+                sessions: Shards::new(Rank::Sessions, count, 0),
                 next_client_id: AtomicU64::new(1),
             }),
         }

@@ -3,15 +3,14 @@
 //! A key's hash picks its shard; each shard is a [`Mutex`] around a [`HashMap`] on cache lines of its own, so that
 //! threads working on different shards share no line. Critical sections are closures: their extent is visible, they
 //! can't cross an `.await`, and no guard outlives them. What they may do is look up, insert, remove and clone a
-//! handle; never send, wake, drop a last handle, log, or call a caller's code. So nothing can panic in one, and the
-//! poison flag carries no news.
+//! handle; never send, wake, drop a last handle, log, or call a caller's code. So nothing can panic in one.
 
 use std::{collections::HashMap, hash::Hash};
 
 use crossbeam_utils::CachePadded;
 
 use super::{error::ShardCountError, stats::Totals};
-use crate::sync::{Mutex, PoisonError};
+use crate::sync::{self, Mutex, Rank};
 
 /// The hasher of shards and maps alike; the keys differ for each registry, so that nobody can aim at one shard.
 pub(super) type Hasher = ahash::RandomState;
@@ -64,14 +63,15 @@ pub(super) struct Shards<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V> Shards<K, V> {
-    /// Cuts a map into `count` shards with room for about `expected` entries between them.
-    pub(super) fn new(count: ShardCount, expected: usize) -> Self {
-        let hasher = Hasher::new();
+    /// Cuts a map into `count` shards with room for about `expected` entries between them. `rank` gives the rank of
+    /// the lock at an index.
+    pub(super) fn new(rank: impl Fn(usize) -> Rank, count: ShardCount, expected: usize) -> Self {
+        let hasher = sync::hasher();
         let per_shard = expected.div_ceil(count.get());
         let shards = (0..count.get())
-            .map(|_| {
+            .map(|index| {
                 let map = Map::with_capacity_and_hasher(per_shard, hasher.clone());
-                CachePadded::new(Shard { map: Mutex::new(map), totals: Totals::default() })
+                CachePadded::new(Shard { map: Mutex::new(rank(index), map), totals: Totals::default() })
             })
             .collect();
         Self { shards, hasher }
@@ -85,7 +85,7 @@ impl<K: Copy + Eq + Hash, V> Shards<K, V> {
     ///
     /// The map inside uses the hash's lowest bits for its buckets and its highest seven for its tags, so the shard
     /// comes from bits between them: keys of one shard still spread over its buckets.
-    fn index(&self, key: &K) -> usize {
+    pub(super) fn index(&self, key: &K) -> usize {
         (self.hasher.hash_one(key) >> 40) as usize & (self.shards.len() - 1)
     }
 
@@ -128,7 +128,7 @@ impl<K: Copy + Eq + Hash, V> Shards<K, V> {
 
     /// Runs `critical` under the lock of the shard at `index`.
     pub(super) fn at<R>(&self, index: usize, critical: impl FnOnce(&mut Map<K, V>) -> R) -> R {
-        critical(&mut self.shards[index].map.lock().unwrap_or_else(PoisonError::into_inner))
+        self.shards[index].map.with(critical)
     }
 }
 

@@ -100,7 +100,7 @@ fn server() -> (Arc<Shared>, Feed) {
         sessions,
         registry,
         counters: Counters::default(),
-        clients: Mutex::default(),
+        clients: Mutex::new(Rank::Leaf, HashMap::new()),
         started: Instant::now(),
         queue_depth: 4,
         handshake_timeout: PATIENCE,

@@ -7,19 +7,16 @@
 //! Attaching happens under the same lock as appending. So a reader's first byte is held when it is told about it, and
 //! whoever compares its cursor with the head before it sleeps has missed nothing.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::pace::{self, Place};
-use crate::message::{ExitStatus, Pace, StartAt};
+use crate::{
+    message::{ExitStatus, Pace, StartAt},
+    sync::{Arc, AtomicU64, Mutex, Ordering, Rank},
+};
 
 #[cfg(test)]
 mod machine;
@@ -141,7 +138,14 @@ impl History {
             floor_waits: 0,
             ended: None,
         };
-        Self { log: Mutex::new(log), limit, window: pace::window(limit), pace, head: AtomicU64::new(0), awaited: AtomicU64::new(0) }
+        Self {
+            log: Mutex::new(Rank::Leaf, log),
+            limit,
+            window: pace::window(limit),
+            pace,
+            head: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
+        }
     }
 
     /// Keeps what lies from `floor` on for the screen's model.
@@ -288,7 +292,7 @@ impl History {
     }
 
     fn with<R>(&self, critical: impl FnOnce(&mut Log) -> R) -> R {
-        critical(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
+        self.log.with(critical)
     }
 }
 

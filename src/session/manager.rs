@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
+    sync::{Arc, atomic::AtomicU32},
     time::{Duration, Instant},
 };
 
@@ -31,6 +31,7 @@ use crate::{
         Create, ExitStatus, Pace, RequestError, SessionInfo, SessionState, SessionStats, SizePolicy, Target,
     },
     registry::ClientRegistry,
+    sync::{Mutex, Rank},
 };
 
 /// How many ended sessions are remembered, so that attaching late says how one ended.
@@ -93,7 +94,13 @@ impl Manager {
         settings: SessionSettings,
         turns: Option<Arc<TurnLog>>,
     ) -> Self {
-        Self { registry, settings, tasks: TaskTracker::new(), turns, book: Mutex::default() }
+        Self {
+            registry,
+            settings,
+            tasks: TaskTracker::new(),
+            turns,
+            book: Mutex::new(Rank::Leaf, Book::default()),
+        }
     }
 
     /// Starts a program on a terminal of its own. Its output is read once `start` fires or is dropped.
@@ -213,12 +220,12 @@ impl Manager {
             started: Instant::now(),
             pid,
             pty,
-            sizing: Mutex::new(Sizing::new(size_policy, size)),
+            sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, size)),
             size: AtomicU32::new(packed(size)),
             history,
             waiting: Waiting::default(),
             screen: Screen::new(model),
-            queries: Mutex::new(Queries::default()),
+            queries: Mutex::new(Rank::Leaf, Queries::default()),
             registry: self.registry.clone(),
             hang_up: CancellationToken::new(),
             gone: CancellationToken::new(),
@@ -328,7 +335,7 @@ impl Manager {
     }
 
     fn with<R>(&self, critical: impl FnOnce(&mut Book) -> R) -> R {
-        critical(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
+        self.book.with(critical)
     }
 }
 

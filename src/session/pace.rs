@@ -5,14 +5,10 @@
 //! and a slow one never holds back a faster one. A lossless reader bounds it too. Whoever makes no progress does not.
 //! With nobody attached nothing holds the pump: it never waits for a client that isn't there.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use crate::{
+    message::Pace,
+    sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Notify, Ordering},
 };
-
-use tokio::sync::Notify;
-
-use crate::message::Pace;
 
 /// How far the head may be past the hold, in bytes, where the history allows it.
 ///

@@ -1,29 +1,37 @@
 //! Where a session's output enters: the log, then the broadcast, then the model of the screen.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tracing::debug;
 
 use super::Session;
-use crate::{ServerMessage, message::ExitStatus, registry::Publisher};
+use crate::{
+    ServerMessage,
+    message::ExitStatus,
+    registry::Publisher,
+    sync::{Mutex, Rank},
+};
 
 /// When each turn's bytes were read, for measuring how long they take to arrive: the stream's offset after the turn,
 /// and the moment its first byte was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TurnLog(Mutex<Vec<(u64, Instant)>>);
+
+impl Default for TurnLog {
+    fn default() -> Self {
+        Self(Mutex::new(Rank::Leaf, Vec::new()))
+    }
+}
 
 impl TurnLog {
     fn add(&self, end: u64, read_at: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((end, read_at));
+        self.0.with(|turns| turns.push((end, read_at)));
     }
 
     #[cfg(feature = "cli")]
     pub(crate) fn take(&self) -> Vec<(u64, Instant)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.with(std::mem::take)
     }
 }
 

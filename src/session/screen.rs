@@ -21,7 +21,7 @@ use std::{
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -31,7 +31,10 @@ use tokio::sync::Notify;
 use self::emulator::Emulator;
 pub(crate) use self::redraw::RESET;
 use super::history::{History, Read};
-use crate::TerminalSize;
+use crate::{
+    TerminalSize,
+    sync::{Mutex, Rank},
+};
 
 /// How much a model is fed at a time, in bytes: some milliseconds at most, which others on this thread wait for.
 const STEP: usize = 128 * 1024;
@@ -98,7 +101,7 @@ impl Screen {
     pub(super) fn new(model: Option<Box<dyn ScreenModel>>) -> Self {
         Self {
             model: tokio::sync::Mutex::new(Model { model, at: 0, failed: false }),
-            resizes: Mutex::default(),
+            resizes: Mutex::new(Rank::Leaf, VecDeque::new()),
             appended: Notify::new(),
             hurry: Notify::new(),
         }
@@ -133,15 +136,12 @@ impl Screen {
 
     /// The terminal has this size from offset `at` on.
     pub(super) fn resized(&self, at: u64, size: TerminalSize) {
-        {
-            let mut resizes = self.resizes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.resizes.with(|resizes| match resizes.back_mut() {
             // Nothing was printed in the size before, if it began here. So there is never more than one for each byte of
             // output, however often a client is resized.
-            match resizes.back_mut() {
-                Some((from, latest)) if *from == at => *latest = size,
-                _ => resizes.push_back((at, size)),
-            }
-        }
+            Some((from, latest)) if *from == at => *latest = size,
+            _ => resizes.push_back((at, size)),
+        });
         self.appended();
     }
 
@@ -175,16 +175,17 @@ impl Screen {
 
     /// The size that holds at `at`, if that is another since the last call, and the offset from which the next one does.
     fn due_size(&self, at: u64) -> (Option<TerminalSize>, u64) {
-        let mut resizes = self.resizes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut due = None;
-        while let Some((from, size)) = resizes.front().copied() {
-            if from > at {
-                return (due, from);
+        self.resizes.with(|resizes| {
+            let mut due = None;
+            while let Some((from, size)) = resizes.front().copied() {
+                if from > at {
+                    return (due, from);
+                }
+                due = Some(size);
+                resizes.pop_front();
             }
-            due = Some(size);
-            resizes.pop_front();
-        }
-        (due, u64::MAX)
+            (due, u64::MAX)
+        })
     }
 
     /// Feeds the model a step. Returns whether there may be more.
@@ -195,7 +196,7 @@ impl Screen {
         }
         if model.model.is_none() {
             // Nothing is kept for it any more.
-            self.resizes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.resizes.with(VecDeque::clear);
             history.set_floor(u64::MAX);
             return false;
         }

@@ -275,7 +275,7 @@ async fn a_model_that_panics_is_given_up_and_holds_nothing_back() {
     assert_eq!(history.room(), u64::MAX);
 }
 
-struct CountsResizes(Arc<Mutex<Vec<TerminalSize>>>);
+struct CountsResizes(Arc<std::sync::Mutex<Vec<TerminalSize>>>);
 
 impl ScreenModel for CountsResizes {
     fn advance(&mut self, _: &[u8]) {}
@@ -294,7 +294,7 @@ impl ScreenModel for CountsResizes {
 async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything() {
     let history = History::new(1 << 20, crate::message::Pace::Free);
     history.set_floor(0);
-    let resizes = Arc::new(Mutex::new(Vec::new()));
+    let resizes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let screen = Screen::new(Some(Box::new(CountsResizes(Arc::clone(&resizes)))));
     for _ in 0..2 {
         for cols in 1..=1000 {
@@ -302,7 +302,7 @@ async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything
         }
         history.append(&[Bytes::from("printed")]);
     }
-    assert_eq!(screen.resizes.lock().unwrap().len(), 2);
+    assert_eq!(screen.resizes.with(|resizes| resizes.len()), 2);
     drop(screen.caught_up(&history, || {}).await);
     assert_eq!(*resizes.lock().unwrap(), [size(1000, 1000); 2]);
     // What is due late counts as what is due now.

@@ -1,0 +1,176 @@
+use super::*;
+
+#[test]
+fn unregistering_while_attaching_leaves_no_trace() {
+    model::check(|| {
+        let registry = registry(2);
+        let (client, queue) = client(&registry, 1);
+        let attaching = {
+            let registry = registry.clone();
+            model::spawn(move || registry.attach_to_session(client, SESSION).is_ok())
+        };
+        let removed = registry.unregister_client(client).unwrap();
+        let attached = attaching.join().unwrap();
+        assert!(removed.detached.is_none() || attached);
+        assert_empty(&registry);
+        drop((removed, queue));
+    });
+}
+
+#[test]
+fn unregistering_while_moving_leaves_no_trace() {
+    model::check(|| {
+        let registry = registry(2);
+        let [from, to] = two_sessions(&registry);
+        let (client, _queue) = member(&registry, from);
+        let moving = {
+            let registry = registry.clone();
+            model::spawn(move || registry.attach_to_session(client, to).is_ok())
+        };
+        let removed = registry.unregister_client(client).unwrap();
+        let moved = moving.join().unwrap();
+        assert_eq!(removed.detached.unwrap().session, if moved { to } else { from });
+        assert_empty(&registry);
+    });
+}
+
+#[test]
+fn of_two_who_leave_at_once_one_is_the_last() {
+    model::check(|| {
+        let registry = registry(1);
+        let (one, _ones_queue) = member(&registry, SESSION);
+        let (two, _twos_queue) = member(&registry, SESSION);
+        let leaving = {
+            let registry = registry.clone();
+            model::spawn(move || registry.detach_from_session(one).unwrap().members)
+        };
+        let left = registry.detach_from_session(two).unwrap().members;
+        let mut left = [left, leaving.join().unwrap()];
+        left.sort_unstable();
+        assert_eq!(left, [0, 1]);
+        assert_eq!(registry.session_count(), 0);
+    });
+}
+
+#[test]
+fn cleaning_up_a_closed_channel_spares_who_registers_anew_under_its_id() {
+    model::check(|| {
+        let registry = registry(1);
+        let (client, queue) = member(&registry, SESSION);
+        drop(queue);
+        let returning = {
+            let registry = registry.clone();
+            model::spawn(move || {
+                registry.unregister_client(client);
+                let queue = register(&registry, client, 2);
+                registry.attach_to_session(client, SESSION).unwrap();
+                queue
+            })
+        };
+        let delivery = registry.broadcast_to_session(SESSION, 1);
+        assert!(delivery.closed <= 1 && delivery.full == 0);
+        let mut queue = returning.join().unwrap();
+        assert!(registry.get_client(client).is_some(), "the newer registration was taken out");
+        assert_eq!(registry.broadcast_to_session(SESSION, 2).sent, 1);
+        assert_eq!(received(&mut queue).last(), Some(&2));
+    });
+}
+
+#[test]
+fn a_closed_channel_is_cleaned_up_once_however_many_find_it() {
+    model::check(|| {
+        let registry = registry(1);
+        let (client, queue) = member(&registry, SESSION);
+        drop(queue);
+        let sending = {
+            let registry = registry.clone();
+            model::spawn(move || registry.send_to_client(client, 1).is_err())
+        };
+        let _ = registry.broadcast_to_session(SESSION, 2);
+        assert!(sending.join().unwrap());
+        assert_empty(&registry);
+    });
+}
+
+#[test]
+fn a_guard_takes_out_its_own_registration_only() {
+    model::check(|| {
+        let registry = registry(1);
+        let id = registry.next_client_id();
+        let (sender, _queue) = channel::channel(1);
+        let guard = registry.register_guarded(id, sender).unwrap();
+        let returning = {
+            let registry = registry.clone();
+            model::spawn(move || {
+                // Whoever takes the old one out, the new one stays.
+                registry.unregister_client(id);
+                register(&registry, id, 1)
+            })
+        };
+        drop(guard);
+        let _queue = returning.join().unwrap();
+        assert!(registry.get_client(id).is_some(), "the newer registration was taken out");
+    });
+}
+
+#[test]
+fn a_publisher_made_while_the_last_member_leaves_and_returns_still_reaches_it() {
+    model::check(|| {
+        let registry = registry(1);
+        let (client, mut queue) = member(&registry, SESSION);
+        let returning = {
+            let registry = registry.clone();
+            model::spawn(move || {
+                registry.detach_from_session(client).unwrap();
+                registry.attach_to_session(client, SESSION).unwrap();
+            })
+        };
+        let mut publisher = registry.publisher(SESSION);
+        returning.join().unwrap();
+        assert_eq!(publisher.broadcast(1).sent, 1, "the publisher holds an entry that is not the session's");
+        assert_eq!(received(&mut queue), [1]);
+    });
+}
+
+#[test]
+fn a_session_goes_with_the_last_of_its_members_and_publishers() {
+    model::check(|| {
+        let registry = registry(1);
+        let (client, _queue) = member(&registry, SESSION);
+        let publisher = registry.publisher(SESSION);
+        let leaving = {
+            let registry = registry.clone();
+            model::spawn(move || registry.detach_from_session(client).unwrap())
+        };
+        let publishing = {
+            let registry = registry.clone();
+            model::spawn(move || {
+                let mut second = registry.publisher(SESSION);
+                second.broadcast(1)
+            })
+        };
+        drop(publisher);
+        assert_eq!(leaving.join().unwrap().members, 0);
+        let delivery = publishing.join().unwrap();
+        assert!(delivery.total() <= 1);
+        assert_eq!(registry.session_count(), 0);
+        let stats = registry.stats();
+        assert_eq!((stats.publishers, stats.deliveries), (0, delivery), "counted once");
+    });
+}
+
+#[test]
+fn a_client_that_attaches_while_its_session_is_closed_is_in_it_or_was_returned() {
+    model::check(|| {
+        let registry = registry(1);
+        let (client, _queue) = client(&registry, 1);
+        let attaching = {
+            let registry = registry.clone();
+            model::spawn(move || registry.attach_to_session(client, SESSION).unwrap())
+        };
+        let returned = registry.close_session(SESSION);
+        attaching.join().unwrap();
+        let stayed = registry.session_clients(SESSION);
+        assert_eq!([returned, stayed].concat(), [client]);
+    });
+}

@@ -1,0 +1,110 @@
+use super::*;
+
+/// More than a window, by one byte: the pump has to wait once for a reader that takes nothing.
+const PRINTED: u64 = SMALL as u64 / 4 + 1;
+
+/// A reader of the log alone: who has no queue has no doorbell, and the pump no business with it.
+fn reader(session: &Arc<Session>, on_lag: OnLag) -> Reader {
+    session.read_from(StartAt::Now, on_lag).unwrap()
+}
+
+/// A pump on its way through `PRINTED` bytes, and its readers' doings. A pump that nobody wakes is a deadlock.
+fn while_it_pumps(session: &Arc<Session>, doings: impl FnOnce()) {
+    let mut pump = Pump::new(session);
+    let pumping = model::spawn(move || {
+        pump.pump(PRINTED, LARGE as u64);
+        assert_eq!(pump.printer.head(), PRINTED);
+    });
+    doings();
+    pumping.join().unwrap();
+}
+
+#[test]
+fn the_pump_does_not_sleep_once_its_only_reader_has_left() {
+    model::check(|| {
+        let session = session(&registry(), SMALL, Pace::Fastest);
+        let reader = reader(&session, OnLag::Resync);
+        while_it_pumps(&session, || session.leave(&reader));
+    });
+}
+
+#[test]
+fn the_pump_does_not_sleep_with_nobody_attached() {
+    model::check(|| {
+        let session = session(&registry(), SMALL, Pace::Slowest);
+        while_it_pumps(&session, || {
+            let reader = reader(&session, OnLag::Lossless);
+            session.leave(&reader);
+        });
+    });
+}
+
+#[test]
+fn the_pump_does_not_sleep_once_a_reader_has_room() {
+    model::check(|| {
+        let session = session(&registry(), SMALL, Pace::Fastest);
+        let reader = reader(&session, OnLag::Resync);
+        while_it_pumps(&session, || {
+            // Whatever it has by now; there is a first byte, for there was room for that.
+            while session.history.span().head == 0 {
+                model::yield_now();
+            }
+            session.advance(&reader, 1);
+        });
+    });
+}
+
+#[test]
+fn the_pump_waits_for_the_fastest_reader_only() {
+    model::check(|| {
+        let session = session(&registry(), SMALL, Pace::Fastest);
+        let _slow = reader(&session, OnLag::Resync);
+        let fast = reader(&session, OnLag::Resync);
+        while_it_pumps(&session, || {
+            while session.history.span().head == 0 {
+                model::yield_now();
+            }
+            session.advance(&fast, 1);
+        });
+    });
+}
+
+#[test]
+fn the_pump_does_not_wait_for_a_lossless_reader_that_may_no_longer_hold_it() {
+    model::check(|| {
+        let session = session(&registry(), SMALL, Pace::Free);
+        let stopped = reader(&session, OnLag::Lossless);
+        while_it_pumps(&session, || session.set_holding(&stopped, false));
+    });
+}
+
+#[test]
+fn the_pump_does_not_sleep_when_of_two_lossless_readers_one_leaves_and_one_reads() {
+    model::check(|| {
+        let session = session(&registry(), SMALL, Pace::Slowest);
+        let (leaves, reads) = (reader(&session, OnLag::Lossless), reader(&session, OnLag::Lossless));
+        let leaving = {
+            let session = Arc::clone(&session);
+            model::spawn(move || session.leave(&leaves))
+        };
+        while_it_pumps(&session, || session.advance(&reads, 1));
+        leaving.join().unwrap();
+    });
+}
+
+#[test]
+fn a_lossless_reader_holds_the_pump_until_it_has_read() {
+    model::check(|| {
+        let session = session(&registry(), SMALL, Pace::Free);
+        let mut pump = Pump::new(&session);
+        let mut writer = Writer::attach(&session, 1, StartAt::Now, OnLag::Lossless);
+        let pumping = model::spawn(move || {
+            pump.pump(PRINTED, LARGE as u64);
+            pump.end();
+        });
+        assert_eq!(writer.run(), STATUS);
+        writer.assert_whole(PRINTED);
+        assert!(writer.gaps.is_empty(), "a lossless reader lost {:?}", writer.gaps);
+        pumping.join().unwrap();
+    });
+}

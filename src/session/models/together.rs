@@ -1,0 +1,61 @@
+use super::*;
+
+/// Three clients with queues of one place, two of which come while output is on its way.
+fn flood(history_bytes: usize, pace: Pace, on_lag: OnLag) {
+    const PRINTED: u64 = 24;
+
+    model::check(move || {
+        let session = session(&registry(), history_bytes, pace);
+        let mut pump = Pump::new(&session);
+        let first = Writer::attach(&session, 1, StartAt::Oldest, on_lag);
+        let pumping = model::spawn(move || {
+            pump.pump(PRINTED, 3);
+            pump.end();
+        });
+        let mut clients = vec![model::spawn(move || run(first))];
+        for places in [1, 2] {
+            let session = Arc::clone(&session);
+            clients.push(model::spawn(move || run(Writer::attach(&session, places, StartAt::Now, on_lag))));
+        }
+        for client in clients {
+            let gaps = client.join().unwrap();
+            assert!(on_lag != OnLag::Lossless || gaps == 0, "a lossless client has {gaps} gaps");
+            assert!(history_bytes < LARGE || gaps == 0, "a history that holds everything, and {gaps} gaps");
+        }
+        pumping.join().unwrap();
+        assert_eq!((session.registry.client_count(), session.registry.session_count()), (0, 0));
+    });
+
+    fn run(mut writer: Writer) -> usize {
+        assert_eq!(writer.run(), STATUS);
+        writer.assert_whole(PRINTED);
+        let gaps = writer.gaps.len();
+        writer.leave();
+        gaps
+    }
+}
+
+#[test]
+fn skipped_clients_are_replayed_every_byte_once() {
+    flood(LARGE, Pace::Free, OnLag::Resync);
+}
+
+#[test]
+fn clients_that_fall_out_of_the_history_have_what_is_not_in_a_gap() {
+    flood(SMALL, Pace::Free, OnLag::Resync);
+}
+
+#[test]
+fn the_fastest_is_waited_for_and_the_others_have_what_is_not_in_a_gap() {
+    flood(SMALL, Pace::Fastest, OnLag::Resync);
+}
+
+#[test]
+fn lossless_clients_get_every_byte_through_a_small_history() {
+    flood(SMALL, Pace::Fastest, OnLag::Lossless);
+}
+
+#[test]
+fn the_slowest_is_waited_for_so_that_nobody_has_a_gap() {
+    flood(SMALL, Pace::Slowest, OnLag::Lossless);
+}

@@ -1,0 +1,174 @@
+//! The order in which locks are taken, checked in debug builds and free in others.
+//!
+//! A thread that takes locks in one order only can't deadlock with another that does. Since critical sections are
+//! closures, they nest, so the last rank taken is all there is to know of a thread.
+
+/// A lock's place in the order: under a client's shard the shards of sessions, in ascending index; a leaf under any of
+/// these, and nothing under a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// A shard of the client map. One at a time, and the first.
+    Clients,
+    /// A shard of the session map, by its index.
+    Sessions(usize),
+    /// Who decides a session's size. Apart from the registry; leaves may be taken under it.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has shards only"))]
+    Size,
+    /// A lock under which no other is taken: a session's log, its queries, the manager's book, the list of clients.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has shards only"))]
+    Leaf,
+}
+
+#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+mod check {
+    use std::cell::Cell;
+
+    use super::Rank;
+
+    thread_local! {
+        /// The rank of the lock that this thread took last of those it holds.
+        static LAST: Cell<Option<Rank>> = const { Cell::new(None) };
+    }
+
+    #[derive(Debug)]
+    pub(in crate::sync) struct Order(Rank);
+
+    /// Until this drops, the lock counts as held.
+    pub(in crate::sync) struct Held {
+        before: Option<Rank>,
+    }
+
+    impl Order {
+        pub(in crate::sync) fn new(rank: Rank) -> Self {
+            Self(rank)
+        }
+
+        #[track_caller]
+        pub(in crate::sync) fn take(&self) -> Held {
+            let before = LAST.get();
+            if let Some(held) = before {
+                assert!(
+                    self.0.may_be_taken_under(held),
+                    "lock order: {:?} taken while {held:?} is held by the same thread",
+                    self.0
+                );
+            }
+            LAST.set(Some(self.0));
+            Held { before }
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            LAST.set(self.before);
+        }
+    }
+
+    impl Rank {
+        fn may_be_taken_under(self, held: Self) -> bool {
+            match (held, self) {
+                (Self::Clients, Self::Sessions(_)) => true,
+                (Self::Sessions(held), Self::Sessions(next)) => held < next,
+                (Self::Clients | Self::Sessions(_) | Self::Size, Self::Leaf) => true,
+                _ => false,
+            }
+        }
+    }
+}
+
+/// Nothing: other builds trust what debug builds have checked. (A model's threads share one of the system's, and would
+/// share its thread-local; a wrong order is a deadlock there, which the checker finds by itself.)
+#[cfg(not(all(debug_assertions, not(any(fugue_loom, fugue_shuttle)))))]
+mod check {
+    use super::Rank;
+
+    #[derive(Debug)]
+    pub(in crate::sync) struct Order;
+
+    pub(in crate::sync) struct Held;
+
+    impl Order {
+        pub(in crate::sync) fn new(_: Rank) -> Self {
+            Self
+        }
+
+        #[inline]
+        pub(in crate::sync) fn take(&self) -> Held {
+            Held
+        }
+    }
+}
+
+pub(super) use check::Order;
+
+#[cfg(all(test, debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::sync::Mutex;
+
+    /// What taking a lock of rank `next` under one of rank `held` panics with.
+    fn nested(held: Rank, next: Rank) -> Result<(), String> {
+        let (outer, inner) = (Mutex::new(held, ()), Mutex::new(next, ()));
+        catch_unwind(AssertUnwindSafe(|| outer.with(|()| inner.with(|()| {}))))
+            .map_err(|panic| *panic.downcast::<String>().expect("a panic with a message"))
+    }
+
+    #[test]
+    fn every_pair_of_locks_is_taken_in_one_order_only() {
+        use Rank::{Clients, Leaf, Sessions, Size};
+
+        let right = [
+            (Clients, Sessions(0)),
+            (Clients, Leaf),
+            (Sessions(0), Sessions(1)),
+            (Sessions(3), Sessions(64)),
+            (Sessions(0), Leaf),
+            (Size, Leaf),
+        ];
+        let all = [Clients, Sessions(0), Sessions(1), Sessions(3), Sessions(64), Size, Leaf];
+        for (held, next) in right {
+            assert_eq!(nested(held, next), Ok(()), "{next:?} under {held:?}");
+        }
+        for held in all {
+            for next in all {
+                let ascending = matches!((held, next), (Sessions(held), Sessions(next)) if held < next);
+                let is_right = ascending
+                    || matches!((held, next), (Clients, Sessions(_)))
+                    || right.contains(&(held, next))
+                    || matches!((held, next), (Sessions(_), Leaf));
+                match nested(held, next) {
+                    Ok(()) => assert!(is_right, "{next:?} under {held:?} was let pass"),
+                    Err(panic) => {
+                        assert!(!is_right, "{panic}");
+                        assert!(panic.starts_with("lock order: "), "{panic}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lock_is_no_longer_held_once_its_section_has_panicked() {
+        let (leaf, clients) = (Mutex::new(Rank::Leaf, 0), Mutex::new(Rank::Clients, ()));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            leaf.with(|count| {
+                *count += 1;
+                panic!("in the section")
+            })
+        }));
+        assert!(panicked.is_err());
+        clients.with(|()| leaf.with(|count| assert_eq!(*count, 1)));
+    }
+
+    #[test]
+    fn another_threads_locks_are_its_own() {
+        let (leaf, clients) = (Mutex::new(Rank::Leaf, ()), Mutex::new(Rank::Clients, ()));
+        leaf.with(|()| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| clients.with(|()| {}));
+            });
+        });
+    }
+}
