@@ -119,6 +119,8 @@ struct Writer {
     session: Arc<Session>,
     client: ClientId,
     queue: Receiver<ServerMessage>,
+    /// What it was woken by.
+    inbox: Option<ServerMessage>,
     reader: Reader,
     cursor: u64,
     /// What the client has, from `reader.start()` on.
@@ -141,6 +143,7 @@ impl Writer {
             session: Arc::clone(session),
             client,
             queue,
+            inbox: None,
             reader,
             cursor,
             taken: Vec::new(),
@@ -154,16 +157,21 @@ impl Writer {
             if let Some(status) = self.take_what_is_there() {
                 return status;
             }
-            let message = model::block_on(self.queue.recv()).expect("it is registered");
-            self.take_message(message);
+            self.sleep();
         }
+    }
+
+    /// Sleeps until there is a message.
+    fn sleep(&mut self) {
+        let message = model::block_on(self.queue.recv());
+        self.inbox = Some(message.expect("it is registered"));
     }
 
     /// Until there is nothing to take; the status if that is for good.
     fn take_what_is_there(&mut self) -> Option<ExitStatus> {
         loop {
             let before = self.cursor;
-            while let Ok(message) = self.queue.try_recv() {
+            while let Some(message) = self.inbox.take().or_else(|| self.queue.try_recv().ok()) {
                 if !self.take_message(message) {
                     break;
                 }

@@ -24,7 +24,7 @@ mod with_loom {
 
     /// Switches to a thread that could go on by itself, where the environment does not say (`LOOM_MAX_PREEMPTIONS`).
     /// Nearly all defects in concurrent code need no more than two.
-    const PREEMPTIONS: usize = 2;
+    const PREEMPTIONS: usize = 3;
 
     /// The most steps in one interleaving; a model that needs more does not end.
     const STEPS: usize = 20_000;
