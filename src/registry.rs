@@ -9,7 +9,8 @@ mod builder;
 mod client;
 mod delivery;
 mod error;
-#[cfg(all(test, any(fugue_loom, fugue_shuttle)))]
+#[cfg(test)]
+#[cfg(any(fugue_loom, fugue_shuttle))]
 mod models;
 mod publisher;
 mod session;

@@ -7,7 +7,8 @@
 mod feed;
 mod history;
 mod manager;
-#[cfg(all(test, any(fugue_loom, fugue_shuttle)))]
+#[cfg(test)]
+#[cfg(any(fugue_loom, fugue_shuttle))]
 mod models;
 mod pace;
 mod printer;

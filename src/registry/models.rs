@@ -13,6 +13,9 @@ use crate::sync::{
 mod membership;
 /// What removes entries: leaving, closed channels, guards, publishers.
 mod removal;
+/// More at once than every interleaving could be tried of.
+#[cfg(fugue_shuttle)]
+mod storm;
 
 type Registry = ClientRegistry<u32>;
 

@@ -151,3 +151,29 @@ impl<K, V> Pair<'_, K, V> {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use crate::ClientRegistry;
+
+    fn panics(section: impl FnOnce()) -> bool {
+        catch_unwind(AssertUnwindSafe(section)).is_err()
+    }
+
+    #[test]
+    fn shards_are_locked_clients_first_then_sessions_in_ascending_order() {
+        let registry = ClientRegistry::<()>::builder().shards(4).build().unwrap().inner;
+        let (clients, sessions) = (&registry.clients, &registry.sessions);
+
+        clients.at(3, |_| sessions.at(0, |_| sessions.at(1, |_| sessions.at(3, |_| {}))));
+
+        assert!(panics(|| clients.at(0, |_| clients.at(1, |_| {}))), "two clients' shards");
+        assert!(panics(|| sessions.at(0, |_| clients.at(0, |_| {}))), "clients under sessions");
+        assert!(panics(|| sessions.at(1, |_| sessions.at(0, |_| {}))), "descending");
+        assert!(panics(|| sessions.at(1, |_| sessions.at(1, |_| {}))), "the same once more");
+        assert!(panics(|| sessions.at(0, |_| sessions.each(|_, _| {}))), "a walk under a shard");
+    }
+}

@@ -45,3 +45,12 @@ async fn a_panic_in_either_task_ends_its_connection_and_no_other() {
     bystander.request(&ClientMessage::Ping).await.unwrap();
     serving.abort();
 }
+
+#[tokio::test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "lock order")]
+async fn nothing_is_locked_under_the_list_of_clients() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::builder(directory.path().join("fugue/server.sock")).bind().unwrap();
+    server.shared.with_clients(|_| server.shared.registry.client_count());
+}

@@ -34,6 +34,10 @@ use crate::{
     sync::{Mutex, Rank},
 };
 
+#[cfg(test)]
+#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+mod tests;
+
 /// How many ended sessions are remembered, so that attaching late says how one ended.
 const REMEMBERED: usize = 64;
 

@@ -15,7 +15,8 @@ use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use super::names::{Arc, AtomicUsize, Lock, Ordering};
 
-#[cfg(all(test, not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(test)]
+#[cfg(not(any(fugue_loom, fugue_shuttle)))]
 mod tests;
 
 /// Set in `room` once the receiver is gone.

@@ -101,7 +101,8 @@ mod check {
 
 pub(super) use check::Order;
 
-#[cfg(all(test, debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(test)]
+#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -221,3 +221,12 @@ fn what_the_screens_model_needs_is_not_evicted() {
     assert!(history.span().held_bytes <= LIMIT, "once the model has it the bound holds again");
     assert_eq!(history.room(), LIMIT as u64 / 2 - 1);
 }
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "lock order")]
+fn nothing_is_locked_under_the_log() {
+    let registry = crate::ClientRegistry::<()>::new();
+    let history = History::new(LIMIT, Pace::Fastest);
+    history.with(|_| registry.client_count());
+}

@@ -1,0 +1,70 @@
+use shuttle::rand::{Rng, thread_rng};
+
+use super::*;
+
+/// Threads that do anything to two clients and two sessions, while others broadcast and look.
+#[test]
+fn whatever_threads_do_to_few_clients_and_sessions_leaves_no_trace() {
+    const STEPS: usize = 6;
+
+    model::check(|| {
+        let registry = registry(2);
+        let sessions = two_sessions(&registry);
+        let ids = [1_u64, 2].map(ClientId::from);
+        let changing = || {
+            let registry = registry.clone();
+            model::spawn(move || {
+                let mut queues = Vec::new();
+                for _ in 0..STEPS {
+                    let id = ids[thread_rng().gen_range(0..ids.len())];
+                    let session = sessions[thread_rng().gen_range(0..sessions.len())];
+                    match thread_rng().gen_range(0..6) {
+                        0 | 1 => {
+                            let (sender, queue) = channel::channel(1);
+                            if registry.register_client(id, sender).is_ok() {
+                                queues.push(queue);
+                            }
+                        }
+                        2 => drop(registry.unregister_client(id)),
+                        3 => drop(registry.detach_from_session(id)),
+                        4 => drop(queues.pop()),
+                        _ => drop(registry.attach_to_session(id, session)),
+                    }
+                }
+            })
+        };
+        let broadcasting = || {
+            let registry = registry.clone();
+            model::spawn(move || {
+                let mut publisher = registry.publisher(sessions[0]);
+                for message in 0..STEPS as u32 {
+                    let delivery = match thread_rng().gen_range(0..3) {
+                        0 => publisher.broadcast(message),
+                        1 => publisher.broadcast_burst(&[message, message]),
+                        _ => registry.broadcast_to_session(sessions[1], message),
+                    };
+                    assert!(delivery.total() <= 4);
+                }
+            })
+        };
+        let threads = [changing(), changing(), broadcasting()];
+        for _ in 0..STEPS {
+            let [in_first, in_second] =
+                registry.inner.sessions.with_two(&sessions[0], &sessions[1], |mut maps| {
+                    let first =
+                        maps.first().get(&sessions[0]).map_or_else(Vec::new, |s| s.members().to_vec());
+                    let second =
+                        maps.second().get(&sessions[1]).map_or_else(Vec::new, |s| s.members().to_vec());
+                    [first, second]
+                });
+            assert!(ids.iter().all(|id| !(in_first.contains(id) && in_second.contains(id))));
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        for id in ids {
+            registry.unregister_client(id);
+        }
+        assert_empty(&registry);
+    });
+}
