@@ -127,8 +127,18 @@ fn a_publisher_made_while_the_last_member_leaves_and_returns_still_reaches_it() 
         };
         let mut publisher = registry.publisher(SESSION);
         returning.join().unwrap();
-        assert_eq!(publisher.broadcast(1).sent, 1, "the publisher holds an entry that is not the session's");
+        assert_eq!(publisher.broadcast(1).sent, 1);
         assert_eq!(received(&mut queue), [1]);
+        // Nor does it miss who joins from now on: its generation is that of the entry they join.
+        let _more = [2, 3].map(|members| {
+            let joined = member(&registry, SESSION);
+            assert_eq!(
+                publisher.broadcast(members).sent,
+                members as usize,
+                "the publisher's entry is a dead one"
+            );
+            joined
+        });
     });
 }
 
