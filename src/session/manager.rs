@@ -144,16 +144,20 @@ impl Manager {
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(name)?;
         let started = start();
-        self.with(|book| match &started {
-            Ok(session) => {
-                book.names.insert(name.clone(), Some(session.id));
-                book.live.insert(session.id, Arc::clone(session));
-                if book.closed {
-                    session.hang_up();
+        let is_late = self.with(|book| {
+            match &started {
+                Ok(session) => {
+                    book.names.insert(name.clone(), Some(session.id));
+                    book.live.insert(session.id, Arc::clone(session));
                 }
+                Err(_) => drop(book.names.remove(name)),
             }
-            Err(_) => drop(book.names.remove(name)),
+            book.closed
         });
+        // It was not in the book yet when all were hung up. That wakes its tasks, so not under the lock.
+        if let (true, Ok(session)) = (is_late, &started) {
+            session.hang_up();
+        }
         started
     }
 

@@ -1,6 +1,12 @@
-//! That the locks of a session and of the book have their places in the order of locks.
+//! That the locks of a session and of the book have their places in the order of locks, and that nobody is woken under
+//! them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::{Context, Poll, Wake, Waker},
+};
 
 use super::*;
 use crate::session::{Feeds, feed::Feed};
@@ -46,4 +52,31 @@ async fn under_a_sessions_size_only_leaves_are_locked() {
     assert!(panics(|| session.sizing.with(|_| session.sizing.with(|_| {}))), "another's size");
     let size_under = |rank| panics(|| Mutex::new(rank, ()).with(|()| session.sizing.with(|_| {})));
     assert!(size_under(Rank::Leaf) && size_under(Rank::Clients) && size_under(Rank::Sessions(0)));
+}
+
+/// Looks into the book when it is woken, as a task on another thread might.
+struct LooksIntoTheBook(Arc<Manager>);
+
+impl Wake for LooksIntoTheBook {
+    fn wake(self: Arc<Self>) {
+        self.0.list();
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_started_while_the_server_stopped_is_hung_up_outside_the_book() {
+    let (manager, _session, _feed) = start(&ClientRegistry::new());
+    let name: SessionName = "late".parse().unwrap();
+    let late = manager.open(&name, TerminalSize::DEFAULT, (SizePolicy::Fixed, Pace::Free), None);
+    let mut hung_up = pin!(late.hang_up.cancelled());
+    let waker = Waker::from(Arc::new(LooksIntoTheBook(Arc::clone(&manager))));
+    assert!(hung_up.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+
+    let entered = manager.enter(&name, || {
+        manager.hang_up_all();
+        Ok(Arc::clone(&late))
+    });
+
+    assert!(entered.is_ok());
+    assert_eq!(hung_up.poll(&mut Context::from_waker(&waker)), Poll::Ready(()));
 }
