@@ -15,7 +15,7 @@ fn panics<R>(section: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(section)).is_err()
 }
 
-fn start(registry: &ClientRegistry) -> (Arc<Manager>, Arc<Session>, Feed) {
+fn start(registry: &ClientRegistry<Arc<ServerMessage>>) -> (Arc<Manager>, Arc<Session>, Feed) {
     let settings = SessionSettings {
         socket: PathBuf::new(),
         history_bytes: 4096,
