@@ -25,7 +25,7 @@ pub(crate) use self::{names::*, order::Rank};
 mod names {
     pub(super) use std::sync::Mutex as Lock;
     #[cfg(feature = "server")]
-    pub(crate) use std::sync::atomic::AtomicBool;
+    pub(crate) use std::sync::atomic::{AtomicBool, fence};
     pub(crate) use std::sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -39,7 +39,7 @@ mod names {
 #[cfg(fugue_loom)]
 mod names {
     pub(super) use loom::sync::Mutex as Lock;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use tokio::sync::mpsc::error::TrySendError;
 
     pub(crate) use super::{channel::Sender, model::Arc, notify::Notify};
@@ -50,7 +50,7 @@ mod names {
     pub(super) use shuttle::sync::Mutex as Lock;
     pub(crate) use shuttle::sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     };
     pub(crate) use tokio::sync::mpsc::error::TrySendError;
 

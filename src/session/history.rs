@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::pace::{self, Place};
 use crate::{
     message::{ExitStatus, Pace, StartAt},
-    sync::{Arc, AtomicU64, Mutex, Ordering, Rank},
+    sync::{Arc, AtomicU64, Mutex, Ordering, Rank, fence},
 };
 
 #[cfg(test)]
@@ -193,9 +193,10 @@ impl History {
                 || pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
             let mut readers = room_for_readers();
             if readers == 0 {
-                // SeqCst, here and for the cursors: this is said and then the cursors are looked at; a reader says where
-                // it is and then looks at this. So one of the two sees the other.
-                self.awaited.store(pace::awaited(log.head, self.window), Ordering::SeqCst);
+                // Relaxed, for the fence orders it: this is said and then the cursors are looked at again; a reader says
+                // where it is and then looks at this. So one of the two sees the other.
+                self.awaited.store(pace::awaited(log.head, self.window), Ordering::Relaxed);
+                fence(Ordering::SeqCst);
                 readers = room_for_readers();
             }
             let floor = Some(log.floor).filter(|floor| *floor != u64::MAX);
@@ -210,8 +211,9 @@ impl History {
     /// Says how far a reader is. Returns whether the pump may have been waiting for that.
     pub(super) fn advance(&self, reader: &Reader, cursor: u64) -> bool {
         let before = reader.place.advance(cursor);
-        // SeqCst: see `room`.
-        (before + 1..=cursor).contains(&self.awaited.load(Ordering::SeqCst))
+        // See `room`.
+        fence(Ordering::SeqCst);
+        (before + 1..=cursor).contains(&self.awaited.load(Ordering::Relaxed))
     }
 
     /// How far the head may be past the screen's model, in bytes.

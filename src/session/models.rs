@@ -31,12 +31,12 @@ const SMALL: usize = 16;
 
 const STATUS: ExitStatus = ExitStatus::Code(7);
 
-fn registry() -> ClientRegistry {
+fn registry() -> ClientRegistry<Arc<ServerMessage>> {
     ClientRegistry::builder().shards(1).build().unwrap()
 }
 
 /// A session without a terminal and without a model of its screen.
-fn session(registry: &ClientRegistry, history_bytes: usize, pace: Pace) -> Arc<Session> {
+fn session(registry: &ClientRegistry<Arc<ServerMessage>>, history_bytes: usize, pace: Pace) -> Arc<Session> {
     let size = TerminalSize::DEFAULT;
     Arc::new(Session {
         id: SessionId::from(1_u64),
@@ -118,9 +118,9 @@ impl Pump {
 struct Writer {
     session: Arc<Session>,
     client: ClientId,
-    queue: Receiver<ServerMessage>,
+    queue: Receiver<Arc<ServerMessage>>,
     /// What it was woken by.
-    inbox: Option<ServerMessage>,
+    inbox: Option<Arc<ServerMessage>>,
     reader: Reader,
     cursor: u64,
     /// What the client has, from `reader.start()` on.
@@ -195,9 +195,9 @@ impl Writer {
     }
 
     /// Takes what comes next of a message. Returns whether nothing was missed before it.
-    fn take_message(&mut self, message: ServerMessage) -> bool {
-        let ServerMessage::Output { offset, data, .. } = message else { return true };
-        let Some(written) = self.cursor.checked_sub(offset) else { return false };
+    fn take_message(&mut self, message: Arc<ServerMessage>) -> bool {
+        let ServerMessage::Output { offset, data, .. } = &*message else { return true };
+        let Some(written) = self.cursor.checked_sub(*offset) else { return false };
         if let Some(rest) = data.get(written as usize..) {
             self.take(rest);
         }

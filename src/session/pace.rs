@@ -45,8 +45,8 @@ pub(super) fn hold(readers: &[Arc<Place>], pace: Pace) -> Option<u64> {
 
 /// Where one reader stands.
 ///
-/// The cursor is `SeqCst`, for the reason that `History::room` gives. The other accesses are `Relaxed`: they publish no
-/// data, and the pump looks again whenever it was notified of a change; the notification orders the two.
+/// Accesses are `Relaxed` throughout: a cursor publishes no data, and the pump looks again whenever it was notified of
+/// a change; the notification orders the two. What else a cursor's change is ordered with, `History::advance` says.
 #[derive(Debug)]
 pub(super) struct Place {
     cursor: AtomicU64,
@@ -68,7 +68,10 @@ impl Place {
 
     /// Returns where the reader was.
     pub(super) fn advance(&self, cursor: u64) -> u64 {
-        self.cursor.swap(cursor, Ordering::SeqCst)
+        let before = self.cursor();
+        // The reader alone moves it.
+        self.cursor.store(cursor, Ordering::Relaxed);
+        before
     }
 
     /// Returns whether that was a change.
@@ -85,7 +88,7 @@ impl Place {
     }
 
     fn cursor(&self) -> u64 {
-        self.cursor.load(Ordering::SeqCst)
+        self.cursor.load(Ordering::Relaxed)
     }
 
     /// Whether this reader makes the progress that entitles it to hold the program back.

@@ -57,6 +57,12 @@ mod with_loom {
     /// loom's counted pointer, which it watches for leaks, with what else of std's is used.
     pub(crate) struct Arc<T>(loom::sync::Arc<T>);
 
+    impl<T: Default> Default for Arc<T> {
+        fn default() -> Self {
+            Self::new(T::default())
+        }
+    }
+
     impl<T> Arc<T> {
         pub(crate) fn new(value: T) -> Self {
             Self(loom::sync::Arc::new(value))
@@ -64,6 +70,10 @@ mod with_loom {
 
         pub(crate) fn ptr_eq(this: &Self, other: &Self) -> bool {
             loom::sync::Arc::ptr_eq(&this.0, &other.0)
+        }
+
+        pub(crate) fn strong_count(this: &Self) -> usize {
+            loom::sync::Arc::strong_count(&this.0)
         }
 
         pub(crate) fn get_mut(this: &mut Self) -> Option<&mut T> {
