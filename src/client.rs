@@ -25,7 +25,7 @@ use crate::{
     wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
 };
 
-/// How often and how long connecting is tried while the server's backlog is full: about a second.
+/// How often and how long connecting is tried while the server's backlog is full, or the server ends: about a second.
 const CONNECT_TRIES: u32 = 50;
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -163,6 +163,20 @@ impl Client {
     /// # Errors
     /// [`ConnectError`]: nothing listens, the server refuses, or what listens is something else or somebody else's.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
+        let mut tries = 0;
+        loop {
+            match Self::try_connect(socket).await {
+                // A server that ends, or is killed, lets in who it will not answer. Then there is none, or the next one.
+                Err(ConnectError::Wire(WireError::Cut | WireError::Io(_))) if tries < CONNECT_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(CONNECT_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_connect(socket: &Path) -> Result<Self, ConnectError> {
         let stream = connect(socket).await?;
         check_owner(&stream, socket)?;
         let (read, mut write) = stream.into_split();

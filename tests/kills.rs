@@ -57,10 +57,13 @@ fn main() {
     let home = Home::new();
     let open = descriptors(std::process::id());
     let (mut kills, mut bytes) = (0, 0);
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         let life = runtime.block_on(a_life(&home, &mut random));
         kills += life.kills;
         bytes += life.bytes;
+        if round.is_multiple_of(50) {
+            println!("{round} servers' lives in {:.0?}", start.elapsed());
+        }
     }
     // The runtime's threads let go of the last sockets when they get to it.
     runtime.block_on(eventually("nothing is left open here", || descriptors(std::process::id()) <= open + 1));

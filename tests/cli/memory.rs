@@ -124,3 +124,42 @@ fn clients_that_stall_at_moments_of_their_own_take_a_queue_and_a_write_each() {
     assert!(grown < bound, "{grown} bytes more, and {bound} are allowed");
     server.stop();
 }
+
+#[test]
+fn no_sequence_however_long_or_often_fills_the_memory() {
+    const EACH: u64 = 6 << 20;
+    let home = Home::new();
+    let server = serve(&home, &["--history", "64KiB"]);
+    let endless = |start: &str, part: &str| {
+        let part = format!("yes \"$(printf '{part}')\" | tr -d '\\n'");
+        format!("stty -opost -echo; read go; printf '{start}'; {part} | head -c {EACH}; read end")
+    };
+    let programs = [
+        ("title", endless(r"\033]0;", "a title without an end ")),
+        ("device", endless(r"\033P", "a string without an end ")),
+        ("parameters", endless(r"\033[", "1;")),
+        ("stack", endless("", r"\033]0;one title of very many\007\033[22t")),
+        ("modes", endless("", r"\033[>1u")),
+    ];
+    for (name, program) in &programs {
+        home.succeed(&["new", name, "-d", "--pace", "free", "--", "sh", "-c", program]);
+    }
+    let before = memory(server.pid(), "VmRSS:");
+    for (name, _) in &programs {
+        assert!(script(&home, &format!("echo | fugue-server send {name}")).status.success());
+    }
+    for (name, _) in &programs {
+        eventually("all is printed", || home.session(name)["printed_bytes"].as_u64().unwrap() >= EACH);
+    }
+    eventually("the models have seen it", || {
+        let stats = home.json(&["stats", "--json"]);
+        stats["by_session"].as_array().unwrap().iter().all(|session| session["screen_lag_bytes"] == 0)
+    });
+    let grown = memory(server.pid(), "VmHWM:") - before;
+    println!(
+        "{} programs that print one sequence after the other, or one without an end: {grown} bytes",
+        programs.len()
+    );
+    // Less than what any one of them printed.
+    assert!(grown < EACH - (1 << 20), "{grown} bytes more");
+}

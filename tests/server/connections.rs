@@ -198,6 +198,20 @@ async fn nobody_listening_is_told_apart_from_a_refusal() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_before_it_answers_is_no_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("socket");
+    let ending = tokio::net::UnixListener::bind(&socket).unwrap();
+    let connecting = tokio::spawn(async move { Client::connect(&socket).await });
+    // What is killed leaves the file, and who has just connected.
+    let (accepted, _) = soon(ending.accept()).await.unwrap();
+    drop(ending);
+    drop(accepted);
+    let connected = soon(connecting).await.unwrap();
+    assert!(matches!(connected, Err(ConnectError::NoServer(_))), "{connected:?}");
+}
+
+#[tokio::test]
 async fn a_client_that_sends_and_never_reads_is_no_longer_read() {
     let server = TestServer::start();
     let mut stream = greet(&server.socket).await;
