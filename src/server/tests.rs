@@ -52,5 +52,5 @@ async fn a_panic_in_either_task_ends_its_connection_and_no_other() {
 async fn nothing_is_locked_under_the_list_of_clients() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::builder(directory.path().join("fugue/server.sock")).bind().unwrap();
-    server.shared.with_clients(|_| server.shared.registry.client_count());
+    server.shared.with_clients(|_| server.shared.registry.session_count());
 }

@@ -161,6 +161,17 @@ impl Writer {
         }
     }
 
+    /// Takes all there is until it has every byte before `end`. Nothing else is a doorbell after the last of them, so who
+    /// missed that would sleep for ever.
+    fn run_until(&mut self, end: u64) {
+        while self.cursor < end {
+            self.take_what_is_there();
+            if self.cursor < end {
+                self.sleep();
+            }
+        }
+    }
+
     /// Sleeps until there is a message.
     fn sleep(&mut self) {
         let message = model::block_on(self.queue.recv());

@@ -10,28 +10,31 @@ fn flood(history_bytes: usize, pace: Pace, on_lag: OnLag) {
         let first = Writer::attach(&session, 1, StartAt::Oldest, on_lag);
         let pumping = model::spawn(move || {
             pump.pump(PRINTED, 3);
-            pump.end();
+            pump
         });
-        let mut clients = vec![model::spawn(move || run(first))];
+        let mut clients = vec![model::spawn(move || until_printed(first))];
         for places in [1, 2] {
             let session = Arc::clone(&session);
-            clients.push(model::spawn(move || run(Writer::attach(&session, places, StartAt::Now, on_lag))));
+            clients.push(model::spawn(move || {
+                until_printed(Writer::attach(&session, places, StartAt::Now, on_lag))
+            }));
         }
-        for client in clients {
-            let gaps = client.join().unwrap();
-            assert!(on_lag != OnLag::Lossless || gaps == 0, "a lossless client has {gaps} gaps");
-            assert!(history_bytes < LARGE || gaps == 0, "a history that holds everything, and {gaps} gaps");
+        let writers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        pumping.join().unwrap().end();
+        for mut writer in writers {
+            assert_eq!(writer.run(), STATUS);
+            writer.assert_whole(PRINTED);
+            let gaps = &writer.gaps;
+            assert!(on_lag != OnLag::Lossless || gaps.is_empty(), "a lossless client has gaps: {gaps:?}");
+            assert!(history_bytes < LARGE || gaps.is_empty(), "all is held, and there are gaps: {gaps:?}");
+            writer.leave();
         }
-        pumping.join().unwrap();
         assert_eq!((session.registry.client_count(), session.registry.session_count()), (0, 0));
     });
 
-    fn run(mut writer: Writer) -> usize {
-        assert_eq!(writer.run(), STATUS);
-        writer.assert_whole(PRINTED);
-        let gaps = writer.gaps.len();
-        writer.leave();
-        gaps
+    fn until_printed(mut writer: Writer) -> Writer {
+        writer.run_until(PRINTED);
+        writer
     }
 }
 
