@@ -2,9 +2,9 @@
 //! stall, go and are killed. Every byte that any client is sent is checked by its session and its offset; what it is
 //! not sent it must be told of.
 //!
-//! It goes in rounds. Between them everybody leaves, and the server must hold what it held when it had started: no client,
-//! no session, no child, no descriptor and no thread more. Its memory is compared with what it was after the first round,
-//! which warms it up, in runs of two minutes or more.
+//! It goes in rounds. Between them everybody leaves, and the server must hold what it held when it had started: no
+//! client, no session, no child, no descriptor and no thread more. Its memory is compared with what it was after the
+//! first round, which warms it up, in runs of two minutes or more.
 
 mod programs;
 mod recorders;

@@ -139,6 +139,8 @@ impl Viewer {
                 }
             },
             Err(ClientError::Closed(CloseReason::FellBehind { .. })) => return Err(()),
+            // One that stands still for longer than a second is not waited for, and not told why.
+            Err(ClientError::Lost) if self.view.on_lag == OnLag::Disconnect => return Err(()),
             Err(other) => panic!("{other:?} after {:?}, {:?}", self.seen, self.view),
         }
         Ok(())
