@@ -162,7 +162,7 @@ impl<M> ClientRegistry<M> {
     /// [`RegisterError::DuplicateId`] while another client is registered under `id`, [`RegisterError::Closed`] when the
     /// channel's receiver is already gone. Both hand the sender back.
     pub fn register_client(&self, id: ClientId, sender: Sender<M>) -> Result<(), RegisterError<M>> {
-        self.register(id, sender).map(drop)
+        self.register(id, sender, Arc::default())
     }
 
     /// Adds a client for as long as the returned guard lives, for connection handlers that may fail anywhere.
@@ -174,20 +174,26 @@ impl<M> ClientRegistry<M> {
         id: ClientId,
         sender: Sender<M>,
     ) -> Result<ClientGuard<M>, RegisterError<M>> {
-        let registration = self.register(id, sender)?;
+        let registration = Arc::default();
+        self.register(id, sender, Arc::clone(&registration))?;
         Ok(ClientGuard::new(self.clone(), id, registration))
     }
 
-    fn register(&self, id: ClientId, sender: Sender<M>) -> Result<Arc<Registration>, RegisterError<M>> {
+    fn register(
+        &self,
+        id: ClientId,
+        sender: Sender<M>,
+        registration: Arc<Registration>,
+    ) -> Result<(), RegisterError<M>> {
         use std::collections::hash_map::Entry;
 
         if sender.is_closed() {
             return Err(RegisterError::Closed { id, sender });
         }
-        let registration = Arc::new(Registration::default());
-        let slot = Slot { id, sender, registration: Arc::clone(&registration) };
+        let slot = Slot { id, sender, registration };
         let client = Client { seat: Some(slot.clone()), slot, attached: None };
-        let refused = self.inner.clients.with(&id, |clients| match clients.entry(id) {
+        let key = self.inner.clients.key(id);
+        let refused = self.inner.clients.with(&key, |clients| match clients.entry(key) {
             Entry::Occupied(_) => Some(client.slot.sender),
             Entry::Vacant(vacant) => {
                 vacant.insert(client);
@@ -198,7 +204,7 @@ impl<M> ClientRegistry<M> {
             return Err(RegisterError::DuplicateId { id, sender });
         }
         debug!(client = %id, "registered");
-        Ok(registration)
+        Ok(())
     }
 
     /// Removes a client, and from its session too, as one step. `None` if it was not registered.
@@ -217,8 +223,9 @@ impl<M> ClientRegistry<M> {
         use std::collections::hash_map::Entry;
 
         let mut retired = Retired::default();
-        let (client, seat, detached) = self.inner.clients.with(&id, |clients| {
-            let Entry::Occupied(entry) = clients.entry(id) else { return None };
+        let key = self.inner.clients.key(id);
+        let (client, seat, detached) = self.inner.clients.with(&key, |clients| {
+            let Entry::Occupied(entry) = clients.entry(key) else { return None };
             if !only_if(entry.get()) {
                 return None;
             }
@@ -229,7 +236,7 @@ impl<M> ClientRegistry<M> {
         })?;
         drop((seat, retired));
         debug!(client = %id, "unregistered");
-        Some(Unregistered { entry: client.entry(), detached })
+        Some(Unregistered { entry: client.into_entry(), detached })
     }
 
     /// The client as it stands now, with a handle on its queue. `None` if it is not registered.
@@ -238,7 +245,8 @@ impl<M> ClientRegistry<M> {
     /// The client's shard.
     #[must_use]
     pub fn get_client(&self, id: ClientId) -> Option<ClientEntry<M>> {
-        self.inner.clients.with(&id, |clients| clients.get(&id).map(Client::entry))
+        let key = self.inner.clients.key(id);
+        self.inner.clients.with(&key, |clients| clients.get(&key).map(Client::entry))
     }
 
     /// Registered clients.
@@ -266,25 +274,31 @@ impl<M> ClientRegistry<M> {
     /// [`AttachError::UnknownClient`] once the client has been unregistered.
     pub fn attach_to_session(&self, client: ClientId, session: SessionId) -> Result<Attached, AttachError> {
         let mut retired = None;
-        let attached = self.inner.clients.with(&client, |clients| {
-            let entry = clients.get_mut(&client)?;
+        let key = self.inner.clients.key(client);
+        let attached = self.inner.clients.with(&key, |clients| {
+            let entry = clients.get_mut(&key)?;
             let seat = entry.seat.take();
             let seat = |left: Option<Slot<M>>| left.or(seat).unwrap_or_else(|| entry.slot.clone());
             let sessions = &self.inner.sessions;
+            let to = sessions.key(session);
             let members = match entry.attached {
-                None => sessions.with(&session, |sessions| session::join(sessions, session, seat(None))),
-                Some(current) if current == session => sessions
-                    .with(&session, |sessions| sessions.get(&session).map_or(0, |s| s.members().len())),
-                Some(previous) => sessions.with_two(&previous, &session, |mut sessions| {
-                    let registration = &entry.slot.registration;
-                    let (left, _) = session::leave(
-                        sessions.first(),
-                        previous,
-                        registration,
-                        retired.get_or_insert_default(),
-                    );
-                    session::join(sessions.second(), session, seat(left))
-                }),
+                None => sessions.with(&to, |sessions| session::join(sessions, to, seat(None))),
+                Some(current) if current == session => {
+                    sessions.with(&to, |sessions| sessions.get(&to).map_or(0, |s| s.members().len()))
+                }
+                Some(previous) => {
+                    let from = sessions.key(previous);
+                    sessions.with_two(&from, &to, |mut sessions| {
+                        let registration = &entry.slot.registration;
+                        let (left, _) = session::leave(
+                            sessions.first(),
+                            from,
+                            registration,
+                            retired.get_or_insert_default(),
+                        );
+                        session::join(sessions.second(), to, seat(left))
+                    })
+                }
             };
             Some(Attached { previous: entry.attached.replace(session), members })
         });
@@ -312,8 +326,9 @@ impl<M> ClientRegistry<M> {
         only_if: impl FnOnce(SessionId) -> bool,
     ) -> Result<Detached, DetachError> {
         let mut retired = Retired::default();
-        let detached = self.inner.clients.with(&client, |clients| {
-            let entry = clients.get_mut(&client).ok_or(DetachError::UnknownClient(client))?;
+        let key = self.inner.clients.key(client);
+        let detached = self.inner.clients.with(&key, |clients| {
+            let entry = clients.get_mut(&key).ok_or(DetachError::UnknownClient(client))?;
             let session = entry.attached.take_if(|session| only_if(*session));
             let session = session.ok_or(DetachError::NotAttached(client))?;
             let (seat, detached) = self.leave(session, &entry.slot.registration, &mut retired);
@@ -334,10 +349,9 @@ impl<M> ClientRegistry<M> {
         registration: &Registration,
         retired: &mut Retired<M>,
     ) -> (Option<Slot<M>>, Detached) {
-        let (seat, members) = self
-            .inner
-            .sessions
-            .with(&session, |sessions| session::leave(sessions, session, registration, retired));
+        let key = self.inner.sessions.key(session);
+        let (seat, members) =
+            self.inner.sessions.with(&key, |sessions| session::leave(sessions, key, registration, retired));
         (seat, Detached { session, members })
     }
 
@@ -362,9 +376,10 @@ impl<M> ClientRegistry<M> {
     /// The session's shard.
     #[must_use]
     pub fn session_clients(&self, session: SessionId) -> Vec<ClientId> {
+        let key = self.inner.sessions.key(session);
         self.inner
             .sessions
-            .with(&session, |sessions| sessions.get(&session).map_or_else(Vec::new, |s| s.members().to_vec()))
+            .with(&key, |sessions| sessions.get(&key).map_or_else(Vec::new, |s| s.members().to_vec()))
     }
 
     /// How many clients watch `session`.
@@ -373,9 +388,10 @@ impl<M> ClientRegistry<M> {
     /// The session's shard.
     #[must_use]
     pub fn session_client_count(&self, session: SessionId) -> usize {
+        let key = self.inner.sessions.key(session);
         self.inner
             .sessions
-            .with(&session, |sessions| sessions.get(&session).map_or(0, |session| session.members().len()))
+            .with(&key, |sessions| sessions.get(&key).map_or(0, |session| session.members().len()))
     }
 
     /// Sessions that have a member or a publisher.
@@ -396,7 +412,7 @@ impl<M> ClientRegistry<M> {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionId> {
         let mut all = Vec::new();
-        self.inner.sessions.each(|_, sessions| all.extend(sessions.keys()));
+        self.inner.sessions.each(|_, sessions| all.extend(sessions.keys().map(|key| key.id)));
         all
     }
 

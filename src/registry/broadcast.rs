@@ -4,6 +4,7 @@ use super::{
     ClientRegistry, Delivery, SendError,
     delivery::{self, Burst, Closed, One, Payload},
     session::{Retired, Roster, Session, Slot},
+    shard::Key,
 };
 use crate::{
     ClientId, SessionId,
@@ -20,10 +21,11 @@ impl<M> ClientRegistry<M> {
     /// [`SendError`] hands the message back: the client is unknown, its queue is full (it stays registered, and the
     /// skip is counted), or its channel is closed (it has been unregistered).
     pub fn send_to_client(&self, id: ClientId, message: M) -> Result<(), SendError<M>> {
+        let key = self.inner.clients.key(id);
         let (found, totals) = self
             .inner
             .clients
-            .with_and_totals(&id, |clients| clients.get(&id).map(|client| client.slot.clone()));
+            .with_and_totals(&key, |clients| clients.get(&key).map(|client| client.slot.clone()));
         let Some(slot) = found else {
             return Err(SendError::UnknownClient(message));
         };
@@ -113,13 +115,14 @@ impl<M: Clone> ClientRegistry<M> {
         except: Option<ClientId>,
         observe: impl FnMut(ClientId, Delivery),
     ) -> Delivery {
+        let key = self.inner.sessions.key(session);
         let (roster, totals) = self
             .inner
             .sessions
-            .with_and_totals(&session, |sessions| sessions.get(&session).map(Session::roster_as_it_is));
+            .with_and_totals(&key, |sessions| sessions.get(&key).map(Session::roster_as_it_is));
         let roster = match roster {
             None => return Delivery::default(),
-            Some(roster) => roster.unwrap_or_else(|| self.roster(session)),
+            Some(roster) => roster.unwrap_or_else(|| self.roster(&key)),
         };
         let (delivery, closed) = roster.deliver(payload, except, observe);
         totals.add(delivery);
@@ -131,11 +134,12 @@ impl<M: Clone> ClientRegistry<M> {
 
     /// The roster of `session`, with those in it who joined since the last broadcast.
     #[cold]
-    fn roster(&self, session: SessionId) -> Arc<Roster<M>> {
+    fn roster(&self, session: &Key<SessionId>) -> Arc<Roster<M>> {
         let mut retired = Retired::default();
-        let roster = self.inner.sessions.with(&session, |sessions| {
-            sessions.get_mut(&session).map(|session| session.roster(&mut retired))
-        });
+        let roster = self
+            .inner
+            .sessions
+            .with(session, |sessions| sessions.get_mut(session).map(|session| session.roster(&mut retired)));
         drop(retired);
         // All its members may have left since we looked.
         roster.unwrap_or_default()
@@ -162,7 +166,7 @@ impl<M: Clone> ClientRegistry<M> {
                 if delivery.closed != 0 {
                     closed.push(slot);
                 }
-                self.inner.clients.totals(&slot.id).add(delivery);
+                self.inner.clients.totals(&self.inner.clients.key(slot.id)).add(delivery);
                 total += delivery;
             }
             self.unregister_closed(&closed);

@@ -21,13 +21,13 @@ pub(super) struct Client<M> {
 /// What the client's map entry shares with the rosters the client is in. Its address also tells one registration from
 /// a later one under the same id.
 ///
-/// No other client's is on the same cache lines, for broadcasts of several sessions may count at once: it is as large
-/// as two lines. It is not aligned to them, which allocators do slowly.
+/// No two clients' counts are on one cache line, for broadcasts of several sessions may count at once: with the counts of
+/// its `Arc` it is as large as a line. It is not aligned to one, which allocators do slowly.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
     skipped: AtomicU64,
     position: AtomicUsize,
-    _padding: [u64; 13],
+    _padding: [u64; 4],
 }
 
 impl Registration {
@@ -66,6 +66,11 @@ pub struct ClientEntry<M> {
 }
 
 impl<M> Client<M> {
+    pub(super) fn into_entry(self) -> ClientEntry<M> {
+        let skipped = self.slot.registration.skipped();
+        ClientEntry { sender: self.slot.sender, attached_session: self.attached, skipped }
+    }
+
     pub(super) fn entry(&self) -> ClientEntry<M> {
         ClientEntry {
             sender: self.slot.sender.clone(),

@@ -6,6 +6,7 @@ use super::{
     ClientRegistry, Delivery,
     delivery::{Burst, One, Payload},
     session::{self, Retired, Roster},
+    shard::Key,
     stats::Totals,
 };
 use crate::{
@@ -46,7 +47,7 @@ use crate::{
 /// ```
 pub struct Publisher<M> {
     registry: ClientRegistry<M>,
-    session: SessionId,
+    session: Key<SessionId>,
     roster: Arc<Roster<M>>,
     /// The session's generation, and the one that `roster` was read at.
     generation: Arc<AtomicU64>,
@@ -58,6 +59,7 @@ pub struct Publisher<M> {
 impl<M> Publisher<M> {
     pub(super) fn new(registry: ClientRegistry<M>, session: SessionId) -> Self {
         let totals = Arc::new(Totals::default());
+        let session = registry.inner.sessions.key(session);
         let mut retired = Retired::default();
         let (roster, generation, seen) = registry.inner.sessions.with(&session, |sessions| {
             let entry = session::entry(sessions, session);
@@ -74,7 +76,7 @@ impl<M> Publisher<M> {
     /// The session this publishes to.
     #[must_use]
     pub fn session(&self) -> SessionId {
-        self.session
+        self.session.id
     }
 
     /// Brings the roster up to date now, as the next broadcast would, and frees the channels of clients that left.
@@ -168,6 +170,6 @@ impl<M> Drop for Publisher<M> {
 
 impl<M> fmt::Debug for Publisher<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("Publisher").field("session", &self.session.id).finish_non_exhaustive()
     }
 }

@@ -12,7 +12,11 @@
 
 use smallvec::SmallVec;
 
-use super::{client::Registration, shard::Map, stats::Totals};
+use super::{
+    client::Registration,
+    shard::{Key, Map},
+    stats::Totals,
+};
 use crate::{
     ClientId, SessionId,
     sync::{Arc, AtomicU64, Ordering, Sender},
@@ -217,7 +221,11 @@ impl<M> Session<M> {
 }
 
 /// Adds a client to `session`, which comes into being with its first member, and says how many members there are.
-pub(super) fn join<M>(sessions: &mut Map<SessionId, Session<M>>, session: SessionId, slot: Slot<M>) -> usize {
+pub(super) fn join<M>(
+    sessions: &mut Map<SessionId, Session<M>>,
+    session: Key<SessionId>,
+    slot: Slot<M>,
+) -> usize {
     let entry = entry(sessions, session);
     entry.join(slot);
     entry.members.len()
@@ -227,7 +235,7 @@ pub(super) fn join<M>(sessions: &mut Map<SessionId, Session<M>>, session: Sessio
 /// and how many members are left.
 pub(super) fn leave<M>(
     sessions: &mut Map<SessionId, Session<M>>,
-    session: SessionId,
+    session: Key<SessionId>,
     registration: &Registration,
     retired: &mut Retired<M>,
 ) -> (Option<Slot<M>>, usize) {
@@ -245,14 +253,17 @@ pub(super) fn leave<M>(
 }
 
 /// Finds or makes the entry of `session`.
-pub(super) fn entry<M>(sessions: &mut Map<SessionId, Session<M>>, session: SessionId) -> &mut Session<M> {
+pub(super) fn entry<M>(
+    sessions: &mut Map<SessionId, Session<M>>,
+    session: Key<SessionId>,
+) -> &mut Session<M> {
     sessions.entry(session).or_insert_with(Session::new)
 }
 
 /// Takes a publisher out of `session`, which goes with the last of its members and publishers.
 pub(super) fn remove_publisher<M>(
     sessions: &mut Map<SessionId, Session<M>>,
-    session: SessionId,
+    session: Key<SessionId>,
     totals: &Arc<Totals>,
     retired: &mut Retired<M>,
 ) {
@@ -263,7 +274,7 @@ pub(super) fn remove_publisher<M>(
     }
 }
 
-fn remove<M>(sessions: &mut Map<SessionId, Session<M>>, session: SessionId, retired: &mut Retired<M>) {
+fn remove<M>(sessions: &mut Map<SessionId, Session<M>>, session: Key<SessionId>, retired: &mut Retired<M>) {
     retired.session = sessions.remove(&session).map(Box::new);
 }
 

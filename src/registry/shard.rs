@@ -5,18 +5,57 @@
 //! can't cross an `.await`, and no guard outlives them. What they may do is look up, insert, remove and clone a
 //! handle; never send, wake, drop a last handle, log, or call a caller's code. So nothing can panic in one.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, Hasher},
+};
 
 use crossbeam_utils::CachePadded;
 
 use super::{error::ShardCountError, stats::Totals};
 use crate::sync::{self, Mutex, Rank};
 
-/// The hasher of shards and maps alike; the keys differ for each registry, so that nobody can aim at one shard.
-pub(super) type Hasher = ahash::RandomState;
-
 /// One shard's map.
-pub(super) type Map<K, V> = HashMap<K, V, Hasher>;
+pub(super) type Map<K, V> = HashMap<Key<K>, V, AsHashed>;
+
+/// An id and its hash, which picks the shard and the place in the shard's map: it is computed once for both.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key<K> {
+    hash: u64,
+    pub(super) id: K,
+}
+
+impl<K> Hash for Key<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Hands on the hash that a [`Key`] has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct AsHashed(u64);
+
+impl BuildHasher for AsHashed {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for AsHashed {
+    fn write(&mut self, _: &[u8]) {
+        debug_assert!(false, "a key writes its hash as an integer");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// How many shards a map is cut into: a power of two from 1 to 4096.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,43 +98,53 @@ struct Shard<K, V> {
 
 pub(super) struct Shards<K, V> {
     shards: Box<[CachePadded<Shard<K, V>>]>,
-    hasher: Hasher,
+    /// Its seeds differ for each registry, so that nobody can aim at one shard.
+    hasher: ahash::RandomState,
 }
 
 impl<K: Copy + Eq + Hash, V> Shards<K, V> {
     /// Cuts a map into `count` shards with room for about `expected` entries between them. `rank` gives the rank of
     /// the lock at an index.
     pub(super) fn new(rank: impl Fn(usize) -> Rank, count: ShardCount, expected: usize) -> Self {
-        let hasher = sync::hasher();
         let per_shard = expected.div_ceil(count.get());
         let shards = (0..count.get())
             .map(|index| {
-                let map = Map::with_capacity_and_hasher(per_shard, hasher.clone());
+                let map = Map::with_capacity_and_hasher(per_shard, AsHashed::default());
                 CachePadded::new(Shard { map: Mutex::new(rank(index), map), totals: Totals::default() })
             })
             .collect();
-        Self { shards, hasher }
+        Self { shards, hasher: sync::hasher() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.shards.len()
     }
 
+    /// What finds `id` here.
+    pub(super) fn key(&self, id: K) -> Key<K> {
+        Key { hash: self.hasher.hash_one(id), id }
+    }
+
     /// The shard of `key`.
     ///
     /// The map inside uses the hash's lowest bits for its buckets and its highest seven for its tags, so the shard
     /// comes from bits between them: keys of one shard still spread over its buckets.
-    pub(super) fn index(&self, key: &K) -> usize {
-        (self.hasher.hash_one(key) >> 40) as usize & (self.shards.len() - 1)
+    pub(super) fn index(&self, key: &Key<K>) -> usize {
+        (key.hash >> 40) as usize & (self.shards.len() - 1)
     }
 
     /// Runs `critical` under the lock of `key`'s shard.
-    pub(super) fn with<R>(&self, key: &K, critical: impl FnOnce(&mut Map<K, V>) -> R) -> R {
+    pub(super) fn with<R>(&self, key: &Key<K>, critical: impl FnOnce(&mut Map<K, V>) -> R) -> R {
         self.at(self.index(key), critical)
     }
 
     /// Runs `critical` under the locks of both keys' shards, taken in ascending index; once when they are the same.
-    pub(super) fn with_two<R>(&self, a: &K, b: &K, critical: impl FnOnce(Pair<'_, K, V>) -> R) -> R {
+    pub(super) fn with_two<R>(
+        &self,
+        a: &Key<K>,
+        b: &Key<K>,
+        critical: impl FnOnce(Pair<'_, K, V>) -> R,
+    ) -> R {
         let (first, second) = (self.index(a), self.index(b));
         match first.cmp(&second) {
             std::cmp::Ordering::Equal => self.at(first, |map| critical(Pair::Same(map))),
@@ -112,14 +161,14 @@ impl<K: Copy + Eq + Hash, V> Shards<K, V> {
     }
 
     /// The delivery counts of `key`'s shard; no lock guards them.
-    pub(super) fn totals(&self, key: &K) -> &Totals {
+    pub(super) fn totals(&self, key: &Key<K>) -> &Totals {
         &self.shards[self.index(key)].totals
     }
 
-    /// As [`with`](Self::with), and gives the shard's totals as well: the key is hashed once.
+    /// As [`with`](Self::with), and gives the shard's totals as well.
     pub(super) fn with_and_totals<R>(
         &self,
-        key: &K,
+        key: &Key<K>,
         critical: impl FnOnce(&mut Map<K, V>) -> R,
     ) -> (R, &Totals) {
         let index = self.index(key);

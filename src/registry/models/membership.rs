@@ -92,9 +92,10 @@ fn change_places(shards: usize) {
             let registry = registry.clone();
             model::spawn(move || registry.attach_to_session(client, to).unwrap())
         });
-        let [in_a, in_b] = registry.inner.sessions.with_two(&a, &b, |mut sessions| {
-            let in_a = sessions.first().get(&a).map_or_else(Vec::new, |a| a.members().to_vec());
-            let in_b = sessions.second().get(&b).map_or_else(Vec::new, |b| b.members().to_vec());
+        let [key_a, key_b] = [a, b].map(|session| registry.inner.sessions.key(session));
+        let [in_a, in_b] = registry.inner.sessions.with_two(&key_a, &key_b, |mut sessions| {
+            let in_a = sessions.first().get(&key_a).map_or_else(Vec::new, |a| a.members().to_vec());
+            let in_b = sessions.second().get(&key_b).map_or_else(Vec::new, |b| b.members().to_vec());
             [in_a, in_b]
         });
         for client in [one, two] {

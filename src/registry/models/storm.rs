@@ -48,15 +48,13 @@ fn whatever_threads_do_to_few_clients_and_sessions_leaves_no_trace() {
             })
         };
         let threads = [changing(), changing(), broadcasting()];
+        let keys = [0, 1].map(|at: usize| registry.inner.sessions.key(sessions[at]));
         for _ in 0..STEPS {
-            let [in_first, in_second] =
-                registry.inner.sessions.with_two(&sessions[0], &sessions[1], |mut maps| {
-                    let first =
-                        maps.first().get(&sessions[0]).map_or_else(Vec::new, |s| s.members().to_vec());
-                    let second =
-                        maps.second().get(&sessions[1]).map_or_else(Vec::new, |s| s.members().to_vec());
-                    [first, second]
-                });
+            let [in_first, in_second] = registry.inner.sessions.with_two(&keys[0], &keys[1], |mut maps| {
+                let first = maps.first().get(&keys[0]).map_or_else(Vec::new, |s| s.members().to_vec());
+                let second = maps.second().get(&keys[1]).map_or_else(Vec::new, |s| s.members().to_vec());
+                [first, second]
+            });
             assert!(ids.iter().all(|id| !(in_first.contains(id) && in_second.contains(id))));
         }
         for thread in threads {
