@@ -13,6 +13,7 @@ mod error;
 #[cfg(any(fugue_loom, fugue_shuttle))]
 mod models;
 mod publisher;
+mod roster;
 mod session;
 mod shard;
 mod stats;
@@ -30,8 +31,9 @@ pub use self::{
     stats::RegistryStats,
 };
 use self::{
-    client::{Client, Registration},
-    session::{Retired, Session, Slot},
+    client::{Client, Registration, Seat},
+    roster::Slot,
+    session::{Retired, Session},
     shard::{ShardCount, Shards},
 };
 use crate::{
@@ -191,7 +193,7 @@ impl<M> ClientRegistry<M> {
             return Err(RegisterError::Closed { id, sender });
         }
         let slot = Slot { id, sender, registration };
-        let client = Client { seat: Some(slot.clone()), slot, attached: None };
+        let client = Client { seat: Seat::Free(slot.clone()), slot };
         let key = self.inner.clients.key(id);
         let refused = self.inner.clients.with(&key, |clients| match clients.entry(key) {
             Entry::Occupied(_) => Some(client.slot.sender),
@@ -230,8 +232,8 @@ impl<M> ClientRegistry<M> {
                 return None;
             }
             let client = entry.remove();
-            let leave = |session| self.leave(session, &client.slot.registration, &mut retired);
-            let (seat, detached) = client.attached.map(leave).unzip();
+            let leave = |session| self.leave(session, &client.slot, &mut retired);
+            let (seat, detached) = client.attached().map(leave).unzip();
             Some((client, seat, detached))
         })?;
         drop((seat, retired));
@@ -277,30 +279,26 @@ impl<M> ClientRegistry<M> {
         let key = self.inner.clients.key(client);
         let attached = self.inner.clients.with(&key, |clients| {
             let entry = clients.get_mut(&key)?;
-            let seat = entry.seat.take();
-            let seat = |left: Option<Slot<M>>| left.or(seat).unwrap_or_else(|| entry.slot.clone());
             let sessions = &self.inner.sessions;
             let to = sessions.key(session);
-            let members = match entry.attached {
-                None => sessions.with(&to, |sessions| session::join(sessions, to, seat(None))),
-                Some(current) if current == session => {
-                    sessions.with(&to, |sessions| sessions.get(&to).map_or(0, |s| s.members().len()))
-                }
-                Some(previous) => {
+            let before = std::mem::replace(&mut entry.seat, Seat::In(session));
+            let (previous, members) = match before {
+                Seat::Free(slot) => (None, sessions.with(&to, |sessions| session::join(sessions, to, slot))),
+                Seat::In(current) if current == session => (
+                    Some(current),
+                    sessions.with(&to, |sessions| sessions.get(&to).map_or(0, |s| s.members().len())),
+                ),
+                Seat::In(previous) => {
                     let from = sessions.key(previous);
-                    sessions.with_two(&from, &to, |mut sessions| {
-                        let registration = &entry.slot.registration;
-                        let (left, _) = session::leave(
-                            sessions.first(),
-                            from,
-                            registration,
-                            retired.get_or_insert_default(),
-                        );
-                        session::join(sessions.second(), to, seat(left))
-                    })
+                    let members = sessions.with_two(&from, &to, |mut sessions| {
+                        let retired = retired.get_or_insert_default();
+                        let (slot, _) = session::leave(sessions.first(), from, &entry.slot, retired);
+                        session::join(sessions.second(), to, slot)
+                    });
+                    (Some(previous), members)
                 }
             };
-            Some(Attached { previous: entry.attached.replace(session), members })
+            Some(Attached { previous, members })
         });
         drop(retired);
         let attached = attached.ok_or(AttachError::UnknownClient(client))?;
@@ -329,10 +327,10 @@ impl<M> ClientRegistry<M> {
         let key = self.inner.clients.key(client);
         let detached = self.inner.clients.with(&key, |clients| {
             let entry = clients.get_mut(&key).ok_or(DetachError::UnknownClient(client))?;
-            let session = entry.attached.take_if(|session| only_if(*session));
+            let session = entry.attached().filter(|session| only_if(*session));
             let session = session.ok_or(DetachError::NotAttached(client))?;
-            let (seat, detached) = self.leave(session, &entry.slot.registration, &mut retired);
-            entry.seat = seat;
+            let (slot, detached) = self.leave(session, &entry.slot, &mut retired);
+            entry.seat = Seat::Free(slot);
             Ok(detached)
         });
         drop(retired);
@@ -342,17 +340,13 @@ impl<M> ClientRegistry<M> {
         detached
     }
 
-    /// Takes a client out of the members of `session`, whose shard it locks, and returns its seat there.
-    fn leave(
-        &self,
-        session: SessionId,
-        registration: &Registration,
-        retired: &mut Retired<M>,
-    ) -> (Option<Slot<M>>, Detached) {
+    /// Takes a client, of which this is another slot, out of the members of `session`, whose shard it locks; returns its
+    /// slot there.
+    fn leave(&self, session: SessionId, client: &Slot<M>, retired: &mut Retired<M>) -> (Slot<M>, Detached) {
         let key = self.inner.sessions.key(session);
-        let (seat, members) =
-            self.inner.sessions.with(&key, |sessions| session::leave(sessions, key, registration, retired));
-        (seat, Detached { session, members })
+        let (slot, members) =
+            self.inner.sessions.with(&key, |sessions| session::leave(sessions, key, client, retired));
+        (slot, Detached { session, members })
     }
 
     /// Detaches every client that watches `session`, and returns them. They stay registered.

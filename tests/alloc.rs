@@ -172,7 +172,8 @@ fn members_come_and_go_in_place_while_nobody_shares_the_roster() {
     for members in MEMBERS {
         let room = Room::new(members + 1);
         let (allocations, _) = coming_and_going(&room, None);
-        assert_eq!(allocations, 0, "{members} other members");
+        // A 65th member has a chunk to itself, which goes and comes with it.
+        assert_eq!(allocations, u64::from(members == 64), "{members} other members");
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{
     ClientRegistry, Delivery, SendError,
     delivery::{self, Burst, Closed, One, Payload},
-    session::{Retired, Roster, Session, Slot},
+    roster::{Roster, Slot},
+    session::{Retired, Session},
     shard::Key,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ClientRegistry, session::Slot};
+use super::{ClientRegistry, roster::Slot};
 use crate::{
     ClientId, SessionId,
     sync::{Arc, AtomicU64, AtomicUsize, Ordering, Sender},
@@ -12,10 +12,16 @@ use crate::{
 pub(super) struct Client<M> {
     /// For messages to this client alone.
     pub(super) slot: Slot<M>,
-    /// For the roster of the session that the client joins. It moves there and back, so that neither joining nor
-    /// leaving touches the channel; `None` while the client is attached.
-    pub(super) seat: Option<Slot<M>>,
-    pub(super) attached: Option<SessionId>,
+    pub(super) seat: Seat<M>,
+}
+
+/// Where the client's slot for sessions is. It moves there and back, so that neither joining nor leaving touches the
+/// channel.
+pub(super) enum Seat<M> {
+    /// Here: the client is attached to nothing.
+    Free(Slot<M>),
+    /// With the session that the client watches.
+    In(SessionId),
 }
 
 /// What the client's map entry shares with the rosters the client is in. Its address also tells one registration from
@@ -66,15 +72,22 @@ pub struct ClientEntry<M> {
 }
 
 impl<M> Client<M> {
+    pub(super) fn attached(&self) -> Option<SessionId> {
+        match self.seat {
+            Seat::Free(_) => None,
+            Seat::In(session) => Some(session),
+        }
+    }
+
     pub(super) fn into_entry(self) -> ClientEntry<M> {
-        let skipped = self.slot.registration.skipped();
-        ClientEntry { sender: self.slot.sender, attached_session: self.attached, skipped }
+        let (attached_session, skipped) = (self.attached(), self.slot.registration.skipped());
+        ClientEntry { sender: self.slot.sender, attached_session, skipped }
     }
 
     pub(super) fn entry(&self) -> ClientEntry<M> {
         ClientEntry {
             sender: self.slot.sender.clone(),
-            attached_session: self.attached,
+            attached_session: self.attached(),
             skipped: self.slot.registration.skipped(),
         }
     }

@@ -8,7 +8,7 @@ use std::{ops::AddAssign, ptr};
 
 use smallvec::SmallVec;
 
-use super::session::{Roster, Slot};
+use super::roster::{Roster, Slot};
 use crate::{
     ClientId,
     sync::{Sender, TrySendError},

@@ -5,7 +5,8 @@ use std::fmt;
 use super::{
     ClientRegistry, Delivery,
     delivery::{Burst, One, Payload},
-    session::{self, Retired, Roster},
+    roster::Roster,
+    session::{self, Retired},
     shard::Key,
     stats::Totals,
 };
