@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// Time keystrokes in another session as well, before the flood and during it
     #[arg(long)]
     echo: bool,
-    /// Shards of the client registry, a power of two from 1 to 4096 [default: eight per hardware thread]
+    /// Shards of the client registry, a power of two from 1 to 4096 [default: 128 per hardware thread]
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
     /// Give up after this long, in each of the two runs

@@ -24,7 +24,7 @@ pub(super) const READY: &str = "ready";
 settings, to see its log, or to run it under a supervisor."
 )]
 pub(super) struct Args {
-    /// Shards of the client registry, a power of two from 1 to 4096 [default: eight per hardware thread]
+    /// Shards of the client registry, a power of two from 1 to 4096 [default: 128 per hardware thread]
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
     /// Output each session holds for clients that are behind or come late

@@ -34,8 +34,8 @@ impl<M> RegistryBuilder<M> {
     /// How many shards the clients are hashed into, and the sessions likewise: a power of two from 1 to 4096.
     ///
     /// More shards let more threads register, attach and look up at once; each costs a cache-padded lock (128 to
-    /// 256 bytes) in both maps and a step in every walk over all of them. The default is eight for each hardware
-    /// thread, rounded up to a power of two.
+    /// 256 bytes) in both maps and a step in every walk over all of them. The default is 128 for each hardware
+    /// thread, rounded up to a power of two, and 4096 at most.
     pub fn shards(mut self, count: usize) -> Self {
         self.shards = Some(count);
         self

@@ -66,10 +66,11 @@ impl ShardCount {
 
     /// Shards for each hardware thread when the embedder does not say.
     ///
-    /// Of 1 to 4096 shards, 16 on two hardware threads are the fewest that were as fast as any, within the spread, in
-    /// each of 32 cases: four mixes of operations, 1 to 8 threads, sessions of their own or shared
-    /// (`perf/runs/2026-11-24/shards.txt`). Walking all shards, for counts, stays in the microseconds.
-    const PER_THREAD: usize = 8;
+    /// Of 1 to 4096 shards on two hardware threads, 256 came closest to being as fast as any in each of 32 cases (four
+    /// mixes of operations, 1 to 8 threads, sessions of their own or shared): within the best one's spread in 29, and
+    /// within 5 % of it in all, where 64 were up to 37 % slower and 16 up to 48 % (`perf/runs/2026-11-25/shards.txt`).
+    /// Walking all shards, for counts, stays in the microseconds.
+    const PER_THREAD: usize = 128;
 
     pub(super) fn new(count: usize) -> Result<Self, ShardCountError> {
         if count.is_power_of_two() && count <= Self::MAX {
@@ -79,7 +80,7 @@ impl ShardCount {
         }
     }
 
-    /// Eight shards for each hardware thread, rounded up to a power of two.
+    /// So many for each hardware thread, rounded up to a power of two.
     pub(super) fn for_this_machine() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self((threads * Self::PER_THREAD).next_power_of_two().min(Self::MAX))
