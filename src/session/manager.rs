@@ -144,15 +144,18 @@ impl Manager {
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(name)?;
         let started = start();
-        let is_late = self.with(|book| {
-            match &started {
+        let (is_late, _freed) = self.with(|book| {
+            let freed = match &started {
                 Ok(session) => {
-                    book.names.insert(name.clone(), Some(session.id));
+                    if let Some(reserved) = book.names.get_mut(name) {
+                        *reserved = Some(session.id);
+                    }
                     book.live.insert(session.id, Arc::clone(session));
+                    None
                 }
-                Err(_) => drop(book.names.remove(name)),
-            }
-            book.closed
+                Err(_) => book.names.remove_entry(name),
+            };
+            (book.closed, freed)
         });
         // It was not in the book yet when all were hung up. That wakes its tasks, so not under the lock.
         if let (true, Ok(session)) = (is_late, &started) {
@@ -260,12 +263,9 @@ impl Manager {
     fn forget(&self, session: &Session, status: ExitStatus) {
         let info = SessionInfo { state: SessionState::Ended(status), ..session.info(0) };
         let removed = self.with(|book| {
-            if book.ended.len() == REMEMBERED {
-                book.ended.pop_front();
-            }
+            let oldest = if book.ended.len() == REMEMBERED { book.ended.pop_front() } else { None };
             book.ended.push_back(info);
-            book.names.remove(&session.name);
-            book.live.remove(&session.id)
+            (oldest, book.names.remove_entry(&session.name), book.live.remove(&session.id))
         });
         drop(removed);
     }

@@ -1,6 +1,6 @@
 //! Whom a program waits for.
 
-use fugue_server::message::{ClientMessage, ClientState, Create, ExitStatus, Pace, StartAt, View};
+use fugue_server::message::{ClientMessage, Create, ExitStatus, Pace, StartAt, View};
 
 use crate::support::*;
 
@@ -111,8 +111,7 @@ async fn a_client_that_is_behind_is_seen_to_be_behind() {
     let (mut viewer, other) = paced(&server, Pace::Fastest).await;
     drop(other);
     let id = viewer.client.id();
-    let idle = client_stats(&mut asking, id).await;
-    assert_eq!((idle.state, idle.lag_bytes), (ClientState::Live, 0));
+    assert_eq!(live_client_stats(&mut asking, id).await.lag_bytes, 0);
     viewer.type_in("\n").await;
     while client_stats(&mut asking, id).await.lag_bytes < 1 << 19 {}
     viewer.run_until(|viewer| viewer.at > 3 << 20).await;

@@ -12,8 +12,8 @@ use fugue_server::{
     Client, ClientId, ClientRegistry, Feeds, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
     client::{ClientError, Incoming},
     message::{
-        Access, Attach, AttachedTo, ClientMessage, ClientStats, Create, Event, ExitStatus, OnLag, Pace,
-        Reply, RequestError, ServerStats, SessionInfo, SizePolicy, StartAt, Target, View,
+        Access, Attach, AttachedTo, ClientMessage, ClientState, ClientStats, Create, Event, ExitStatus,
+        OnLag, Pace, Reply, RequestError, ServerStats, SessionInfo, SizePolicy, StartAt, Target, View,
     },
 };
 use tempfile::TempDir;
@@ -370,4 +370,17 @@ pub(crate) async fn stats(client: &mut Client) -> ServerStats {
 pub(crate) async fn client_stats(asking: &mut Client, client: ClientId) -> ClientStats {
     let stats = stats(asking).await;
     stats.clients.into_iter().find(|stats| stats.client == client).unwrap()
+}
+
+/// A client's statistics once it is live: it has what was printed before its writer has looked whether there is more.
+pub(crate) async fn live_client_stats(asking: &mut Client, client: ClientId) -> ClientStats {
+    soon(async {
+        loop {
+            let stats = client_stats(asking, client).await;
+            if stats.state == ClientState::Live {
+                break stats;
+            }
+        }
+    })
+    .await
 }
