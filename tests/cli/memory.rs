@@ -61,7 +61,13 @@ fn printed(home: &Home) -> u64 {
 fn print(home: &Home, piece: u64) {
     let enough = printed(home) + piece;
     assert!(script(home, "echo | fugue-server send flood").status.success());
-    eventually("it is printed", || printed(home) == enough);
+    let mut so_far = printed(home);
+    while so_far < enough {
+        // However slowly: the model of the screen has to keep up.
+        eventually("more is printed", || printed(home) > so_far);
+        so_far = printed(home);
+    }
+    assert_eq!(so_far, enough);
 }
 
 /// Attaches one that stalls at once, as the `clients`th.
