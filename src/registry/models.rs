@@ -46,7 +46,7 @@ fn member(registry: &Registry, session: SessionId) -> (ClientId, Receiver<u32>) 
 
 /// Two sessions, of which the first is in the shard of the lower index where there are two shards.
 fn two_sessions(registry: &Registry) -> [SessionId; 2] {
-    let shard = |session: &SessionId| registry.inner.sessions.index(session);
+    let shard = |session: &SessionId| registry.inner.sessions.index(&registry.inner.sessions.key(*session));
     let ids = || (1_u64..).map(SessionId::from);
     let first = ids().find(|id| shard(id) == 0).unwrap();
     let last = registry.shard_count() - 1;
