@@ -3,27 +3,28 @@
 //! [`Server`] is what an embedder sees. Below it, `listener` owns the socket, `connection` runs one client (`router`
 //! carries out its requests, `writer` writes to it), and `session` owns the programs.
 
+mod builder;
+mod clients;
 mod connection;
 mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzz;
+mod input;
 mod listener;
 mod outgoing;
 mod progress;
 mod router;
-mod standing;
 #[cfg(test)]
 mod tests;
-mod typist;
-mod view;
 mod writer;
 
 use std::{
-    collections::HashMap,
-    fmt,
     future::Future,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -32,204 +33,41 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub use self::{
+    builder::ServerBuilder,
+    clients::Clients,
     error::ServerError,
     listener::{BindError, default_socket_path},
 };
-use self::{listener::BoundSocket, progress::Timing, standing::Standing};
-use crate::{
-    ClientId, ServerMessage, TerminalSize,
-    registry::ClientRegistry,
-    session::{Feeds, MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
-    sync::{Mutex, Rank},
+use self::{
+    clients::{Connected, Counters},
+    listener::BoundSocket,
+    progress::Timing,
 };
-
-/// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
-#[must_use = "a builder does nothing until `bind`"]
-pub struct ServerBuilder {
-    socket: PathBuf,
-    shards: Option<usize>,
-    queue_depth: usize,
-    history_bytes: usize,
-    max_clients: usize,
-    handshake_timeout: Duration,
-    timing: Timing,
-    drain_timeout: Duration,
-    hang_up_grace: Duration,
-    make_model: Option<MakeModel>,
-    turns: Option<Arc<TurnLog>>,
-}
-
-impl ServerBuilder {
-    fn new(socket: PathBuf) -> Self {
-        Self {
-            socket,
-            shards: None,
-            queue_depth: 16,
-            history_bytes: 4 * 1024 * 1024,
-            max_clients: 10_000,
-            handshake_timeout: Duration::from_secs(5),
-            timing: Timing { hold: Duration::from_secs(10), close: Duration::from_secs(30) },
-            drain_timeout: Duration::from_secs(2),
-            hang_up_grace: Duration::from_secs(2),
-            make_model: Some(emulator()),
-            turns: None,
-        }
-    }
-
-    /// Shards of the client registry: a power of two from 1 to 4096. By default the registry's own choice.
-    pub fn shards(mut self, count: usize) -> Self {
-        self.shards = Some(count);
-        self
-    }
-
-    /// Messages a client's queue holds, from 1 to 4096; the default is 16.
-    ///
-    /// A message is at most 64 KiB of output and shared by all clients. What a full queue has no room for is read from
-    /// the session's history, so a shallow queue costs a client nothing but a look.
-    pub fn queue_depth(mut self, messages: usize) -> Self {
-        self.queue_depth = messages;
-        self
-    }
-
-    /// Output each session holds for clients that are behind or come late, in bytes, from 64 KiB to 1 GiB; the default
-    /// is 4 MiB.
-    pub fn history_bytes(mut self, bytes: usize) -> Self {
-        self.history_bytes = bytes;
-        self
-    }
-
-    /// Connections served at once, at least 1; more are refused with the reason. The default is 10 000.
-    pub fn max_clients(mut self, clients: usize) -> Self {
-        self.max_clients = clients;
-        self
-    }
-
-    /// How long a new connection has to say hello. The default is 5 s.
-    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
-        self
-    }
-
-    /// How long a lossless client that takes less than 64 KiB may hold its session's program back. The default is
-    /// 10 s.
-    pub fn lossless_timeout(mut self, timeout: Duration) -> Self {
-        self.timing.hold = timeout;
-        self
-    }
-
-    /// How long a client may take less than 64 KiB, with more waiting, before it is closed. The default is 30 s.
-    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.timing.close = timeout;
-        self
-    }
-
-    /// How long clients have to take what was printed before a shutdown. The default is 2 s.
-    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.drain_timeout = timeout;
-        self
-    }
-
-    /// How long a program that is hung up has to go before it is killed. The default is 2 s.
-    pub fn hang_up_grace(mut self, grace: Duration) -> Self {
-        self.hang_up_grace = grace;
-        self
-    }
-
-    /// Makes the model of each session's screen, for its size at the start. By default one that comes with this crate.
-    pub fn screen_model(
-        mut self,
-        make: impl Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync + 'static,
-    ) -> Self {
-        self.make_model = Some(Arc::new(make));
-        self
-    }
-
-    /// Does without models of the screens, and what they cost: late joiners and clients that fell behind are given the
-    /// newest lines instead of the screen, and terminals of another size the output as it is.
-    pub fn no_screen_model(mut self) -> Self {
-        self.make_model = None;
-        self
-    }
-
-    /// Records when each piece of output was read, for measuring.
-    #[cfg(feature = "cli")]
-    pub(crate) fn record_turns(mut self, turns: Arc<TurnLog>) -> Self {
-        self.turns = Some(turns);
-        self
-    }
-
-    /// Takes the socket. From here on clients can connect; they are served once [`Server::serve`] runs.
-    ///
-    /// The socket's directory is made if it is missing, mode 0700, and must be the user's own and closed to others.
-    /// A socket that a dead server left is replaced, a live one never.
-    ///
-    /// # Errors
-    /// [`ServerError`]: a setting out of bounds, or a socket that can't be had, with what to do about it.
-    ///
-    /// # Panics
-    /// Outside a Tokio runtime with I/O and time enabled.
-    pub fn bind(self) -> Result<Server, ServerError> {
-        let bounds = [
-            ("the queue depth", self.queue_depth, 1, 4096),
-            ("the history size in bytes", self.history_bytes, 64 * 1024, 1024 * 1024 * 1024),
-            ("the most clients", self.max_clients, 1, Semaphore::MAX_PERMITS),
-        ];
-        for (what, value, min, max) in bounds {
-            if !(min..=max).contains(&value) {
-                return Err(ServerError::OutOfBounds { what, value, min, max });
-            }
-        }
-        let mut registry = ClientRegistry::builder();
-        if let Some(shards) = self.shards {
-            registry = registry.shards(shards);
-        }
-        let registry = registry.build()?;
-        let socket = BoundSocket::bind(&self.socket)?;
-        let settings = SessionSettings {
-            socket: socket.path().to_owned(),
-            history_bytes: self.history_bytes,
-            hang_up_grace: self.hang_up_grace,
-            make_model: self.make_model,
-        };
-        let abort = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
-            registry,
-            counters: Counters::default(),
-            clients: Mutex::new(Rank::Leaf, HashMap::new()),
-            started: Instant::now(),
-            queue_depth: self.queue_depth,
-            handshake_timeout: self.handshake_timeout,
-            timing: self.timing,
-            stopping: abort.child_token(),
-            abort,
-        });
-        Ok(Server { socket, shared, max_clients: self.max_clients, drain_timeout: self.drain_timeout })
-    }
-}
+use crate::{
+    ServerMessage,
+    registry::ClientRegistry,
+    session::{Feeds, Manager},
+};
 
 /// A bound server.
 ///
 /// # Examples
-/// An embedder chooses the shard count, keeps the registry, and serves until it is told to stop:
+/// An embedder chooses the shard count, keeps a handle on the clients, and serves until it is told to stop:
 /// ```
-/// use std::sync::Arc;
-///
-/// use fugue_server::{Server, ServerMessage};
+/// use fugue_server::Server;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let directory = tempfile::tempdir()?;
 /// let server = Server::builder(directory.path().join("fugue/server.sock")).shards(64).bind()?;
-/// let registry = server.registry();
-/// assert_eq!(registry.shard_count(), 64);
+/// let clients = server.clients();
+/// assert_eq!(clients.stats().clients_per_shard.len(), 64);
 ///
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 /// let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
 ///
-/// // Clients that connect now appear in the registry, and can be spoken to through it.
-/// let notice = Arc::new(ServerMessage::Notice { text: "maintenance at noon".to_owned() });
-/// assert_eq!(registry.broadcast_to_all(notice).sent, registry.client_count());
+/// // Clients that connect now are counted, and can be told something.
+/// assert_eq!(clients.notify_all("maintenance at noon").sent, clients.count());
 ///
 /// stop.send(()).ok();
 /// serving.await?;
@@ -250,55 +88,31 @@ struct Shared {
     registry: ClientRegistry<Arc<ServerMessage>>,
     sessions: Arc<Manager>,
     counters: Counters,
-    /// Where each client stands. A leaf lock, taken on connecting, leaving and for `stats`.
-    clients: Mutex<HashMap<ClientId, Arc<Standing>>>,
+    clients: Connected,
     started: Instant,
     queue_depth: usize,
     handshake_timeout: Duration,
     timing: Timing,
     /// Clients are told and given what was printed so far.
-    stopping: CancellationToken,
+    is_stopping: AtomicBool,
+    /// Nobody is let in any more. Not for writers to wait for: they would all take its one lock on their way to sleep.
+    closing: CancellationToken,
     /// Connections end at once. Stops the server as well.
     abort: CancellationToken,
 }
 
-/// Counts for `stats`. All `Relaxed`: they order nothing.
-#[derive(Debug, Default)]
-struct Counters {
-    connections: AtomicU64,
-    closed: AtomicU64,
-    writes: AtomicU64,
-    bytes_written: AtomicU64,
-}
-
 impl Shared {
-    /// Lists a client for `stats`, until the guard drops.
-    fn list_client(self: &Arc<Self>, client: ClientId, standing: &Arc<Standing>) -> Listed {
-        self.with_clients(|clients| clients.insert(client, Arc::clone(standing)));
-        Listed { shared: Arc::clone(self), client }
+    /// Whether what was printed so far is all that clients get.
+    fn is_stopping(&self) -> bool {
+        // Relaxed: a client's writer is told to look by a command, or found the table after the flag was set.
+        self.is_stopping.load(Ordering::Relaxed)
     }
 
-    fn with_clients<R>(&self, critical: impl FnOnce(&mut HashMap<ClientId, Arc<Standing>>) -> R) -> R {
-        self.clients.with(critical)
-    }
-}
-
-/// A client's place in the list for `stats`.
-struct Listed {
-    shared: Arc<Shared>,
-    client: ClientId,
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let removed = self.shared.with_clients(|clients| clients.remove(&self.client));
-        drop(removed);
-    }
-}
-
-impl fmt::Debug for ServerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder").field("socket", &self.socket).finish_non_exhaustive()
+    /// Has clients told, and given what was printed so far.
+    fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.closing.cancel();
+        self.clients.stop();
     }
 }
 
@@ -315,13 +129,10 @@ impl Server {
         self.socket.path()
     }
 
-    /// The registry its connections are in: a handle, to send and broadcast from beside the server.
-    ///
-    /// Send [`ServerMessage::Notice`]: what a session prints, its pump alone may send. Messages are shared, for a queue
-    /// has room for 32 of them from its first on, and most clients are idle.
+    /// Its clients: a handle, to count, notify and disconnect them from beside the server.
     #[must_use]
-    pub fn registry(&self) -> ClientRegistry<Arc<ServerMessage>> {
-        self.shared.registry.clone()
+    pub fn clients(&self) -> Clients {
+        Clients::new(Arc::clone(&self.shared))
     }
 
     /// Starts sessions without a program, from beside the server: what is printed through them is what clients see.
@@ -348,7 +159,7 @@ impl Server {
     /// viewer.attach(&ClientMessage::Attach(Attach { session: Target::Id(feed.session()), view })).await?;
     /// let first = Incoming::Output { offset: 0, data: "compiling\r\n".into() };
     /// assert_eq!(viewer.next().await?, first);
-    /// feed.end(ExitStatus::Code(0)).await;
+    /// feed.end(ExitStatus::Code(0));
     /// # anyhow::Ok(()) })?;
     /// # Ok::<(), anyhow::Error>(())
     /// ```
@@ -391,7 +202,9 @@ impl Server {
         }
 
         info!("shutting down");
-        shared.stopping.cancel();
+        // First what feeds have accepted, which is as good as printed; then the clients, who are given what was printed.
+        shared.sessions.drain_feeds().await;
+        shared.stop();
         connections.close();
         if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
             warn!(left = connections.len(), "clients did not take everything in time");

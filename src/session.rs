@@ -1,10 +1,12 @@
 //! A session: a program on a PTY, and the log of what it printed.
 //!
 //! The output is one append-only stream addressed by absolute byte offset. The pump reads it from the PTY into the
-//! history and then broadcasts it; every client's writer has a cursor into it, and so has the model of the screen.
+//! history and then broadcasts it; every client's follower has a cursor into it, and so has the model of the screen.
 //! Nothing here knows about sockets.
 
+mod client_status;
 mod feed;
+mod follower;
 mod history;
 mod manager;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod pump;
 mod queries;
 mod screen;
 mod size;
+mod terminal;
 
 use std::{
     io::ErrorKind,
@@ -27,40 +30,39 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub(crate) use self::{
+    client_status::ClientStatus,
+    follower::{Followed, Follower, Next, NotFollowed},
+    history::{NotHeld, Span},
+    manager::{Manager, SessionSettings},
+    printer::TurnLog,
+    queries::{HOLD_TIME, Typed},
+    screen::{Drawn, MakeModel, emulator},
+    size::Claim,
+};
 pub use self::{
     feed::{Feed, FeedClosed, Feeds},
     screen::ScreenModel,
 };
 use self::{
     history::History,
-    pace::Waiting,
     pty::Pty,
     queries::Queries,
-    screen::{Model, Screen},
+    screen::{RESET, Screen},
     size::Sizing,
-};
-pub(crate) use self::{
-    history::{MAX_PIECES, NotHeld, Read, Reader, Span},
-    manager::{Manager, SessionSettings},
-    printer::TurnLog,
-    queries::{HOLD_TIME, Typed},
-    screen::{Drawn, MakeModel, RESET, emulator},
-    size::Claim,
 };
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use self::{queries::fuzz::queries as fuzz_queries, screen::fuzz::screen as fuzz_screen};
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, OnLag, SessionInfo, SessionState, SessionStats, StartAt},
+    message::{ExitStatus, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
 };
-
-/// How much of the newest output a late joiner is shown where there is no model of the screen, in bytes.
-const TAIL: u64 = 64 * 1024;
 
 /// One live session, or one that ended and is still being read.
 #[derive(Debug)]
@@ -78,7 +80,6 @@ pub(crate) struct Session {
     /// The size, columns first: what every writer compares before it sleeps.
     size: AtomicU32,
     history: History,
-    waiting: Waiting,
     screen: Screen,
     /// Which of the program's questions to its terminal wait for an answer. A leaf lock.
     queries: Mutex<Queries>,
@@ -110,80 +111,26 @@ impl Session {
         self.history.span()
     }
 
-    /// Starts reading the stream. From this moment on nothing this reader needs is evicted while it is entitled to
-    /// hold the program back.
-    pub(crate) fn read_from(&self, start: StartAt, on_lag: OnLag) -> Result<Reader, NotHeld> {
-        let reader = self.history.attach(start, on_lag == OnLag::Lossless)?;
-        self.waiting.changed();
-        Ok(reader)
+    /// Brings the model of the screen up to the newest byte.
+    async fn catch_up(&self) {
+        self.screen.catch_up(&self.history).await;
     }
 
-    /// Copies handles on what follows the reader's place into `pieces`, at most `max` bytes; or says why there is
-    /// nothing.
-    pub(crate) fn read(&self, from: u64, max: usize, pieces: &mut Vec<bytes::Bytes>) -> Read {
-        self.history.read(from, max, pieces)
-    }
-
-    /// Says how far a reader is, which may let the pump go on.
-    pub(crate) fn advance(&self, reader: &Reader, cursor: u64) {
-        if self.history.advance(reader, cursor) {
-            self.waiting.changed();
-        }
-    }
-
-    /// Says whether a lossless reader may still hold the program back.
-    pub(crate) fn set_holding(&self, reader: &Reader, holding: bool) {
-        if reader.set_holding(holding) {
-            self.waiting.changed();
-        }
-    }
-
-    /// Starts reading the stream after the screen as it is now, which is drawn where there is something to draw.
-    ///
-    /// Without a model of the screen it starts with the newest lines, and the program is made to draw again.
-    pub(crate) async fn read_from_screen(&self, on_lag: OnLag) -> Result<(Reader, Option<Drawn>), NotHeld> {
-        let mut model = self.caught_up().await;
-        match model.redraw() {
-            // While the model stands here, nothing from here on is evicted.
-            Some(drawn) => {
-                let reader = self.read_from(StartAt::Offset(drawn.at), on_lag)?;
-                Ok((reader, (drawn.at > 0).then_some(drawn)))
-            }
+    /// The screen as it is now. Without a model of it that is a cleared screen, on which the newest lines follow, and the
+    /// program is made to draw again.
+    async fn redraw(&self) -> Drawn {
+        match self.screen.redraw(&self.history).await {
+            Some(drawn) => drawn,
             None => {
-                drop(model);
-                let reader = self.read_from(StartAt::Last(TAIL), on_lag)?;
                 self.nudge();
-                Ok((reader, None))
+                Drawn { bytes: Bytes::from_static(RESET.as_bytes()), at: self.history.tail() }
             }
         }
     }
 
-    /// The model of the screen, brought up to the newest byte. The pump may have waited for that.
-    async fn caught_up(&self) -> tokio::sync::MutexGuard<'_, Model> {
-        self.screen.caught_up(&self.history, || self.waiting.changed()).await
-    }
-
-    /// The screen as it is now; `None` without a model of it.
-    pub(crate) async fn redraw(&self) -> Option<Drawn> {
-        self.caught_up().await.redraw()
-    }
-
-    /// The screen as it is now, for a terminal of another size; `None` without a model of it.
-    pub(crate) async fn picture(&self, size: TerminalSize) -> Option<Drawn> {
-        self.caught_up().await.picture(size)
-    }
-
-    /// Where a client that fell behind goes on when there is no screen to show: with the newest lines. The program is
-    /// made to draw again.
-    pub(crate) fn tail(&self) -> u64 {
-        self.nudge();
-        self.history.tail(TAIL)
-    }
-
-    /// Ends a reader's stay.
-    pub(crate) fn leave(&self, reader: &Reader) {
-        self.history.detach(reader);
-        self.waiting.changed();
+    /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
+    async fn picture(&self, size: TerminalSize, shown: u64) -> Option<Drawn> {
+        self.screen.picture(&self.history, size, shown).await
     }
 
     /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves.
@@ -290,6 +237,11 @@ impl Session {
         self.hang_up.cancel();
     }
 
+    /// Fires as [`gone`](Self::gone) returns, and keeps nothing of the session.
+    pub(crate) fn gone_token(&self) -> CancellationToken {
+        self.gone.clone()
+    }
+
     /// Waits until the program is gone, its last output is in the log, and its name is free again.
     ///
     /// # Cancel safety
@@ -340,7 +292,7 @@ impl Session {
                 () = next() => {}
                 () = self.gone.cancelled() => return,
             }
-            drop(self.caught_up().await);
+            self.catch_up().await;
         }
     }
 }

@@ -31,9 +31,9 @@ mod names {
         atomic::{AtomicU64, AtomicUsize, Ordering},
     };
 
-    #[cfg(feature = "server")]
-    pub(crate) use tokio::sync::Notify;
     pub(crate) use tokio::sync::mpsc::{Sender, error::TrySendError};
+    #[cfg(feature = "server")]
+    pub(crate) use tokio::sync::{Notify, mpsc::Receiver};
 }
 
 #[cfg(fugue_loom)]
@@ -42,7 +42,11 @@ mod names {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use tokio::sync::mpsc::error::TrySendError;
 
-    pub(crate) use super::{channel::Sender, model::Arc, notify::Notify};
+    pub(crate) use super::{
+        channel::{Receiver, Sender},
+        model::Arc,
+        notify::Notify,
+    };
 }
 
 #[cfg(fugue_shuttle)]
@@ -54,7 +58,10 @@ mod names {
     };
     pub(crate) use tokio::sync::mpsc::error::TrySendError;
 
-    pub(crate) use super::{channel::Sender, notify::Notify};
+    pub(crate) use super::{
+        channel::{Receiver, Sender},
+        notify::Notify,
+    };
 }
 
 /// A lock with a place in the order of locks.

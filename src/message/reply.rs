@@ -265,7 +265,9 @@ pub enum CloseReason {
     TooSlow(Duration),
     /// It sent what is no message.
     Malformed(String),
-    /// The program that embeds the server took this client out of its registry.
+    /// The program that embeds the server ended this client's connection.
+    Disconnected,
+    /// The server lost this client's queue, so that it would not hear of new output.
     Unregistered,
 }
 
@@ -282,7 +284,8 @@ impl fmt::Display for CloseReason {
                 write!(f, "this client took less than 64 KiB in {} s with more waiting", limit.as_secs())
             }
             Self::Malformed(what) => write!(f, "this client sent a malformed message: {what}"),
-            Self::Unregistered => f.write_str("the server's program took this client out of its registry"),
+            Self::Disconnected => f.write_str("the server's program ended this connection"),
+            Self::Unregistered => f.write_str("the server no longer knows this client; connect again"),
         }
     }
 }

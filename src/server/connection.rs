@@ -3,7 +3,7 @@
 //! Whatever ends it (a goodbye, the end of the stream, garbage, a panic), the client's guard takes it out of the
 //! registry when it drops, and a token's guard ends the other task.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use tokio::{
     io::AsyncWriteExt,
@@ -19,12 +19,13 @@ use tracing::debug;
 
 use super::{
     Shared,
+    clients::{Connection, Listed},
     router::{Router, WriterGone},
-    standing::Standing,
     writer::{Command, Writer},
 };
 use crate::{
     message::{CloseReason, RequestError},
+    session::{ClientStatus, Follower},
     wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
 };
 
@@ -57,7 +58,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSe
         let why = format!("{client} is registered already; connect again");
         return Box::pin(refuse(&shared, &mut write, why)).await;
     };
-    shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+    shared.counters.connected();
 
     let cancel = shared.abort.child_token();
     let (commands, queued) = mpsc::channel(COMMANDS);
@@ -65,9 +66,12 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSe
     if commands.try_send(welcome.into()).is_err() {
         return;
     }
-    let standing = Arc::new(Standing::new(client));
-    let _listed = shared.list_client(client, &standing);
-    let mut writer = Writer::new(Arc::clone(&shared), client, standing, write, queued, queue, cancel.clone());
+    let status = Arc::new(ClientStatus::new(client));
+    let connection =
+        Connection { status: Arc::clone(&status), writer: commands.clone(), cancel: cancel.clone() };
+    let _listed = Listed::new(&shared, client, connection);
+    let follower = Follower::new(client, shared.registry.clone(), status, queue, shared.queue_depth);
+    let mut writer = Writer::new(Arc::clone(&shared), follower, write, queued, cancel.clone());
     let ends_with_writer = cancel.clone().drop_guard();
     let writer = tokio::spawn(async move {
         let _guard = ends_with_writer;
@@ -98,7 +102,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSe
 async fn greet(shared: &Shared, frames: &mut Frames) -> Result<(), String> {
     tokio::select! {
         biased;
-        () = shared.stopping.cancelled() => Err("the server is shutting down".to_owned()),
+        () = shared.closing.cancelled() => Err("the server is shutting down".to_owned()),
         greeted = tokio::time::timeout(shared.handshake_timeout, handshake(frames)) => {
             greeted.unwrap_or_else(|_| Err("no hello arrived in time".to_owned()))
         }

@@ -11,9 +11,10 @@ use tokio_util::codec::Decoder;
 
 use super::*;
 use crate::{
+    TerminalSize,
     fuzz::{choice, pieces},
     message::{CloseReason, Event, Pace},
-    session::{Feed, SessionSettings},
+    session::{Feed, SessionSettings, emulator},
     wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
 };
 
@@ -75,7 +76,7 @@ async fn converse(input: &[u8]) {
 
     assert_eq!(shared.registry.client_count(), 0);
     assert!(shared.registry.session_clients(session).is_empty());
-    assert!(shared.with_clients(|clients| clients.is_empty()));
+    assert!(shared.clients.is_empty());
     drop(feed);
     shared.sessions.shut_down().await;
     assert_eq!(shared.registry.session_count(), 0);
@@ -100,12 +101,13 @@ fn server() -> (Arc<Shared>, Feed) {
         sessions,
         registry,
         counters: Counters::default(),
-        clients: Mutex::new(Rank::Leaf, HashMap::new()),
+        clients: Connected::new(),
         started: Instant::now(),
         queue_depth: 4,
         handshake_timeout: PATIENCE,
         timing: Timing { hold: PATIENCE, close: PATIENCE },
-        stopping: abort.child_token(),
+        is_stopping: AtomicBool::new(false),
+        closing: abort.child_token(),
         abort,
     };
     (Arc::new(shared), feed)

@@ -28,6 +28,11 @@ impl Outgoing {
         self.buffers.is_empty()
     }
 
+    /// Bytes that wait to be written.
+    pub(super) fn len(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds a whole frame. Empty buffers are left out, for writing nothing would look like the end of the socket.
     pub(super) fn push(&mut self, frame: Bytes) {
         if !frame.is_empty() {

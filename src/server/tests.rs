@@ -23,7 +23,7 @@ pub(super) fn panic_if_asked(id: u64) {
 async fn a_panic_in_either_task_ends_its_connection_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::builder(directory.path().join("fugue/server.sock")).bind().unwrap();
-    let (socket, registry) = (server.socket().to_owned(), server.registry());
+    let (socket, clients) = (server.socket().to_owned(), server.clients());
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut bystander = Client::connect(&socket).await.unwrap();
 
@@ -32,13 +32,13 @@ async fn a_panic_in_either_task_ends_its_connection_and_no_other() {
         stream.write_all(&Hello::encode()).await.unwrap();
         let mut welcome = [0; wire::HEADER_LEN + 17];
         stream.read_exact(&mut welcome).await.unwrap();
-        assert_eq!(registry.client_count(), 2);
+        assert_eq!(clients.count(), 2);
 
         stream.write_all(&wire::encode_request(PANIC, &request).unwrap()).await.unwrap();
         let end = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut Vec::new())).await;
         assert_eq!(end.unwrap().unwrap(), 0, "{request:?}");
         // The registration goes as the task's stack unwinds, in which the socket goes first.
-        while registry.client_count() > 1 {
+        while clients.count() > 1 {
             tokio::task::yield_now().await;
         }
     }
@@ -52,5 +52,5 @@ async fn a_panic_in_either_task_ends_its_connection_and_no_other() {
 async fn nothing_is_locked_under_the_list_of_clients() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::builder(directory.path().join("fugue/server.sock")).bind().unwrap();
-    server.shared.with_clients(|_| server.shared.registry.session_count());
+    server.shared.clients.with_all(|| server.shared.registry.session_count());
 }

@@ -3,35 +3,34 @@
 //! Everything else is as it is with a program: the history and exact replay, the pace, the model of the screen, lag and
 //! its choices. There is no terminal to type into or to size.
 
-use std::{sync::Arc, time::Instant};
+mod queue;
+
+use std::io;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
-use super::{Manager, Session, printer::Printer};
-use crate::{
-    SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, Pace, RequestError},
+use self::queue::Next;
+pub(super) use self::queue::PrintQueue;
+use super::{
+    Manager,
+    pump::{CHUNK, Pump, Source, Taken},
 };
-
-/// Prints that wait to be taken, before [`Feed::print`] waits. Under load they are gathered into bursts.
-const QUEUED: usize = 32;
-
-/// The most of a burst, in bytes, as of a turn of the pump.
-const BURST_BYTES: u64 = 1024 * 1024;
-
-/// The most in one message.
-const CHUNK: usize = 64 * 1024;
+use crate::{
+    ServerMessage, SessionId, SessionName, TerminalSize,
+    message::{ExitStatus, Pace, RequestError},
+    registry::ClientRegistry,
+    sync::Arc,
+};
 
 /// Starts [`Feed`]s on a server, from beside it: see [`Server::feeds`](crate::Server::feeds).
 #[derive(Clone, Debug)]
 pub struct Feeds {
-    manager: Arc<Manager>,
+    manager: std::sync::Arc<Manager>,
 }
 
 impl Feeds {
-    pub(crate) fn new(manager: Arc<Manager>) -> Self {
+    pub(crate) fn new(manager: std::sync::Arc<Manager>) -> Self {
         Self { manager }
     }
 
@@ -43,31 +42,23 @@ impl Feeds {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(&self, name: SessionName, size: TerminalSize, pace: Pace) -> Result<Feed, RequestError> {
-        let (output, queue) = mpsc::channel(QUEUED);
-        let session = self.manager.create_feed(&name, size, pace, queue)?;
-        Ok(Feed { session: session.id(), hang_up: session.hang_up.clone(), output })
+        let prints = Arc::new(PrintQueue::default());
+        let session = self.manager.create_feed(&name, size, pace, Arc::clone(&prints))?;
+        Ok(Feed { session: session.id(), registry: session.registry.clone(), prints })
     }
 }
 
 /// A session that its embedder prints to. It ends when this is dropped.
-#[derive(Debug)]
 pub struct Feed {
     session: SessionId,
-    hang_up: CancellationToken,
-    output: mpsc::Sender<Fed>,
+    registry: ClientRegistry<std::sync::Arc<ServerMessage>>,
+    prints: Arc<PrintQueue>,
 }
 
-/// The session was killed, or the server is shutting down; the output is handed back.
+/// The session was killed, or the server is shutting down; the output is handed back and was not printed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the session has ended")]
+#[error("the session has ended, or its server is shutting down")]
 pub struct FeedClosed(pub Bytes);
-
-/// What a feed's task is told.
-#[derive(Debug)]
-pub(super) enum Fed {
-    Output(Bytes),
-    Ended(ExitStatus),
-}
 
 impl Feed {
     /// The session's id.
@@ -76,8 +67,18 @@ impl Feed {
         self.session
     }
 
+    /// How many clients watch the session now.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.registry.session_client_count(self.session)
+    }
+
     /// Prints `output`, of any size, after everything printed before. Waits while the clients have no room for more, as
     /// the session's pace says.
+    ///
+    /// Returns once `output` is accepted: it reaches the log, and every client that reads, also if the session is killed
+    /// or the server is shut down right after. Up to 32 prints and 2 MiB wait to be taken;
+    /// [`flush`](Self::flush) waits until they are.
     ///
     /// The history holds what the handle holds: a small slice of a large buffer keeps all of that alive.
     ///
@@ -85,16 +86,17 @@ impl Feed {
     /// Cancel safe: `output` is printed whole or not at all.
     ///
     /// # Errors
-    /// [`FeedClosed`] once somebody killed the session.
+    /// [`FeedClosed`] once somebody killed the session, or the server is shutting down.
     pub async fn print(&self, output: Bytes) -> Result<(), FeedClosed> {
-        let refused = match self.output.send(Fed::Output(output)).await {
-            Ok(()) => return Ok(()),
-            Err(refused) => refused,
-        };
-        match refused.0 {
-            Fed::Output(output) => Err(FeedClosed(output)),
-            Fed::Ended(_) => Err(FeedClosed(Bytes::new())),
-        }
+        self.prints.print(output).await
+    }
+
+    /// Waits until everything printed before is in the session's log, where every client finds it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn flush(&self) {
+        self.prints.flush().await;
     }
 
     /// Completes when somebody kills the session, or the server shuts down.
@@ -102,96 +104,115 @@ impl Feed {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn killed(&self) {
-        self.hang_up.cancelled().await;
+        self.prints.closed().await;
     }
 
-    /// Ends the session after everything printed before, and tells the clients this status. Dropping the feed
-    /// ends it with [`ExitStatus::Unknown`].
-    pub async fn end(self, status: ExitStatus) {
-        // An error says that it was killed; then it has ended.
-        let _ = self.output.send(Fed::Ended(status)).await;
+    /// Ends the session after everything printed before, and tells the clients this status. Does not wait for that.
+    /// Dropping the feed ends it with [`ExitStatus::Unknown`].
+    pub fn end(self, status: ExitStatus) {
+        self.prints.end(status);
     }
 }
 
-/// What a feed has in the place of a pump.
-pub(super) struct Feeder {
-    session: Arc<Session>,
-    printer: Printer,
-    queue: mpsc::Receiver<Fed>,
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // Does nothing after `end`.
+        self.prints.end(ExitStatus::Unknown);
+    }
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// What a feed's pump takes its output from.
+pub(super) struct Prints {
+    queue: Arc<PrintQueue>,
     /// What was taken out of the queue and is not printed yet.
     left: Bytes,
-    burst: Vec<Bytes>,
+    /// Prints that were taken out.
+    taken: u64,
 }
 
-impl Feeder {
-    pub(super) fn new(session: Arc<Session>, printer: Printer, queue: mpsc::Receiver<Fed>) -> Self {
-        Self { session, printer, queue, left: Bytes::new(), burst: Vec::new() }
+impl Prints {
+    pub(super) fn new(queue: Arc<PrintQueue>) -> Self {
+        Self { queue, left: Bytes::new(), taken: 0 }
     }
+}
 
-    /// Prints until the feed ends or is killed; returns how, and what it printed with.
-    pub(super) async fn run(mut self) -> (ExitStatus, Printer) {
-        let session = Arc::clone(&self.session);
-        let status = tokio::select! {
-            biased;
-            status = self.print_all() => status,
-            () = session.hang_up.cancelled() => {
-                // What was taken from the embedder is printed whoever has room, as a program's last words are.
-                self.queue.close();
-                while self.gather(u64::MAX).is_none() {}
-                ExitStatus::Unknown
-            }
-        };
-        (status, self.printer)
-    }
+impl Source for Prints {
+    type End = ExitStatus;
 
-    /// # Cancel safety
-    /// Cancel safe: what was taken out of the queue is printed or left.
-    async fn print_all(&mut self) -> ExitStatus {
-        let session = Arc::clone(&self.session);
-        loop {
-            let room = session.history.room();
-            if room == 0 {
-                session.waiting.wait().await;
-                continue;
-            }
-            if self.left.is_empty() {
-                match self.queue.recv().await {
-                    Some(Fed::Output(output)) => self.left = output,
-                    Some(Fed::Ended(status)) => return status,
-                    None => return ExitStatus::Unknown,
-                }
-            }
-            if let Some(status) = self.gather(room.min(BURST_BYTES)) {
-                return status;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Prints what there is, at most `room` bytes, without waiting. Returns the status when that was all.
-    fn gather(&mut self, mut room: u64) -> Option<ExitStatus> {
-        let started = Instant::now();
-        let mut ended = None;
+    fn take(&mut self, mut room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<ExitStatus>> {
         while room > 0 {
             if self.left.is_empty() {
-                match self.queue.try_recv() {
-                    Ok(Fed::Output(output)) => self.left = output,
-                    Ok(Fed::Ended(status)) => ended = Some(status),
-                    Err(mpsc::error::TryRecvError::Disconnected) => ended = Some(ExitStatus::Unknown),
-                    Err(mpsc::error::TryRecvError::Empty) => break,
-                }
-                if ended.is_some() {
-                    break;
+                match self.queue.take() {
+                    Next::Print(output) => {
+                        self.left = output;
+                        self.taken += 1;
+                    }
+                    Next::Ended(status) => return Ok(Taken::Ended(status)),
+                    Next::Empty => return Ok(Taken::Dry),
                 }
             }
             let length = self.left.len().min(CHUNK).min(usize::try_from(room).unwrap_or(CHUNK));
-            room -= length as u64;
+            // An empty print counts too, or there would be no end of them.
+            room -= length.max(1) as u64;
             let chunk = self.left.split_to(length);
             if !chunk.is_empty() {
-                self.burst.push(chunk);
+                chunks.push(chunk);
             }
         }
-        self.printer.print(&mut self.burst, started);
-        ended
+        Ok(Taken::Full)
+    }
+
+    fn printed(&mut self) {
+        self.queue.logged(self.taken - u64::from(!self.left.is_empty()));
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        self.queue.ready().await;
+        Ok(())
+    }
+}
+
+impl Pump<Prints> {
+    /// Prints until the feed ends, or is killed after all that it accepted; returns how it ended.
+    ///
+    /// Once `stopping` fires nothing more is accepted, and `undrained` drops as soon as what was accepted is in the log, the
+    /// end included where it is there.
+    pub(super) async fn run(
+        &mut self,
+        stopping: CancellationToken,
+        undrained: &mut Option<TaskTrackerToken>,
+    ) -> ExitStatus {
+        let hang_up = self.session.hang_up.clone();
+        tokio::select! {
+            biased;
+            Ok(status) = self.pump() => return status,
+            () = hang_up.cancelled() => {}
+            () = stopping.cancelled() => {}
+        }
+        if let Some(status) = self.drain() {
+            return status;
+        }
+        *undrained = None;
+        hang_up.cancelled().await;
+        ExitStatus::Unknown
+    }
+
+    /// Closes the feed and prints what it accepted, whoever has room, as a program's last words are. Returns how it
+    /// ended, if it did.
+    pub(super) fn drain(&mut self) -> Option<ExitStatus> {
+        self.source.queue.close();
+        loop {
+            match self.turn(u64::MAX) {
+                Ok(Taken::Full) => {}
+                Ok(Taken::Ended(status)) => return Some(status),
+                Ok(Taken::Dry) | Err(_) => return None,
+            }
+        }
     }
 }

@@ -4,17 +4,19 @@
 //! oldest goes first, but never what a reader that may hold the program back still needs; the pump then stops reading
 //! (see `pace`), so that the excess stays within one window.
 //!
-//! Attaching happens under the same lock as appending. So a reader's first byte is held when it is told about it, and
-//! whoever compares its cursor with the head before it sleeps has missed nothing.
+//! Attaching happens under the same lock as appending. So a reader's first byte is held when it is told about it, and a
+//! reader that compares its cursor with the head before it sleeps has missed nothing.
+//!
+//! The log also owns the pump's waker: whatever may give the pump room again goes through here, and wakes it.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::pace::{self, Place};
+use super::pace::{self, Place, PumpWaker};
 use crate::{
-    message::{ExitStatus, Pace, StartAt},
+    message::{ExitStatus, OnLag, Pace, StartAt},
     sync::{Arc, AtomicU64, Mutex, Ordering, Rank, fence},
 };
 
@@ -31,6 +33,12 @@ const CHUNK_COST: usize = 128;
 /// later read, in pages rather than in bytes.
 const MERGE_UP_TO: usize = 4096;
 
+/// How far a line's beginning is looked for, in bytes. What prints no line feed in that has no lines to speak of.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// How much of the newest output a late joiner is shown where there is no model of the screen, in bytes.
+const TAIL: u64 = 64 * 1024;
+
 /// The most pieces one read hands out: what one vectored write takes, and a bound on the time under the lock.
 pub(crate) const MAX_PIECES: usize = 64;
 
@@ -42,8 +50,9 @@ pub(super) struct History {
     pace: Pace,
     /// The log's head, for who needs no more than a glance.
     head: AtomicU64,
-    /// The hold that the pump waits for, once it had no room: whoever passes it wakes the pump.
+    /// The hold that the pump waits for, once it had no room: a reader that passes it wakes the pump.
     awaited: AtomicU64,
+    waker: PumpWaker,
 }
 
 #[derive(Debug)]
@@ -120,11 +129,6 @@ impl Reader {
     pub(crate) fn start(&self) -> u64 {
         self.start
     }
-
-    /// Returns whether that was a change.
-    pub(super) fn set_holding(&self, holding: bool) -> bool {
-        self.place.set_holding(holding)
-    }
 }
 
 impl History {
@@ -145,12 +149,15 @@ impl History {
             pace,
             head: AtomicU64::new(0),
             awaited: AtomicU64::new(0),
+            waker: PumpWaker::default(),
         }
     }
 
     /// Keeps what lies from `floor` on for the screen's model.
     pub(super) fn set_floor(&self, floor: u64) {
-        self.with(|log| log.floor = floor);
+        if self.with(|log| std::mem::replace(&mut log.floor, floor)) != floor {
+            self.waker.wake();
+        }
     }
 
     /// Appends what the pump read, before it is broadcast, and returns the new head.
@@ -182,10 +189,30 @@ impl History {
         self.with(|log| log.ended = Some(status));
     }
 
-    /// How many bytes the pump may read now: a window past the hold, and half a history past the screen's model.
+    /// Waits until the pump may read, and returns how many bytes: a window past the hold, and half a history past the
+    /// screen's model.
     ///
     /// With none for the readers' sake, it is woken once a part of the window is free again, and not by every byte
     /// they take: see [`advance`](Self::advance).
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn credit(&self) -> u64 {
+        loop {
+            match self.room() {
+                0 => self.waker.wait().await,
+                room => return room,
+            }
+        }
+    }
+
+    /// Waits until the pump would be woken.
+    #[cfg(any(fugue_loom, fugue_shuttle))]
+    pub(super) async fn woken(&self) {
+        self.waker.wait().await;
+    }
+
+    /// As [`credit`](Self::credit), without waiting.
     pub(super) fn room(&self) -> u64 {
         self.with(|log| {
             let room = |from: u64, ahead: u64| (from + ahead).saturating_sub(log.head);
@@ -208,12 +235,21 @@ impl History {
         })
     }
 
-    /// Says how far a reader is. Returns whether the pump may have been waiting for that.
-    pub(super) fn advance(&self, reader: &Reader, cursor: u64) -> bool {
+    /// Says how far a reader is, and wakes the pump if it may have been waiting for that.
+    pub(super) fn advance(&self, reader: &Reader, cursor: u64) {
         let before = reader.place.advance(cursor);
         // See `room`.
         fence(Ordering::SeqCst);
-        (before + 1..=cursor).contains(&self.awaited.load(Ordering::Relaxed))
+        if (before + 1..=cursor).contains(&self.awaited.load(Ordering::Relaxed)) {
+            self.waker.wake();
+        }
+    }
+
+    /// Says whether a reader may still hold the program back.
+    pub(super) fn set_holding(&self, reader: &Reader, holding: bool) {
+        if reader.place.set_holding(holding) {
+            self.waker.wake();
+        }
     }
 
     /// How far the head may be past the screen's model, in bytes.
@@ -221,38 +257,47 @@ impl History {
         self.limit as u64 / 2
     }
 
-    pub(super) fn attach(&self, start: StartAt, lossless: bool) -> Result<Reader, NotHeld> {
-        self.with(|log| {
+    /// Enters a reader. From this moment on nothing that it needs is evicted while it may hold the program back.
+    ///
+    /// # Errors
+    /// [`NotHeld`] where the byte to start at is not held. Nothing was changed.
+    pub(super) fn attach(&self, start: StartAt, on_lag: OnLag) -> Result<Reader, NotHeld> {
+        let reader = self.with(|log| {
             let (oldest, head) = (log.oldest(), log.head);
             let start = match start {
                 StartAt::Now => head,
                 StartAt::Oldest => oldest,
-                StartAt::Last(bytes) => log.line_start(head.saturating_sub(bytes).max(oldest)),
-                // Whoever is shown the screen says from which offset on.
-                StartAt::Screen => head,
+                StartAt::Last(bytes) => log.newest(bytes),
+                // What is drawn stands for most of this, and says from which offset on output follows.
+                StartAt::Screen => log.newest(TAIL),
                 StartAt::Offset(offset) if (oldest..=head).contains(&offset) => offset,
                 StartAt::Offset(offset) => return Err(NotHeld { offset, oldest, head }),
             };
-            let place = Arc::new(Place::new(start, log.readers.len(), lossless));
+            let place = Arc::new(Place::new(start, log.readers.len(), on_lag == OnLag::Lossless));
             log.readers.push(Arc::clone(&place));
             Ok(Reader { place, start })
-        })
+        })?;
+        self.waker.wake();
+        Ok(reader)
     }
 
-    /// Where the newest `bytes` that are held begin, or the first line in them.
-    pub(super) fn tail(&self, bytes: u64) -> u64 {
-        self.with(|log| log.line_start(log.head.saturating_sub(bytes).max(log.oldest())))
+    /// Where the newest lines begin, which stand in for a screen where there is no model of it.
+    pub(super) fn tail(&self) -> u64 {
+        self.with(|log| log.newest(TAIL))
     }
 
     /// Takes out a reader, which must be in.
     pub(super) fn detach(&self, reader: &Reader) {
-        self.with(|log| {
+        // The last handle on its place may be the reader's own, and is not freed under the lock.
+        let _place = self.with(|log| {
             let at = reader.place.index();
-            log.readers.swap_remove(at);
+            let place = log.readers.swap_remove(at);
             if let Some(moved) = log.readers.get(at) {
                 moved.set_index(at);
             }
+            place
         });
+        self.waker.wake();
     }
 
     pub(super) fn read(&self, from: u64, max: usize, pieces: &mut Vec<Bytes>) -> Read {
@@ -303,23 +348,37 @@ impl Log {
         self.chunks.front().map_or(self.head, |chunk| chunk.offset)
     }
 
-    /// Where the first line that begins at `from` or later begins; `from` itself where none does.
+    /// Where the newest `bytes` that are held begin, or the first line in them.
+    fn newest(&self, bytes: u64) -> u64 {
+        self.line_start(self.head.saturating_sub(bytes).max(self.oldest()))
+    }
+
+    /// Where the first line that begins at `from` or soon after begins; `from` itself where none does.
+    ///
+    /// Looks at [`LONGEST_LINE`] bytes at most, because pump and writers wait for the lock meanwhile.
     fn line_start(&self, from: u64) -> u64 {
         if from == 0 {
             return 0;
         }
-        let first = self.chunks.partition_point(|chunk| chunk.end() < from);
-        self.chunks
-            .range(first..)
-            .find_map(|chunk| {
-                // The byte before `from` may be the line feed.
-                let skip = usize::try_from((from - 1).saturating_sub(chunk.offset)).unwrap_or(usize::MAX);
-                let rest = chunk.data.get(skip..)?;
-                let feed = rest.iter().position(|byte| *byte == b'\n')?;
-                Some(chunk.offset + (skip + feed) as u64 + 1)
-            })
-            .filter(|start| *start < self.head)
-            .unwrap_or(from)
+        // The byte before `from` may be the line feed.
+        let (mut at, mut left) = (from - 1, LONGEST_LINE);
+        let first = self.chunks.partition_point(|chunk| chunk.end() <= at);
+        for chunk in self.chunks.range(first..) {
+            // It is 0 but in the first chunk; where the byte before is no longer held, the first begins after it.
+            let skip = usize::try_from(at.saturating_sub(chunk.offset)).unwrap_or(usize::MAX);
+            let rest = chunk.data.get(skip..).unwrap_or_default();
+            let rest = &rest[..rest.len().min(left)];
+            if let Some(feed) = memchr::memchr(b'\n', rest) {
+                let start = chunk.offset + (skip + feed) as u64 + 1;
+                return if start < self.head { start } else { from };
+            }
+            left -= rest.len();
+            if left == 0 {
+                break;
+            }
+            at = chunk.end();
+        }
+        from
     }
 
     /// Merges the last chunk into the one before while that is no larger, as in a binary counter: each byte is copied

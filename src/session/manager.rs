@@ -8,15 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use super::{
     MakeModel, Session,
-    feed::{Fed, Feeder},
+    feed::{PrintQueue, Prints},
     history::History,
-    pace::Waiting,
     packed,
     printer::{Printer, TurnLog},
     pty::{self, Pty},
@@ -24,6 +23,7 @@ use super::{
     queries::Queries,
     screen::Screen,
     size::Sizing,
+    terminal::Terminal,
 };
 use crate::{
     ServerMessage, SessionId, SessionName, TerminalSize,
@@ -70,6 +70,9 @@ pub(crate) struct Manager {
     settings: SessionSettings,
     /// The sessions' tasks.
     tasks: TaskTracker,
+    /// Feeds are to accept nothing more; and those that have not printed yet what they accepted.
+    stopping: CancellationToken,
+    undrained: TaskTracker,
     turns: Option<Arc<TurnLog>>,
     /// A leaf: nothing is locked under it, and nothing is spawned or freed.
     book: Mutex<Book>,
@@ -102,6 +105,8 @@ impl Manager {
             registry,
             settings,
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            undrained: TaskTracker::new(),
             turns,
             book: Mutex::new(Rank::Leaf, Book::default()),
         }
@@ -116,21 +121,22 @@ impl Manager {
         self.enter(&create.name, || self.spawn(create, start))
     }
 
-    /// Starts a session that prints what comes through `output`, until that ends.
+    /// Starts a session that prints what is queued, until the feed ends.
     pub(super) fn create_feed(
         self: &Arc<Self>,
         name: &SessionName,
         size: TerminalSize,
         pace: Pace,
-        output: mpsc::Receiver<Fed>,
+        prints: crate::sync::Arc<PrintQueue>,
     ) -> Result<Arc<Session>, RequestError> {
         self.enter(name, || {
             let session = self.open(name, size, (SizePolicy::Fixed, pace), None);
-            let feeder = Feeder::new(Arc::clone(&session), self.printer(&session), output);
+            let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.printer(&session));
             let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
+            let mut undrained = Some(self.undrained.token());
             self.tasks.spawn(async move {
-                let (status, printer) = feeder.run().await;
-                manager.end(&ended, printer, status);
+                let status = pump.run(manager.stopping.clone(), &mut undrained).await;
+                manager.end(&ended, pump.into_printer(), status);
             });
             Ok(session)
         })
@@ -198,7 +204,7 @@ impl Manager {
         let session = self.open(&create.name, create.size, (create.size_policy, create.pace), Some(program));
         let supervisor =
             self.tasks.spawn(pty::supervise(child, session.hang_up.clone(), self.settings.hang_up_grace));
-        let mut pump = Pump::new(Arc::clone(&session), pty, self.printer(&session));
+        let mut pump = Pump::new(Arc::clone(&session), Terminal::new(pty), self.printer(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
         self.tasks.spawn(async move {
             let status = pump.run(start, supervisor).await;
@@ -234,7 +240,6 @@ impl Manager {
             sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, size)),
             size: AtomicU32::new(packed(size)),
             history,
-            waiting: Waiting::default(),
             screen: Screen::new(model),
             queries: Mutex::new(Rank::Leaf, Queries::default()),
             registry: self.registry.clone(),
@@ -319,6 +324,16 @@ impl Manager {
     #[cfg(all(any(test, fuzzing), feature = "cli"))]
     pub(crate) fn start_no_more(&self) {
         self.with(|book| book.closed = true);
+    }
+
+    /// Closes every feed, and waits until all that they accepted is in their logs. Nothing in that waits for anybody.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn drain_feeds(&self) {
+        self.stopping.cancel();
+        self.undrained.close();
+        self.undrained.wait().await;
     }
 
     /// Hangs up every session and starts no more.

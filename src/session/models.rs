@@ -1,25 +1,31 @@
-//! What a session promises its readers, under every interleaving of its pump and their writers.
+//! What a session promises its readers, under every interleaving of its pump and their followers.
 //!
-//! Session, printer, history, pace and registry are the real ones. In place of the pump and of a connection's writer
-//! stand loops without a terminal and without a socket, which decide as those do.
+//! All of it is the code that ships: session, pump, feed, printer, history, pace, follower and registry. Only a program's
+//! terminal and a client's socket are stand-ins, of which one prints what it is told and the other counts.
+
+use std::io;
 
 use bytes::Bytes;
 
-use super::{printer::Printer, *};
+use super::{
+    follower::Draw,
+    printer::Printer,
+    pump::{Pump, Source, Taken},
+    screen::ScreenModel,
+    *,
+};
 use crate::{
-    message::{Pace, SizePolicy},
-    sync::{
-        Rank,
-        channel::{self, Receiver},
-        model,
-    },
+    message::{Event, OnLag, Pace, SizePolicy, StartAt, View},
+    sync::{Rank, channel, model},
 };
 
 /// Nothing is missed: not the last message, not the end, whatever was skipped.
 mod delivery;
+/// A feed's prints are in the log once they are accepted, whatever ends it.
+mod feeds;
 /// The pump waits for whom it should, and for nobody else.
 mod pace;
-/// Pump, writers, history and pace together, for the checker of random schedules.
+/// Pump, followers, history and pace together, for the checker of random schedules.
 #[cfg(fugue_shuttle)]
 mod together;
 
@@ -37,7 +43,20 @@ fn registry() -> ClientRegistry<Arc<ServerMessage>> {
 
 /// A session without a terminal and without a model of its screen.
 fn session(registry: &ClientRegistry<Arc<ServerMessage>>, history_bytes: usize, pace: Pace) -> Arc<Session> {
+    session_with(registry, history_bytes, pace, None)
+}
+
+fn session_with(
+    registry: &ClientRegistry<Arc<ServerMessage>>,
+    history_bytes: usize,
+    pace: Pace,
+    screen: Option<Box<dyn ScreenModel>>,
+) -> Arc<Session> {
     let size = TerminalSize::DEFAULT;
+    let history = History::new(history_bytes, pace);
+    if screen.is_some() {
+        history.set_floor(0);
+    }
     Arc::new(Session {
         id: SessionId::from(1_u64),
         name: "model".parse().unwrap(),
@@ -47,9 +66,8 @@ fn session(registry: &ClientRegistry<Arc<ServerMessage>>, history_bytes: usize, 
         pty: None,
         sizing: Mutex::new(Rank::Size, Sizing::new(SizePolicy::Fixed, size)),
         size: AtomicU32::new(packed(size)),
-        history: History::new(history_bytes, pace),
-        waiting: Waiting::default(),
-        screen: Screen::new(None),
+        history,
+        screen: Screen::new(screen),
         queries: Mutex::new(Rank::Leaf, Queries::default()),
         registry: registry.clone(),
         hang_up: CancellationToken::new(),
@@ -57,181 +75,172 @@ fn session(registry: &ClientRegistry<Arc<ServerMessage>>, history_bytes: usize, 
     })
 }
 
+fn printer(session: &Arc<Session>) -> Printer {
+    Printer::new(Arc::clone(session), session.registry.publisher(session.id), None)
+}
+
 /// The byte at an offset, of every model's output.
 fn byte(offset: u64) -> u8 {
     b'a' + (offset % 26) as u8
 }
 
-/// What stands in for a pump.
-struct Pump {
-    session: Arc<Session>,
-    printer: Printer,
-    waits: usize,
+/// What stands in for a program's terminal: it prints so many bytes, and is gone.
+struct Terminal {
+    at: u64,
+    end: u64,
+    /// The most bytes of a turn, and of a chunk.
+    turn: u64,
+    chunk: usize,
 }
 
-impl Pump {
-    fn new(session: &Arc<Session>) -> Self {
-        let publisher = session.registry.publisher(session.id);
-        Self {
-            session: Arc::clone(session),
-            printer: Printer::new(Arc::clone(session), publisher, None),
-            waits: 0,
-        }
+impl Source for Terminal {
+    type End = ();
+
+    fn take(&mut self, room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
+        let end = self.end.min(self.at + room.min(self.turn));
+        let taken: Vec<u8> = (self.at..end).map(byte).collect();
+        self.at = end;
+        chunks.extend(taken.chunks(self.chunk).map(Bytes::copy_from_slice));
+        Ok(if self.at == self.end { Taken::Ended(()) } else { Taken::Full })
     }
 
-    /// Prints these many chunks of one byte as one burst, whoever has room.
-    fn burst(&mut self, chunks: u64) {
-        let head = self.printer.head();
-        let mut chunks = (head..head + chunks).map(|at| Bytes::copy_from_slice(&[byte(at)])).collect();
-        self.printer.print(&mut chunks, Instant::now());
-    }
-
-    /// Waits for room as the pump does, and returns it.
-    fn room(&mut self) -> u64 {
-        loop {
-            let room = self.session.history.room();
-            if room > 0 {
-                return room;
-            }
-            self.waits += 1;
-            model::block_on(self.session.waiting.wait());
-        }
-    }
-
-    /// Prints `bytes` more, at most `turn` at a time, as its readers have room.
-    fn pump(&mut self, bytes: u64, turn: u64) {
-        let end = self.printer.head() + bytes;
-        while self.printer.head() < end {
-            let room = self.room().min(turn).min(end - self.printer.head());
-            let at = self.printer.head();
-            let chunk: Vec<u8> = (at..at + room).map(byte).collect();
-            self.printer.print(&mut vec![Bytes::from(chunk)], Instant::now());
-        }
-    }
-
-    fn end(self) {
-        self.printer.finish(STATUS);
+    async fn ready(&mut self) -> io::Result<()> {
+        unreachable!("it never runs dry")
     }
 }
 
-/// What stands in for a connection's writer, with a client that takes all it is sent.
-struct Writer {
+/// Pumps `bytes` more, `turn` at a time, as the readers have room.
+fn pump(pump: &mut Pump<Terminal>, bytes: u64, turn: u64, chunk: usize) {
+    pump.source = Terminal { at: pump.head(), end: pump.head() + bytes, turn, chunk };
+    model::block_on(pump.pump()).unwrap();
+}
+
+fn terminal_pump(session: &Arc<Session>) -> Pump<Terminal> {
+    let source = Terminal { at: 0, end: 0, turn: 0, chunk: 1 };
+    Pump::new(Arc::clone(session), source, printer(session))
+}
+
+fn end<S: Source>(pump: Pump<S>) {
+    pump.into_printer().finish(STATUS);
+}
+
+/// A client that takes all it is sent, and what stands in for its socket: it counts.
+struct Client {
+    follower: Follower,
     session: Arc<Session>,
-    client: ClientId,
-    queue: Receiver<Arc<ServerMessage>>,
-    /// What it was woken by.
-    inbox: Option<Arc<ServerMessage>>,
-    reader: Reader,
-    cursor: u64,
-    /// What the client has, from `reader.start()` on.
-    taken: Vec<u8>,
-    /// What was no longer held when it came to it, by offsets.
+    pieces: Vec<Bytes>,
+    /// What it begins with, and the offset of what comes next.
+    start: u64,
+    at: u64,
+    /// What it was not sent, by offsets; and how often it was drawn something.
     gaps: Vec<(u64, u64)>,
+    skipped: u64,
+    screens: usize,
+    now: Instant,
 }
 
-impl Writer {
+/// What a client that took all there was waits for.
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    More,
+    Nothing(ExitStatus),
+}
+
+impl Client {
     /// A client with a queue of this many places that watches the session.
     fn attach(session: &Arc<Session>, places: usize, start: StartAt, on_lag: OnLag) -> Self {
-        let client = session.registry.next_client_id();
+        Self::attach_as(session, places, View::new(start, on_lag))
+    }
+
+    fn attach_as(session: &Arc<Session>, places: usize, view: View) -> Self {
+        let registry = &session.registry;
+        let client = registry.next_client_id();
         let (sender, queue) = channel::channel(places);
-        session.registry.register_client(client, sender).unwrap();
-        // In the order of a connection: first what keeps the bytes, then what announces them.
-        let reader = session.read_from(start, on_lag).unwrap();
-        session.registry.attach_to_session(client, session.id).unwrap();
-        let cursor = reader.start();
+        registry.register_client(client, sender).unwrap();
+        let status = Arc::new(ClientStatus::new(client));
+        let mut follower = Follower::new(client, registry.clone(), status, queue, places);
+        let followed = model::block_on(follower.attach(Arc::clone(session), &view)).ok().unwrap();
+        let start = followed.to.start;
         Self {
+            follower,
             session: Arc::clone(session),
-            client,
-            queue,
-            inbox: None,
-            reader,
-            cursor,
-            taken: Vec::new(),
+            pieces: Vec::new(),
+            start,
+            at: start,
             gaps: Vec::new(),
+            skipped: 0,
+            screens: 0,
+            now: Instant::now(),
         }
     }
 
     /// Takes all there is until the session has ended, and returns how.
     fn run(&mut self) -> ExitStatus {
         loop {
-            if let Some(status) = self.take_what_is_there() {
+            if let Then::Nothing(status) = self.take_what_is_there() {
                 return status;
             }
             self.sleep();
         }
     }
 
-    /// Takes all there is until it has every byte before `end`. Nothing else is a doorbell after the last of them, so who
-    /// missed that would sleep for ever.
+    /// Takes all there is until it has every byte before `end`. Nothing else is a doorbell after the last of them, so a
+    /// client that missed that would sleep forever.
     fn run_until(&mut self, end: u64) {
-        while self.cursor < end {
+        while self.at < end {
             self.take_what_is_there();
-            if self.cursor < end {
+            if self.at < end {
                 self.sleep();
             }
         }
     }
 
-    /// Sleeps until there is a message.
     fn sleep(&mut self) {
-        let message = model::block_on(self.queue.recv());
-        self.inbox = Some(message.expect("it is registered"));
+        assert!(model::block_on(self.follower.message()), "it is registered");
     }
 
-    /// Until there is nothing to take; the status if that is for good.
-    fn take_what_is_there(&mut self) -> Option<ExitStatus> {
+    fn take_what_is_there(&mut self) -> Then {
         loop {
-            let before = self.cursor;
-            while let Some(message) = self.inbox.take().or_else(|| self.queue.try_recv().ok()) {
-                if !self.take_message(message) {
-                    break;
-                }
-            }
-            if self.cursor == before {
-                let mut pieces = Vec::new();
-                match self.session.read(self.cursor, LARGE, &mut pieces) {
-                    Read::Data => pieces.iter().for_each(|piece| self.take(piece)),
-                    Read::AtHead => return None,
-                    Read::Ended(status) => return Some(status),
-                    Read::Evicted { oldest } => {
-                        self.gaps.push((self.cursor, oldest));
-                        self.cursor = oldest;
+            match self.follower.next(self.now, &mut self.pieces) {
+                Next::Output { offset, length } => {
+                    assert_eq!(offset, self.at, "it was sent something twice, or not at all");
+                    for byte_taken in self.pieces.drain(..).flatten() {
+                        assert_eq!(byte_taken, byte(self.at), "at offset {}", self.at);
+                        self.at += 1;
                     }
+                    assert_eq!(self.at, offset + length as u64);
+                    self.follower.wrote(length, 0);
                 }
+                Next::Screen(draw) => self.draw(draw),
+                Next::Event(Event::Ended { status, .. }) => return Then::Nothing(status),
+                Next::NotBefore(time) => self.now = time,
+                Next::CaughtUp => return Then::More,
+                other => panic!("{other:?}"),
             }
-            if self.cursor != before {
-                self.session.advance(&self.reader, self.cursor);
-            }
         }
     }
 
-    /// Takes what comes next of a message. Returns whether nothing was missed before it.
-    fn take_message(&mut self, message: Arc<ServerMessage>) -> bool {
-        let ServerMessage::Output { offset, data, .. } = &*message else { return true };
-        let Some(written) = self.cursor.checked_sub(*offset) else { return false };
-        if let Some(rest) = data.get(written as usize..) {
-            self.take(rest);
+    fn draw(&mut self, draw: Draw) {
+        let Some((gap, drawn)) = model::block_on(self.follower.draw(draw)) else { return };
+        if let Some(gap) = gap {
+            assert_eq!(gap, Event::Gap { from: self.at, to: drawn.at });
+            self.gaps.push((self.at, drawn.at));
         }
-        true
+        self.screens += 1;
+        self.skipped += drawn.at.checked_sub(self.at).expect("a screen of the past");
+        self.at = drawn.at;
+        self.follower.wrote(drawn.bytes.len(), 0);
     }
 
-    fn take(&mut self, data: &[u8]) {
-        for taken in data {
-            assert_eq!(*taken, byte(self.cursor), "at offset {}", self.cursor);
-            self.taken.push(*taken);
-            self.cursor += 1;
-        }
+    fn leave(mut self) {
+        self.follower.leave();
+        self.session.registry.unregister_client(self.follower.client());
     }
 
-    fn leave(self) {
-        self.session.registry.unregister_client(self.client);
-        self.session.leave(&self.reader);
-    }
-
-    /// That the client has every byte from its start to `end`, but for the gaps.
+    /// That the client has every byte from its start to `end`, but for what it was drawn instead.
     fn assert_whole(&self, end: u64) {
-        assert_eq!(self.cursor, end);
+        assert_eq!(self.at, end);
         let missing: u64 = self.gaps.iter().map(|(from, to)| to - from).sum();
-        assert_eq!(self.taken.len() as u64 + missing, end - self.reader.start());
+        assert_eq!(self.skipped, missing);
     }
 }

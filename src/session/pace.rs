@@ -97,14 +97,14 @@ impl Place {
     }
 }
 
-/// Wakes the pump when it may have room again: cursor progress, attach, detach, close, the screen's model.
+/// Wakes the pump when it may have room again: cursor progress, attach, detach, the screen's model.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct PumpWaker {
     changed: Notify,
 }
 
-impl Waiting {
-    pub(super) fn changed(&self) {
+impl PumpWaker {
+    pub(super) fn wake(&self) {
         // The permit is kept if the pump is not waiting yet, so a change between its look and its sleep is not lost.
         self.changed.notify_one();
     }

@@ -21,8 +21,11 @@ use std::{
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -30,7 +33,10 @@ use tokio::sync::Notify;
 
 use self::emulator::Emulator;
 pub(crate) use self::redraw::RESET;
-use super::history::{History, Read};
+use super::{
+    follower::PICTURE_TIME,
+    history::{History, Read},
+};
 use crate::{
     TerminalSize,
     sync::{Mutex, Rank},
@@ -82,15 +88,39 @@ pub(crate) struct Drawn {
 /// A session's model and where it stands.
 pub(super) struct Screen {
     model: tokio::sync::Mutex<Model>,
-    /// Sizes the terminal was given, and the offsets from which they hold, until the model is there. A leaf lock.
-    resizes: Mutex<VecDeque<(u64, TerminalSize)>>,
+    /// A leaf lock.
+    beside: Mutex<Beside>,
     /// There is more in the log.
     appended: Notify,
     /// There is so much more that the pump will wait soon.
     hurry: Notify,
+    has_model: AtomicBool,
 }
 
-pub(super) struct Model {
+/// What is known beside the model.
+#[derive(Default)]
+struct Beside {
+    /// Sizes the terminal was given, and the offsets from which they hold, until the model is there.
+    resizes: VecDeque<(u64, TerminalSize)>,
+    /// The newest drawings, one of each size; none where the session was resized since.
+    drawings: Vec<Drawing>,
+}
+
+/// What was drawn, for others who want the same.
+#[derive(Clone)]
+struct Drawing {
+    /// The terminal's size; `None` for the session's own.
+    size: Option<TerminalSize>,
+    bytes: Bytes,
+    at: u64,
+    drawn_at: Instant,
+}
+
+/// How many drawings are kept, one of each size, and their bytes. A larger one is drawn each time.
+const MAX_DRAWINGS: usize = 4;
+const MAX_DRAWING_BYTES: usize = 256 * 1024;
+
+struct Model {
     /// `None` without a model, or once it failed.
     model: Option<Box<dyn ScreenModel>>,
     at: u64,
@@ -100,8 +130,9 @@ pub(super) struct Model {
 impl Screen {
     pub(super) fn new(model: Option<Box<dyn ScreenModel>>) -> Self {
         Self {
+            has_model: AtomicBool::new(model.is_some()),
             model: tokio::sync::Mutex::new(Model { model, at: 0, failed: false }),
-            resizes: Mutex::new(Rank::Leaf, VecDeque::new()),
+            beside: Mutex::new(Rank::Leaf, Beside::default()),
             appended: Notify::new(),
             hurry: Notify::new(),
         }
@@ -136,12 +167,16 @@ impl Screen {
 
     /// The terminal has this size from offset `at` on.
     pub(super) fn resized(&self, at: u64, size: TerminalSize) {
-        self.resizes.with(|resizes| match resizes.back_mut() {
-            // Nothing was printed in the size before, if it began here. So there is never more than one for each byte of
-            // output, however often a client is resized.
-            Some((from, latest)) if *from == at => *latest = size,
-            _ => resizes.push_back((at, size)),
+        let outdated = self.beside.with(|Beside { resizes, drawings }| {
+            match resizes.back_mut() {
+                // Nothing was printed in the size before, if it began here. So there is never more than one for each
+                // byte of output, however often a client is resized.
+                Some((from, latest)) if *from == at => *latest = size,
+                _ => resizes.push_back((at, size)),
+            }
+            std::mem::take(drawings)
         });
+        drop(outdated);
         self.appended();
     }
 
@@ -151,31 +186,109 @@ impl Screen {
         (model.at, model.failed)
     }
 
-    /// Brings the model up to what the log holds now, step by step, and gives access to it.
+    /// Whether there is a model, which has not failed.
+    pub(super) fn has_model(&self) -> bool {
+        // Relaxed: it stands for itself, and a drawing that finds no model says so.
+        self.has_model.load(Ordering::Relaxed)
+    }
+
+    /// Brings the model up to what the log holds now, step by step.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn caught_up(
+    pub(super) async fn catch_up(&self, history: &History) {
+        let head = history.head();
+        while !self.is_caught_up(&mut *self.model.lock().await, history, head) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Feeds the model a step. Returns whether it has all before `head`.
+    fn is_caught_up(&self, model: &mut Model, history: &History, head: u64) -> bool {
+        !self.step(model, history) || model.at >= head
+    }
+
+    /// The screen as it is now; `None` without a model of it.
+    pub(super) async fn redraw(&self, history: &History) -> Option<Drawn> {
+        let head = history.head();
+        // What was drawn at this very offset is what would be drawn again.
+        self.draw(history, None, |drawn| drawn.at >= head).await
+    }
+
+    /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
+    pub(super) async fn picture(&self, history: &History, size: TerminalSize, shown: u64) -> Option<Drawn> {
+        let (head, is_last) = (history.head(), history.span().ended.is_some());
+        // However many terminals there are of this size, it is drawn as often as for one.
+        let serves = |drawn: &Drawing| {
+            drawn.at >= head || (!is_last && drawn.at > shown && drawn.drawn_at.elapsed() < PICTURE_TIME)
+        };
+        self.draw(history, Some(size), serves).await
+    }
+
+    /// Draws the whole screen, or the part for a terminal of `size`, unless there is a drawing that `serves`.
+    async fn draw(
         &self,
         history: &History,
-        stepped: impl Fn(),
-    ) -> tokio::sync::MutexGuard<'_, Model> {
+        size: Option<TerminalSize>,
+        serves: impl Fn(&Drawing) -> bool,
+    ) -> Option<Drawn> {
         let head = history.head();
         loop {
             let mut model = self.model.lock().await;
-            let more = self.step(&mut model, history);
-            stepped();
-            if !more || model.at >= head {
-                return model;
+            // Others may have drawn it while this waited.
+            if let Some(drawing) = self.drawing(|drawing| drawing.size == size && serves(drawing)) {
+                return Some(Drawn { bytes: drawing.bytes, at: drawing.at });
+            }
+            if self.is_caught_up(&mut model, history, head) {
+                let bytes = model.with(|model| match size {
+                    Some(size) => model.picture(size),
+                    None => model.redraw(),
+                });
+                let Some(bytes) = bytes else {
+                    // It may have failed just now: nothing is kept for it any more.
+                    self.step(&mut model, history);
+                    return None;
+                };
+                let drawn = Drawn { bytes: bytes.into(), at: model.at };
+                let bytes = drawn.bytes.clone();
+                self.remember(Drawing { size, bytes, at: model.at, drawn_at: Instant::now() });
+                return Some(drawn);
             }
             drop(model);
             tokio::task::yield_now().await;
         }
     }
 
+    /// A drawing that still holds, if there is one.
+    fn drawing(&self, is_it: impl Fn(&Drawing) -> bool) -> Option<Drawing> {
+        self.beside.with(|Beside { resizes, drawings }| {
+            let drawing = drawings.iter().find(|drawing| is_it(drawing));
+            drawing.filter(|_| resizes.is_empty()).cloned()
+        })
+    }
+
+    /// Keeps a drawing in the place of the one of its size, or of the oldest.
+    fn remember(&self, drawing: Drawing) {
+        if drawing.bytes.len() > MAX_DRAWING_BYTES {
+            return;
+        }
+        let replaced = self.beside.with(|Beside { resizes, drawings }| {
+            // It is outdated if the session was resized meanwhile.
+            if !resizes.is_empty() {
+                return Some(drawing);
+            }
+            let same = drawings.iter().position(|other| other.size == drawing.size);
+            let oldest = (drawings.len() == MAX_DRAWINGS).then_some(0);
+            let replaced = same.or(oldest).map(|at| drawings.remove(at));
+            drawings.push(drawing);
+            replaced
+        });
+        drop(replaced);
+    }
+
     /// The size that holds at `at`, if that is another since the last call, and the offset from which the next one does.
     fn due_size(&self, at: u64) -> (Option<TerminalSize>, u64) {
-        self.resizes.with(|resizes| {
+        self.beside.with(|Beside { resizes, .. }| {
             let mut due = None;
             while let Some((from, size)) = resizes.front().copied() {
                 if from > at {
@@ -196,7 +309,8 @@ impl Screen {
         }
         if model.model.is_none() {
             // Nothing is kept for it any more.
-            self.resizes.with(VecDeque::clear);
+            self.has_model.store(false, Ordering::Relaxed);
+            self.beside.with(|beside| beside.resizes.clear());
             history.set_floor(u64::MAX);
             return false;
         }
@@ -217,19 +331,6 @@ impl Screen {
 }
 
 impl Model {
-    pub(super) fn redraw(&mut self) -> Option<Drawn> {
-        self.draw(|model| model.redraw())
-    }
-
-    pub(super) fn picture(&mut self, size: TerminalSize) -> Option<Drawn> {
-        self.draw(|model| model.picture(size))
-    }
-
-    fn draw(&mut self, draw: impl FnOnce(&mut dyn ScreenModel) -> Vec<u8>) -> Option<Drawn> {
-        let bytes = self.with(draw)?;
-        Some(Drawn { bytes: bytes.into(), at: self.at })
-    }
-
     /// Calls the model, and gives it up if it panics.
     fn with<T>(&mut self, call: impl FnOnce(&mut dyn ScreenModel) -> T) -> Option<T> {
         let model = self.model.as_deref_mut()?;

@@ -210,6 +210,20 @@ impl<T> Receiver<T> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
+    #[cfg_attr(not(any(fugue_loom, fugue_shuttle)), allow(dead_code, reason = "the follower's, in models"))]
+    pub(crate) async fn recv_many(&mut self, messages: &mut Vec<T>, limit: usize) -> usize {
+        let Some(first) = self.recv().await else { return 0 };
+        messages.push(first);
+        let mut received = 1;
+        while received < limit
+            && let Ok(next) = self.try_recv()
+        {
+            messages.push(next);
+            received += 1;
+        }
+        received
+    }
+
     fn poll_recv(&mut self, context: &Context<'_>) -> Poll<Option<T>> {
         let (message, ended) = self.shared.with(|queue| {
             let message = queue.messages.pop_front();

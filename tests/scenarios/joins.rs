@@ -78,5 +78,5 @@ pub(super) async fn thousands_join_and_leave_a_flood_and_none_is_sent_a_wrong_by
     let seen = staying.await.unwrap();
     println!("{} stays received {received} bytes of {}", 4 * STAYS, seen.next);
     assert_eq!((seen.gaps, seen.screens), (0, 0));
-    eventually("all have left", || server.registry.client_count() == 0).await;
+    eventually("all have left", || server.clients.count() == 0).await;
 }

@@ -30,7 +30,7 @@ pub(super) async fn five_hundred_sessions_on_a_busy_machine_each_have_their_own_
         let started = attached(&mut client, &shell(&name, &script, Some(LOSSLESS))).await;
         watching.push((client, started.session));
     }
-    assert_eq!(server.registry.session_count(), SESSIONS);
+    assert_eq!(server.clients.stats().sessions(), SESSIONS);
     assert_eq!(sessions(&mut control).await.len(), SESSIONS);
     let mut reading = Vec::new();
     for (index, (mut client, session)) in watching.into_iter().enumerate() {
@@ -65,8 +65,8 @@ pub(super) async fn five_hundred_sessions_on_a_busy_machine_each_have_their_own_
         total += task.await.unwrap();
     }
     println!("{SESSIONS} sessions printed {total} bytes");
-    eventually("all are gone", || server.registry.session_count() == 0).await;
-    eventually("only one client is left", || server.registry.client_count() == 1).await;
+    eventually("all are gone", || server.clients.stats().sessions() == 0).await;
+    eventually("only one client is left", || server.clients.count() == 1).await;
     eventually("nothing is kept open", || descriptors() <= before).await;
     drop(busy);
 }

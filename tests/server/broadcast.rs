@@ -23,7 +23,7 @@ async fn a_burst_from_a_real_program_reaches_every_client_whole() {
         let start = attached(&mut client, &attach_id(session, FROM_OLDEST)).await.start;
         readers.spawn(async move { transcript(&mut client, start).await });
     }
-    assert_eq!(server.registry.session_client_count(session), 16);
+    assert_eq!(server.clients.watching(session).len(), 16);
     soon(first.request(&input(session, "go\n"))).await.unwrap();
 
     let expected = numbers(200_000);
@@ -34,7 +34,7 @@ async fn a_burst_from_a_real_program_reaches_every_client_whole() {
         assert!(bytes.ends_with(&expected), "{} bytes", bytes.len());
         assert_eq!(bytes.len(), expected.len() + "go\r\n".len());
     }
-    eventually("the session is gone from the registry", || server.registry.session_count() == 0).await;
+    eventually("the session is gone from the registry", || server.clients.stats().sessions() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,10 +113,7 @@ async fn attaching_elsewhere_ends_one_stream_before_the_other_begins() {
         watched += transcript.bytes.len();
     }
     assert!(watched > 200_000);
-    assert_eq!(
-        server.registry.session_client_count(attached(&mut client, &attach("a", LOSSLESS)).await.session),
-        1
-    );
+    assert_eq!(server.clients.watching(attached(&mut client, &attach("a", LOSSLESS)).await.session).len(), 1);
 }
 
 #[tokio::test]
@@ -128,7 +125,7 @@ async fn after_a_detach_no_output_follows() {
     transcript.read_until(&mut client, |bytes| bytes.len() > 1000).await;
     let id = soon(client.send(&ClientMessage::Detach)).await.unwrap();
     while !matches!(soon(client.next()).await.unwrap(), Incoming::Reply { request, .. } if request == id) {}
-    assert_eq!(server.registry.session_client_count(created.session), 0);
+    assert_eq!(server.clients.watching(created.session).len(), 0);
     let pong = soon(client.send(&ClientMessage::Ping)).await.unwrap();
     let next = soon(client.next()).await.unwrap();
     assert_eq!(next, Incoming::Reply { request: pong, answer: Ok(Reply::Pong) });

@@ -44,7 +44,7 @@ fn refusal(bytes: &[u8]) -> String {
 }
 
 async fn only_is_left(server: &TestServer, clients: usize) {
-    eventually("only the living are registered", || server.registry.client_count() == clients).await;
+    eventually("only the living are registered", || server.clients.count() == clients).await;
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn clients_are_registered_from_handshake_to_goodbye() {
     let mut early = raw(&server.socket).await;
     let a = server.client().await;
     let b = server.client().await;
-    assert_eq!(server.registry.client_count(), 2);
+    assert_eq!(server.clients.count(), 2);
     assert_ne!(a.id(), b.id());
     drop(a);
     only_is_left(&server, 1).await;
@@ -70,10 +70,10 @@ async fn a_client_that_watches_is_gone_from_its_session_when_it_is_gone() {
     let session = attached(&mut a, &shell("a", "while :; do echo x; done", Some(DISCONNECT))).await.session;
     let mut b = server.client().await;
     attached(&mut b, &attach("a", LOSSLESS)).await;
-    assert_eq!(server.registry.session_client_count(session), 2);
+    assert_eq!(server.clients.watching(session).len(), 2);
     // With output unread, so that its end is a reset.
     drop(a);
-    eventually("one is left", || server.registry.session_clients(session) == [b.id()]).await;
+    eventually("one is left", || server.clients.watching(session) == [b.id()]).await;
     let mut seen = Transcript::from(0);
     let Ok(fugue_server::client::Incoming::Output { offset, .. }) = soon(b.next()).await else { panic!() };
     seen.start = offset;
@@ -88,7 +88,7 @@ async fn who_says_nothing_is_closed_with_the_reason() {
     let mut slow = raw(&server.socket).await;
     slow.write_all(&Hello::encode()[..20]).await.unwrap();
     assert_eq!(refusal(&rest(&mut slow).await), "no hello arrived in time");
-    assert_eq!(server.registry.client_count(), 0);
+    assert_eq!(server.clients.count(), 0);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn who_is_no_client_is_told_so() {
         stream.write_all(greeting).await.unwrap();
         assert!(refusal(&rest(&mut stream).await).contains("no client's hello"));
     }
-    assert_eq!(server.registry.client_count(), 0);
+    assert_eq!(server.clients.count(), 0);
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn a_malformed_request_is_refused_and_the_next_one_served() {
         let answer = wire::decode_reply(&payload).unwrap();
         assert!(matches!(answer, Err(RequestError::Malformed(_))), "{kind:?}: {answer:?}");
     }
-    assert_eq!(server.registry.client_count(), 1);
+    assert_eq!(server.clients.count(), 1);
 }
 
 #[tokio::test]

@@ -184,5 +184,5 @@ async fn a_client_that_attaches_as_the_session_ends_hears_of_the_end_or_is_refus
     }
     println!("{heard} heard of the end, {told} were told");
     assert_eq!(soon(late.request(&ClientMessage::Ping)).await.unwrap(), Reply::Pong);
-    eventually("no session is left in the registry", || server.registry.session_count() == 0).await;
+    eventually("no session is left in the registry", || server.clients.stats().sessions() == 0).await;
 }

@@ -68,10 +68,10 @@ async fn a_client_that_takes_a_byte_at_a_time_is_given_up() {
     let attach = fugue_server::wire::encode_request(1, &attach("a", view)).unwrap();
     socket.write_all(&fugue_server::wire::Hello::encode()).await.unwrap();
     socket.write_all(&attach).await.unwrap();
-    eventually("it watches", || server.registry.client_count() == 2).await;
+    eventually("it watches", || server.clients.count() == 2).await;
     // It takes a byte whenever the server answers somebody else, and is closed all the same.
     let mut byte = [0];
-    while server.registry.client_count() == 2 {
+    while server.clients.count() == 2 {
         soon(asking.request(&ClientMessage::Ping)).await.unwrap();
         let _ = socket.read(&mut byte).await;
     }

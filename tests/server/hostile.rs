@@ -164,7 +164,7 @@ async fn a_frame_that_claims_more_than_comes_waits_for_it_and_holds_up_nobody() 
         raw.write.shutdown().await.unwrap();
         assert_eq!(raw.next().await, None);
     }
-    eventually("all are gone", || server.registry.client_count() == 0).await;
+    eventually("all are gone", || server.clients.count() == 0).await;
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn a_greeting_a_byte_at_a_time_ends_with_its_time_and_holds_up_nobody() {
         }
     };
     let _connected = soon(connected).await;
-    assert_eq!(server.registry.client_count(), 2);
+    assert_eq!(server.clients.count(), 2);
 }
 
 #[tokio::test]
@@ -215,12 +215,12 @@ async fn a_watcher_that_closes_one_direction_is_gone_whichever_it_is() {
         let mut raw = Raw::greet(&server.socket).await;
         raw.send(&wire::encode_request(7, &attach("a", TERMINAL)).unwrap()).await;
         assert!(matches!(raw.answer(7).await, Ok(Reply::Attached(_))));
-        assert_eq!(server.registry.session_client_count(session), 1);
+        assert_eq!(server.clients.watching(session).len(), 1);
         let (read, write) = (raw.read.into_inner(), raw.write);
         let stream = read.reunite(write).unwrap().into_std().unwrap();
         stream.shutdown(direction).unwrap();
-        eventually("it is gone", || server.registry.client_count() == 1).await;
-        assert_eq!(server.registry.session_client_count(session), 0);
+        eventually("it is gone", || server.clients.count() == 1).await;
+        assert_eq!(server.clients.watching(session).len(), 0);
         drop(stream);
     }
     assert_eq!(soon(bystander.request(&ClientMessage::Ping)).await.unwrap(), Reply::Pong);

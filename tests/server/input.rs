@@ -123,7 +123,7 @@ async fn input_to_a_program_that_is_gone_says_so() {
     let mut client = server.client().await;
     let session = create(&mut client, "brief", "read line; exit 4").await.id;
     soon(client.request(&input(session, "\n"))).await.unwrap();
-    eventually("the session is gone", || server.registry.session_count() == 0).await;
+    eventually("the session is gone", || server.clients.stats().sessions() == 0).await;
     let error = loop {
         match soon(client.request(&input(session, "x"))).await {
             Ok(Reply::Written) => tokio::task::yield_now().await,

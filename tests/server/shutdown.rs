@@ -40,7 +40,7 @@ async fn clients_are_told_and_programs_are_hung_up_and_the_socket_is_removed() {
     assert_eq!(closing_reason(&mut watching, &mut seen).await, CloseReason::ShuttingDown);
     assert!(!process_lives(pid));
     assert!(!server.socket.exists());
-    assert_eq!((server.registry.client_count(), server.registry.session_count()), (0, 0));
+    assert_eq!((server.clients.count(), server.clients.stats().sessions()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +66,7 @@ async fn who_does_not_read_cannot_hold_up_the_shutdown() {
     let mut other = server.client().await;
     while sessions(&mut other).await[0].printed < 1 << 20 {}
     soon(server.stop()).await.unwrap();
-    assert_eq!(server.registry.client_count(), 0);
+    assert_eq!(server.clients.count(), 0);
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ async fn stalled_clients_cost_the_others_nothing_and_are_told_what_they_missed()
         assert_eq!(from, seen.end());
         assert!(to > from);
     }
-    eventually("the stalled are gone from the registry", || server.registry.client_count() == 1).await;
+    eventually("the stalled are gone from the registry", || server.clients.count() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,9 +120,9 @@ async fn a_client_that_takes_too_little_is_closed_and_forgotten() {
     let mut other = server.client().await;
     let session = sessions(&mut other).await[0].id;
     soon(other.request(&input(session, "\n"))).await.unwrap();
-    eventually("only the other client is left", || server.registry.client_count() == 1).await;
+    eventually("only the other client is left", || server.clients.count() == 1).await;
     // Nobody holds the program now, so it ends.
-    while server.registry.session_count() > 0 {
+    while server.clients.stats().sessions() > 0 {
         soon(other.request(&ClientMessage::Ping)).await.unwrap();
     }
     let Reply::Stats(stats) = soon(other.request(&ClientMessage::Stats)).await.unwrap() else { panic!() };

@@ -3,13 +3,12 @@
 use std::{
     future::Future,
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use fugue_server::{
-    Client, ClientId, ClientRegistry, Feeds, Server, ServerBuilder, ServerMessage, SessionId, TerminalSize,
+    Client, ClientId, Clients, Feeds, Server, ServerBuilder, SessionId, TerminalSize,
     client::{ClientError, Incoming},
     message::{
         Access, Attach, AttachedTo, ClientMessage, ClientState, ClientStats, Create, Event, ExitStatus,
@@ -43,7 +42,7 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 /// A server in a directory of its own. It ends with the test; [`stop`](Self::stop) ends it gracefully.
 pub(crate) struct TestServer {
     pub(crate) socket: PathBuf,
-    pub(crate) registry: ClientRegistry<Arc<ServerMessage>>,
+    pub(crate) clients: Clients,
     pub(crate) feeds: Feeds,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
@@ -61,10 +60,10 @@ impl TestServer {
         // A client that a test leaves unread is not closed for it, however slow the machine is.
         let server = Server::builder(&socket).stall_timeout(Duration::from_secs(3600));
         let server = configure(server).bind().unwrap();
-        let (registry, feeds) = (server.registry(), server.feeds());
+        let (clients, feeds) = (server.clients(), server.feeds());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
-        Self { socket, registry, feeds, stop: Some(stop), serving, _directory: directory }
+        Self { socket, clients, feeds, stop: Some(stop), serving, _directory: directory }
     }
 
     pub(crate) async fn client(&self) -> Client {

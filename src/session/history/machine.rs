@@ -166,7 +166,7 @@ impl Model {
             }
             Operation::Entitle { reader, is } if readers > 0 => {
                 let reader = &mut self.readers[(reader % readers) as usize];
-                assert_eq!(reader.reader.set_holding(is), reader.is_holding != is);
+                self.log.set_holding(&reader.reader, is);
                 reader.is_holding = is;
                 reader.is_safe &= is;
             }
@@ -209,13 +209,15 @@ impl Model {
     fn attach(&mut self, start: StartAt, lossless: bool) {
         let (oldest, head) = (self.oldest, self.head);
         let expected = match start {
-            StartAt::Now | StartAt::Screen => Ok(head),
+            StartAt::Now => Ok(head),
+            StartAt::Screen => Ok(self.line_start(head.saturating_sub(TAIL).max(oldest))),
             StartAt::Oldest => Ok(oldest),
             StartAt::Last(bytes) => Ok(self.line_start(head.saturating_sub(bytes).max(oldest))),
             StartAt::Offset(offset) if offset >= oldest && offset <= head => Ok(offset),
             StartAt::Offset(offset) => Err(NotHeld { offset, oldest, head }),
         };
-        let attached = self.log.attach(start, lossless);
+        let on_lag = if lossless { OnLag::Lossless } else { OnLag::Resync };
+        let attached = self.log.attach(start, on_lag);
         assert_eq!(attached.as_ref().map(Reader::start), expected.as_ref().copied(), "{start:?}");
         if let Ok(reader) = attached {
             let cursor = reader.start();
@@ -282,7 +284,7 @@ impl Model {
         for edge in [self.oldest, self.head] {
             self.read(edge.saturating_sub(1), 100);
             self.read(edge, 100);
-            let passing = self.log.attach(StartAt::Offset(edge), false).unwrap();
+            let passing = self.log.attach(StartAt::Offset(edge), OnLag::Resync).unwrap();
             assert_eq!(passing.start(), edge);
             self.log.detach(&passing);
         }

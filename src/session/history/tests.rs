@@ -18,6 +18,19 @@ fn print(history: &History, bytes: u64, piece: u64) {
     }
 }
 
+/// Whether the pump was woken since the last look.
+fn is_woken(history: &History) -> bool {
+    let mut waits = std::pin::pin!(history.waker.wait());
+    waits.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+}
+
+/// Whether this reader's progress wakes the pump.
+fn wakes(history: &History, reader: &Reader, cursor: u64) -> bool {
+    is_woken(history);
+    history.advance(reader, cursor);
+    is_woken(history)
+}
+
 fn read_all(history: &History, from: u64, max: usize) -> Vec<u8> {
     let mut all = Vec::new();
     let mut pieces = Vec::new();
@@ -46,7 +59,7 @@ fn what_is_read_is_what_was_printed_however_it_was_cut() {
 fn small_pieces_cost_no_more_than_the_bound_and_are_held_nearly_whole() {
     let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 10 * LIMIT as u64, 1);
-    let held = history.span().head - history.attach(Oldest, false).unwrap().start();
+    let held = history.span().head - history.attach(Oldest, OnLag::Resync).unwrap().start();
     assert!(history.span().held_bytes <= LIMIT);
     assert!(held as usize > LIMIT * 9 / 10, "{held} bytes held of {LIMIT}");
 }
@@ -74,7 +87,7 @@ fn one_read_hands_out_no_more_pieces_than_one_write_takes() {
 fn what_was_evicted_is_named_and_never_skipped_over() {
     let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 3 * LIMIT as u64, 4096);
-    let oldest = history.attach(Oldest, false).unwrap().start();
+    let oldest = history.attach(Oldest, OnLag::Resync).unwrap().start();
     assert!(oldest > 0);
     let mut pieces = Vec::new();
     assert_eq!(history.read(oldest - 1, 100, &mut pieces), Read::Evicted { oldest });
@@ -87,13 +100,13 @@ fn readers_start_now_at_the_oldest_or_exactly_where_they_ask() {
     let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 3 * LIMIT as u64, 1000);
     let head = history.span().head;
-    let oldest = history.attach(Oldest, false).unwrap().start();
-    assert_eq!(history.attach(Now, false).unwrap().start(), head);
+    let oldest = history.attach(Oldest, OnLag::Resync).unwrap().start();
+    assert_eq!(history.attach(Now, OnLag::Resync).unwrap().start(), head);
     for offset in [oldest, oldest + 1, head - 1, head] {
-        assert_eq!(history.attach(Offset(offset), false).unwrap().start(), offset);
+        assert_eq!(history.attach(Offset(offset), OnLag::Resync).unwrap().start(), offset);
     }
     for offset in [0, oldest - 1, head + 1, u64::MAX] {
-        let refused = history.attach(Offset(offset), false).unwrap_err();
+        let refused = history.attach(Offset(offset), OnLag::Resync).unwrap_err();
         assert_eq!(refused, NotHeld { offset, oldest, head });
     }
 }
@@ -112,7 +125,7 @@ fn the_end_comes_after_the_last_byte() {
 fn nobody_attached_means_nobody_is_waited_for() {
     let history = History::new(LIMIT, Pace::Fastest);
     assert_eq!(history.room(), u64::MAX);
-    let reader = history.attach(Now, true).unwrap();
+    let reader = history.attach(Now, OnLag::Lossless).unwrap();
     assert_eq!(history.room(), WINDOW);
     history.detach(&reader);
     assert_eq!(history.room(), u64::MAX);
@@ -121,7 +134,7 @@ fn nobody_attached_means_nobody_is_waited_for() {
 #[test]
 fn readers_that_leave_in_any_order_leave_nobody_behind() {
     let history = History::new(LIMIT, Pace::Fastest);
-    let mut readers: Vec<_> = (0..50).map(|_| history.attach(Now, true).unwrap()).collect();
+    let mut readers: Vec<_> = (0..50).map(|_| history.attach(Now, OnLag::Lossless).unwrap()).collect();
     print(&history, 100, 100);
     while !readers.is_empty() {
         // Those that stay are at the head; the one that leaves is not, and must be the one that is taken out.
@@ -139,8 +152,8 @@ fn readers_that_leave_in_any_order_leave_nobody_behind() {
 #[test]
 fn the_fastest_reader_sets_the_pace_and_a_slow_one_does_not() {
     let history = History::new(LIMIT, Pace::Fastest);
-    let fast = history.attach(Now, false).unwrap();
-    let _slow = history.attach(Now, false).unwrap();
+    let fast = history.attach(Now, OnLag::Resync).unwrap();
+    let _slow = history.attach(Now, OnLag::Resync).unwrap();
     print(&history, WINDOW, 1000);
     assert_eq!(history.room(), 0);
     history.advance(&fast, WINDOW - 10);
@@ -152,15 +165,15 @@ fn the_fastest_reader_sets_the_pace_and_a_slow_one_does_not() {
 #[test]
 fn the_pump_is_woken_by_who_frees_a_quarter_of_its_window_and_not_by_every_byte_taken() {
     let history = History::new(LIMIT, Pace::Slowest);
-    let readers = [(); 2].map(|()| history.attach(Now, false).unwrap());
+    let readers = [(); 2].map(|()| history.attach(Now, OnLag::Resync).unwrap());
     print(&history, WINDOW, 1000);
-    assert!(!history.advance(&readers[0], 1), "nobody waits yet");
+    assert!(!wakes(&history, &readers[0], 1), "nobody waits yet");
     assert_eq!(history.room(), 0);
-    assert!(!history.advance(&readers[0], WINDOW / 4 - 1));
-    assert!(history.advance(&readers[0], WINDOW / 4), "it may have been the slowest");
-    assert!(!history.advance(&readers[0], WINDOW));
+    assert!(!wakes(&history, &readers[0], WINDOW / 4 - 1));
+    assert!(wakes(&history, &readers[0], WINDOW / 4), "it may have been the slowest");
+    assert!(!wakes(&history, &readers[0], WINDOW));
     assert_eq!(history.room(), 0, "but it was not");
-    assert!(history.advance(&readers[1], WINDOW), "however far beyond");
+    assert!(wakes(&history, &readers[1], WINDOW), "however far beyond");
     assert_eq!(history.room(), WINDOW);
 }
 
@@ -168,26 +181,26 @@ fn the_pump_is_woken_by_who_frees_a_quarter_of_its_window_and_not_by_every_byte_
 fn the_smallest_windows_have_a_quarter_too() {
     for limit in [0, 1, 4, 16] {
         let history = History::new(limit, Pace::Fastest);
-        let reader = history.attach(Now, false).unwrap();
+        let reader = history.attach(Now, OnLag::Resync).unwrap();
         print(&history, 100, 10);
         assert_eq!(history.room(), 0);
-        assert!(history.advance(&reader, 100), "a history of {limit} bytes");
+        assert!(wakes(&history, &reader, 100), "a history of {limit} bytes");
     }
 }
 
 #[test]
 fn a_lossless_reader_holds_the_program_while_it_is_entitled_to() {
     let history = History::new(LIMIT, Pace::Fastest);
-    let fast = history.attach(Now, false).unwrap();
-    let lossless = history.attach(Now, true).unwrap();
+    let fast = history.attach(Now, OnLag::Resync).unwrap();
+    let lossless = history.attach(Now, OnLag::Lossless).unwrap();
     print(&history, WINDOW, 1000);
     history.advance(&fast, WINDOW);
     assert_eq!(history.room(), 0);
-    assert!(lossless.set_holding(false));
-    assert_eq!(history.room(), WINDOW);
-    assert!(lossless.set_holding(true));
-    assert!(!lossless.set_holding(true));
-    assert_eq!(history.room(), 0);
+    is_woken(&history);
+    for (holding, wakes, room) in [(false, true, WINDOW), (false, false, WINDOW), (true, true, 0)] {
+        history.set_holding(&lossless, holding);
+        assert_eq!((is_woken(&history), history.room()), (wakes, room), "{holding}");
+    }
 }
 
 #[test]
@@ -195,8 +208,8 @@ fn what_a_reader_that_holds_the_program_needs_is_not_evicted() {
     let history = History::new(LIMIT, Pace::Fastest);
     print(&history, 2 * LIMIT as u64, 1000);
     // One that starts with the oldest byte, while a turn that was allowed before it came is appended.
-    for lossless in [false, true] {
-        let reader = history.attach(Oldest, lossless).unwrap();
+    for on_lag in [OnLag::Resync, OnLag::Lossless] {
+        let reader = history.attach(Oldest, on_lag).unwrap();
         print(&history, WINDOW, 1000);
         let held = read_all(&history, reader.start(), 5000);
         assert_eq!(held, pattern(reader.start()..history.span().head));
@@ -204,6 +217,40 @@ fn what_a_reader_that_holds_the_program_needs_is_not_evicted() {
         history.detach(&reader);
         print(&history, 1, 1);
         assert!(history.span().held_bytes <= LIMIT, "once it is gone the bound holds again");
+    }
+}
+
+#[test]
+fn whatever_may_give_the_pump_room_wakes_it() {
+    let history = History::new(LIMIT, Pace::Fastest);
+    let reader = history.attach(Now, OnLag::Resync).unwrap();
+    assert!(is_woken(&history), "attaching");
+    history.detach(&reader);
+    assert!(is_woken(&history), "leaving");
+    history.set_floor(0);
+    assert!(is_woken(&history), "the model");
+    history.set_floor(0);
+    assert!(!is_woken(&history), "the model stands where it stood");
+    let refused = history.attach(Offset(1), OnLag::Resync);
+    assert!(refused.is_err() && !is_woken(&history), "a refusal");
+}
+
+#[test]
+fn a_lines_beginning_is_looked_for_in_so_much_and_no_more() {
+    for (length, starts_at_line) in [(LONGEST_LINE as u64 - 2, true), (LONGEST_LINE as u64 - 1, false)] {
+        let history = History::new(1 << 20, Pace::Fastest);
+        history.append(&[Bytes::from_static(b"0\n1")]);
+        for _ in 0..length {
+            history.append(&[Bytes::from_static(b"x")]);
+        }
+        history.append(&[Bytes::from_static(b"\nlast")]);
+        // From the "1" on, whose line begins right there.
+        let bytes = length + 6;
+        assert_eq!(history.attach(StartAt::Last(bytes), OnLag::Resync).unwrap().start(), 2);
+        // From the byte after it on: the next line begins behind the last of the bytes looked at, or just before.
+        let start = history.attach(StartAt::Last(bytes - 1), OnLag::Resync).unwrap().start();
+        let line = history.head() - 4;
+        assert_eq!(start, if starts_at_line { line } else { 3 }, "{length}");
     }
 }
 

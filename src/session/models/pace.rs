@@ -1,23 +1,23 @@
-use super::*;
+use super::{history::Reader, *};
 
 /// More than a window, by one byte: the pump has to wait once for a reader that takes nothing.
 const PRINTED: u64 = SMALL as u64 / 4 + 1;
 
-/// A reader of the log alone, from before the pump runs: who has no queue has no doorbell, and the pump no business with
-/// it.
+/// A reader of the log alone, from before the pump runs: without a queue it has no doorbell, and the pump no business
+/// with it.
 fn reader(session: &Arc<Session>, on_lag: OnLag) -> Reader {
-    let reader = session.read_from(StartAt::Now, on_lag).unwrap();
+    let reader = session.history.attach(StartAt::Now, on_lag).unwrap();
     // Attaching leaves a wake-up, which would stand in for one that is missing later.
-    model::block_on(session.waiting.wait());
+    model::block_on(session.history.woken());
     reader
 }
 
 /// A pump on its way through `PRINTED` bytes, and its readers' doings. A pump that nobody wakes is a deadlock.
 fn while_it_pumps(session: &Arc<Session>, doings: impl FnOnce()) {
-    let mut pump = Pump::new(session);
+    let mut printing = terminal_pump(session);
     let pumping = model::spawn(move || {
-        pump.pump(PRINTED, LARGE as u64);
-        assert_eq!(pump.printer.head(), PRINTED);
+        pump(&mut printing, PRINTED, LARGE as u64, LARGE);
+        assert_eq!(printing.head(), PRINTED);
     });
     doings();
     pumping.join().unwrap();
@@ -28,7 +28,7 @@ fn the_pump_does_not_sleep_once_its_only_reader_has_left() {
     model::check(|| {
         let session = session(&registry(), SMALL, Pace::Fastest);
         let reader = reader(&session, OnLag::Resync);
-        while_it_pumps(&session, || session.leave(&reader));
+        while_it_pumps(&session, || session.history.detach(&reader));
     });
 }
 
@@ -37,8 +37,8 @@ fn the_pump_does_not_sleep_with_nobody_attached() {
     model::check(|| {
         let session = session(&registry(), SMALL, Pace::Slowest);
         while_it_pumps(&session, || {
-            let reader = session.read_from(StartAt::Now, OnLag::Lossless).unwrap();
-            session.leave(&reader);
+            let reader = session.history.attach(StartAt::Now, OnLag::Lossless).unwrap();
+            session.history.detach(&reader);
         });
     });
 }
@@ -53,7 +53,7 @@ fn the_pump_does_not_sleep_once_a_reader_has_room() {
             while session.history.span().head == 0 {
                 model::yield_now();
             }
-            session.advance(&reader, 1);
+            session.history.advance(&reader, 1);
         });
     });
 }
@@ -68,13 +68,13 @@ fn the_pump_waits_for_the_fastest_reader_only() {
             while session.history.span().head == 0 {
                 model::yield_now();
             }
-            session.advance(&fast, 1);
+            session.history.advance(&fast, 1);
         });
     });
 }
 
 #[test]
-fn the_pump_does_not_sleep_once_somebody_attaches_who_is_not_behind() {
+fn the_pump_does_not_sleep_once_a_reader_attaches_that_is_not_behind() {
     model::check(|| {
         let session = session(&registry(), SMALL, Pace::Fastest);
         let _stopped = reader(&session, OnLag::Resync);
@@ -82,7 +82,7 @@ fn the_pump_does_not_sleep_once_somebody_attaches_who_is_not_behind() {
             while session.history.span().head == 0 {
                 model::yield_now();
             }
-            session.read_from(StartAt::Now, OnLag::Resync).unwrap();
+            session.history.attach(StartAt::Now, OnLag::Resync).unwrap();
         });
     });
 }
@@ -92,7 +92,7 @@ fn the_pump_does_not_wait_for_a_lossless_reader_that_may_no_longer_hold_it() {
     model::check(|| {
         let session = session(&registry(), SMALL, Pace::Free);
         let stopped = reader(&session, OnLag::Lossless);
-        while_it_pumps(&session, || session.set_holding(&stopped, false));
+        while_it_pumps(&session, || session.history.set_holding(&stopped, false));
     });
 }
 
@@ -103,9 +103,9 @@ fn the_pump_does_not_sleep_when_of_two_lossless_readers_one_leaves_and_one_reads
         let (leaves, reads) = (reader(&session, OnLag::Lossless), reader(&session, OnLag::Lossless));
         let leaving = {
             let session = Arc::clone(&session);
-            model::spawn(move || session.leave(&leaves))
+            model::spawn(move || session.history.detach(&leaves))
         };
-        while_it_pumps(&session, || session.advance(&reads, 1));
+        while_it_pumps(&session, || session.history.advance(&reads, 1));
         leaving.join().unwrap();
     });
 }
@@ -114,17 +114,17 @@ fn the_pump_does_not_sleep_when_of_two_lossless_readers_one_leaves_and_one_reads
 fn a_lossless_reader_holds_the_pump_until_it_has_read() {
     model::check(|| {
         let session = session(&registry(), SMALL, Pace::Free);
-        let mut pump = Pump::new(&session);
-        let mut writer = Writer::attach(&session, 1, StartAt::Now, OnLag::Lossless);
+        let mut printing = terminal_pump(&session);
+        let mut client = Client::attach(&session, 1, StartAt::Now, OnLag::Lossless);
         // As for `reader`.
-        model::block_on(session.waiting.wait());
+        model::block_on(session.history.woken());
         let pumping = model::spawn(move || {
-            pump.pump(PRINTED, LARGE as u64);
-            pump.end();
+            pump(&mut printing, PRINTED, LARGE as u64, LARGE);
+            end(printing);
         });
-        assert_eq!(writer.run(), STATUS);
-        writer.assert_whole(PRINTED);
-        assert!(writer.gaps.is_empty(), "a lossless reader lost {:?}", writer.gaps);
+        assert_eq!(client.run(), STATUS);
+        client.assert_whole(PRINTED);
+        assert!(client.gaps.is_empty(), "a lossless reader lost {:?}", client.gaps);
         pumping.join().unwrap();
     });
 }

@@ -6,35 +6,35 @@ fn flood(history_bytes: usize, pace: Pace, on_lag: OnLag) {
 
     model::check(move || {
         let session = session(&registry(), history_bytes, pace);
-        let mut pump = Pump::new(&session);
-        let first = Writer::attach(&session, 1, StartAt::Oldest, on_lag);
+        let mut printing = terminal_pump(&session);
+        let first = Client::attach(&session, 1, StartAt::Oldest, on_lag);
         let pumping = model::spawn(move || {
-            pump.pump(PRINTED, 3);
-            pump
+            pump(&mut printing, PRINTED, 3, LARGE);
+            printing
         });
         let mut clients = vec![model::spawn(move || until_printed(first))];
         for places in [1, 2] {
             let session = Arc::clone(&session);
             clients.push(model::spawn(move || {
-                until_printed(Writer::attach(&session, places, StartAt::Now, on_lag))
+                until_printed(Client::attach(&session, places, StartAt::Now, on_lag))
             }));
         }
-        let writers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
-        pumping.join().unwrap().end();
-        for mut writer in writers {
-            assert_eq!(writer.run(), STATUS);
-            writer.assert_whole(PRINTED);
-            let gaps = &writer.gaps;
+        let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        end(pumping.join().unwrap());
+        for mut client in clients {
+            assert_eq!(client.run(), STATUS);
+            client.assert_whole(PRINTED);
+            let gaps = &client.gaps;
             assert!(on_lag != OnLag::Lossless || gaps.is_empty(), "a lossless client has gaps: {gaps:?}");
             assert!(history_bytes < LARGE || gaps.is_empty(), "all is held, and there are gaps: {gaps:?}");
-            writer.leave();
+            client.leave();
         }
         assert_eq!((session.registry.client_count(), session.registry.session_count()), (0, 0));
     });
 
-    fn until_printed(mut writer: Writer) -> Writer {
-        writer.run_until(PRINTED);
-        writer
+    fn until_printed(mut client: Client) -> Client {
+        client.run_until(PRINTED);
+        client
     }
 }
 

@@ -270,9 +270,87 @@ async fn a_model_that_panics_is_given_up_and_holds_nothing_back() {
     let screen = Screen::new(Some(Box::new(Panics)));
     history.append(&[Bytes::from(vec![b'x'; 32 * 1024])]);
     assert_eq!(history.room(), 0);
-    assert!(screen.caught_up(&history, || {}).await.redraw().is_none());
-    assert!(screen.position().await.1);
+    assert!(screen.redraw(&history).await.is_none());
+    assert!(screen.position().await.1 && !screen.has_model());
     assert_eq!(history.room(), u64::MAX);
+}
+
+/// Says how often it drew.
+#[derive(Default)]
+struct CountsDrawings(Arc<std::sync::Mutex<usize>>);
+
+impl ScreenModel for CountsDrawings {
+    fn advance(&mut self, _: &[u8]) {}
+    fn resize(&mut self, _: TerminalSize) {}
+    fn redraw(&mut self) -> Vec<u8> {
+        self.picture(TerminalSize::DEFAULT)
+    }
+    fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
+        let mut drawings = self.0.lock().unwrap();
+        *drawings += 1;
+        drawings.to_string().into_bytes()
+    }
+}
+
+#[tokio::test]
+async fn what_was_drawn_is_not_drawn_again_for_others_while_it_holds() {
+    let history = History::new(1 << 20, crate::message::Pace::Free);
+    history.set_floor(0);
+    let model = CountsDrawings::default();
+    let count = Arc::clone(&model.0);
+    let screen = Screen::new(Some(Box::new(model)));
+    let drawn = |expected: usize| assert_eq!(*count.lock().unwrap(), expected);
+    for round in 0..3 {
+        history.append(&[Bytes::from("printed")]);
+        let head = history.head();
+        for _ in 0..200 {
+            for cols in [40, 100] {
+                assert_eq!(screen.picture(&history, size(cols, 30), 0).await.unwrap().at, head);
+            }
+            assert_eq!(screen.redraw(&history).await.unwrap().at, head);
+        }
+        drawn(3 * round + 3);
+        // Or the pictures would serve for what comes next, which is printed too soon after.
+        screen
+            .beside
+            .with(|beside| beside.drawings.iter_mut().for_each(|drawing| drawing.drawn_at -= PICTURE_TIME));
+    }
+    // A client that was shown the last picture is shown another one only once there is more, or a new size.
+    drawn(9);
+    screen.resized(history.head(), size(90, 20));
+    screen.picture(&history, size(40, 30), history.head()).await.unwrap();
+    drawn(10);
+    screen.picture(&history, size(40, 30), history.head()).await.unwrap();
+    drawn(10);
+    // The last picture is of the end, however soon after another it is drawn.
+    history.append(&[Bytes::from("the end")]);
+    history.end(crate::message::ExitStatus::Code(0));
+    assert_eq!(screen.picture(&history, size(40, 30), 0).await.unwrap().at, history.head());
+    drawn(11);
+}
+
+#[tokio::test]
+async fn few_drawings_and_no_large_ones_are_kept() {
+    struct Large;
+    impl ScreenModel for Large {
+        fn advance(&mut self, _: &[u8]) {}
+        fn resize(&mut self, _: TerminalSize) {}
+        fn redraw(&mut self) -> Vec<u8> {
+            vec![b' '; MAX_DRAWING_BYTES + 1]
+        }
+        fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
+            vec![b' '; MAX_DRAWING_BYTES]
+        }
+    }
+    let history = History::new(1 << 20, crate::message::Pace::Free);
+    let screen = Screen::new(Some(Box::new(Large)));
+    for cols in 1..100 {
+        screen.picture(&history, size(cols, 30), 0).await.unwrap();
+        screen.redraw(&history).await.unwrap();
+    }
+    let kept =
+        screen.beside.with(|beside| beside.drawings.iter().map(|drawing| drawing.size).collect::<Vec<_>>());
+    assert_eq!(kept, [96, 97, 98, 99].map(|cols| Some(size(cols, 30))));
 }
 
 struct CountsResizes(Arc<std::sync::Mutex<Vec<TerminalSize>>>);
@@ -302,14 +380,14 @@ async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything
         }
         history.append(&[Bytes::from("printed")]);
     }
-    assert_eq!(screen.resizes.with(|resizes| resizes.len()), 2);
-    drop(screen.caught_up(&history, || {}).await);
+    assert_eq!(screen.beside.with(|beside| beside.resizes.len()), 2);
+    screen.catch_up(&history).await;
     assert_eq!(*resizes.lock().unwrap(), [size(1000, 1000); 2]);
     // What is due late counts as what is due now.
     for (at, cols) in [(3, 50), (5, 60), (history.head(), 70)] {
         screen.resized(at, size(cols, 24));
     }
-    drop(screen.caught_up(&history, || {}).await);
+    screen.catch_up(&history).await;
     assert_eq!(resizes.lock().unwrap()[2..], [size(70, 24)]);
 }
 
@@ -321,7 +399,7 @@ async fn a_size_holds_from_its_offset_on() {
     history.append(&[Bytes::from("a".repeat(70))]);
     screen.resized(history.head(), size(10, 5));
     history.append(&[Bytes::from("\x1b[H\x1b[2J0123456789ab")]);
-    let drawn = screen.caught_up(&history, || {}).await.redraw().unwrap();
+    let drawn = screen.redraw(&history).await.unwrap();
     let mut shown = vt100::Parser::new(5, 10, 0);
     shown.process(&drawn.bytes);
     assert_eq!(shown.screen().contents(), "0123456789ab");

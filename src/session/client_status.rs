@@ -1,4 +1,4 @@
-//! Where a client stands with respect to its session: one type, and one place that moves it.
+//! A client's state and counters: one type, and one place that moves it.
 //!
 //! ```text
 //! Live --(a message's offset is beyond the cursor)--> Behind --(the history has it)--> Live
@@ -6,8 +6,8 @@
 //! any --> Closed
 //! ```
 //!
-//! The writer alone moves it; `stats` reads it. All accesses are `Relaxed`: these are counts for people, and order
-//! nothing.
+//! The client's [`Follower`](super::Follower) alone moves it; `stats` reads it. All accesses are `Relaxed`: these are
+//! counts for people, and order nothing. Each client has its own, so that no two writers count on one line.
 
 use std::{
     sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(crate) struct ClientStatus {
     client: ClientId,
     connected: Instant,
     state: AtomicU8,
@@ -35,6 +35,7 @@ pub(super) struct Standing {
     skipped: AtomicU64,
     messages: AtomicU64,
     writes: AtomicU64,
+    bytes_written: AtomicU64,
     /// Milliseconds after `connected`.
     last_progress: AtomicU64,
 }
@@ -42,8 +43,8 @@ pub(super) struct Standing {
 const STATES: [ClientState; 4] =
     [ClientState::Live, ClientState::Behind, ClientState::Gap, ClientState::Closed];
 
-impl Standing {
-    pub(super) fn new(client: ClientId) -> Self {
+impl ClientStatus {
+    pub(crate) fn new(client: ClientId) -> Self {
         Self {
             client,
             connected: Instant::now(),
@@ -56,6 +57,7 @@ impl Standing {
             skipped: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
             last_progress: AtomicU64::new(0),
         }
     }
@@ -65,7 +67,7 @@ impl Standing {
     }
 
     /// Moves the client to `next`, and counts that.
-    pub(super) fn enter(&self, next: ClientState) {
+    pub(crate) fn enter(&self, next: ClientState) {
         let before = self.state();
         if before == next {
             return;
@@ -81,33 +83,39 @@ impl Standing {
     }
 
     /// The client was brought to an offset without being sent what lies before it.
-    pub(super) fn skipped(&self, bytes: u64) {
+    pub(crate) fn skipped(&self, bytes: u64) {
         add(&self.skipped, bytes);
     }
 
-    pub(super) fn purged(&self) {
+    pub(crate) fn purged(&self) {
         add(&self.purges, 1);
     }
 
-    pub(super) fn took_message(&self) {
-        add(&self.messages, 1);
+    pub(crate) fn took_messages(&self, messages: usize) {
+        add(&self.messages, messages as u64);
     }
 
-    /// The client took something, and has now all output before `taken`, of `head`.
-    pub(super) fn wrote(&self, taken: u64, head: u64) {
+    /// The client took these bytes of whatever it is sent.
+    pub(crate) fn wrote(&self, bytes: usize) {
         add(&self.writes, 1);
-        self.stands_at(taken, head);
+        add(&self.bytes_written, bytes as u64);
         let now = self.connected.elapsed().as_millis();
         self.last_progress.store(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
     }
 
-    pub(super) fn stands_at(&self, taken: u64, head: u64) {
+    /// Writes to the client's socket, and bytes written to it.
+    pub(crate) fn written(&self) -> (u64, u64) {
+        (self.writes.load(Relaxed), self.bytes_written.load(Relaxed))
+    }
+
+    /// The client has all output before `taken`, of `head`.
+    pub(crate) fn stands_at(&self, taken: u64, head: u64) {
         self.taken.store(taken, Relaxed);
         self.lag_max.fetch_max(head.saturating_sub(taken), Relaxed);
     }
 
     /// For `stats`; `watched` is the session and its newest offset.
-    pub(super) fn stats(&self, watched: Option<(SessionId, u64)>) -> ClientStats {
+    pub(crate) fn stats(&self, watched: Option<(SessionId, u64)>) -> ClientStats {
         let lag_bytes = watched.map_or(0, |(_, head)| head.saturating_sub(self.taken.load(Relaxed)));
         let now = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
         ClientStats {

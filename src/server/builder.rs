@@ -1,0 +1,195 @@
+//! A server's settings, with defaults that serve a person's machine, and their bounds.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Server, ServerError, Shared,
+    clients::{Connected, Counters},
+    listener::BoundSocket,
+    progress::Timing,
+};
+use crate::{
+    TerminalSize,
+    registry::ClientRegistry,
+    session::{MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
+};
+
+/// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
+#[must_use = "a builder does nothing until `bind`"]
+pub struct ServerBuilder {
+    socket: PathBuf,
+    shards: Option<usize>,
+    queue_depth: usize,
+    history_bytes: usize,
+    max_clients: usize,
+    handshake_timeout: Duration,
+    timing: Timing,
+    drain_timeout: Duration,
+    hang_up_grace: Duration,
+    make_model: Option<MakeModel>,
+    turns: Option<Arc<TurnLog>>,
+}
+
+impl ServerBuilder {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            shards: None,
+            queue_depth: 16,
+            history_bytes: 4 * 1024 * 1024,
+            max_clients: 10_000,
+            handshake_timeout: Duration::from_secs(5),
+            timing: Timing { hold: Duration::from_secs(10), close: Duration::from_secs(30) },
+            drain_timeout: Duration::from_secs(2),
+            hang_up_grace: Duration::from_secs(2),
+            make_model: Some(emulator()),
+            turns: None,
+        }
+    }
+
+    /// Shards of the client registry: a power of two from 1 to 4096. By default the registry's own choice.
+    pub fn shards(mut self, count: usize) -> Self {
+        self.shards = Some(count);
+        self
+    }
+
+    /// Messages a client's queue holds, from 1 to 4096; the default is 16.
+    ///
+    /// A message is at most 64 KiB of output and shared by all clients. What a full queue has no room for is read from
+    /// the session's history, so a shallow queue costs a client nothing but a look.
+    pub fn queue_depth(mut self, messages: usize) -> Self {
+        self.queue_depth = messages;
+        self
+    }
+
+    /// Output each session holds for clients that are behind or come late, in bytes, from 64 KiB to 1 GiB; the default
+    /// is 4 MiB.
+    pub fn history_bytes(mut self, bytes: usize) -> Self {
+        self.history_bytes = bytes;
+        self
+    }
+
+    /// Connections served at once, at least 1; more are refused with the reason. The default is 10 000.
+    pub fn max_clients(mut self, clients: usize) -> Self {
+        self.max_clients = clients;
+        self
+    }
+
+    /// How long a new connection has to say hello. The default is 5 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a lossless client that takes less than 64 KiB may hold its session's program back. The default is
+    /// 10 s.
+    pub fn lossless_timeout(mut self, timeout: Duration) -> Self {
+        self.timing.hold = timeout;
+        self
+    }
+
+    /// How long a client may take less than 64 KiB, with more waiting, before it is closed. The default is 30 s.
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.timing.close = timeout;
+        self
+    }
+
+    /// How long clients have to take what was printed before a shutdown. The default is 2 s.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_timeout = timeout;
+        self
+    }
+
+    /// How long a program that is hung up has to go before it is killed. The default is 2 s.
+    pub fn hang_up_grace(mut self, grace: Duration) -> Self {
+        self.hang_up_grace = grace;
+        self
+    }
+
+    /// Makes the model of each session's screen, for its size at the start. By default one that comes with this crate.
+    pub fn screen_model(
+        mut self,
+        make: impl Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync + 'static,
+    ) -> Self {
+        self.make_model = Some(Arc::new(make));
+        self
+    }
+
+    /// Does without models of the screens, and what they cost: late joiners and clients that fell behind are given the
+    /// newest lines instead of the screen, and terminals of another size the output as it is.
+    pub fn no_screen_model(mut self) -> Self {
+        self.make_model = None;
+        self
+    }
+
+    /// Records when each piece of output was read, for measuring.
+    #[cfg(feature = "cli")]
+    pub(crate) fn record_turns(mut self, turns: Arc<TurnLog>) -> Self {
+        self.turns = Some(turns);
+        self
+    }
+
+    /// Takes the socket. From here on clients can connect; they are served once [`Server::serve`] runs.
+    ///
+    /// The socket's directory is made if it is missing, mode 0700, and must be the user's own and closed to others.
+    /// A socket that a dead server left is replaced, a live one never.
+    ///
+    /// # Errors
+    /// [`ServerError`]: a setting out of bounds, or a socket that can't be had, with what to do about it.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime with I/O and time enabled.
+    pub fn bind(self) -> Result<Server, ServerError> {
+        let bounds = [
+            ("the queue depth", self.queue_depth, 1, 4096),
+            ("the history size in bytes", self.history_bytes, 64 * 1024, 1024 * 1024 * 1024),
+            ("the most clients", self.max_clients, 1, Semaphore::MAX_PERMITS),
+        ];
+        for (what, value, min, max) in bounds {
+            if !(min..=max).contains(&value) {
+                return Err(ServerError::OutOfBounds { what, value, min, max });
+            }
+        }
+        let mut registry = ClientRegistry::builder();
+        if let Some(shards) = self.shards {
+            registry = registry.shards(shards);
+        }
+        let registry = registry.build()?;
+        let socket = BoundSocket::bind(&self.socket)?;
+        let settings = SessionSettings {
+            socket: socket.path().to_owned(),
+            history_bytes: self.history_bytes,
+            hang_up_grace: self.hang_up_grace,
+            make_model: self.make_model,
+        };
+        let abort = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
+            registry,
+            counters: Counters::default(),
+            clients: Connected::new(),
+            started: Instant::now(),
+            queue_depth: self.queue_depth,
+            handshake_timeout: self.handshake_timeout,
+            timing: self.timing,
+            is_stopping: AtomicBool::new(false),
+            closing: abort.child_token(),
+            abort,
+        });
+        Ok(Server { socket, shared, max_clients: self.max_clients, drain_timeout: self.drain_timeout })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}

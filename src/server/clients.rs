@@ -1,0 +1,220 @@
+//! Which clients are connected, what is counted of them, and what an embedder may do with them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared,
+    writer::{Command, Commands},
+};
+use crate::{
+    ClientId, Delivery, RegistryStats, ServerMessage, SessionId,
+    message::{CloseReason, ServerStats, Target},
+    session::ClientStatus,
+    sync::{Mutex, Rank},
+};
+
+/// The connected clients. A leaf lock, taken on connecting, leaving, stopping, and for `stats`.
+#[derive(Debug)]
+pub(super) struct Connected(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    clients: HashMap<ClientId, Connection>,
+    /// Writes and bytes written, of clients that have left.
+    departed: (u64, u64),
+}
+
+/// What is known of a client's connection.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) status: Arc<ClientStatus>,
+    pub(super) writer: Commands,
+    /// Ends the connection at once.
+    pub(super) cancel: CancellationToken,
+}
+
+/// Counts for `stats` that seldom change. All `Relaxed`: they order nothing.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    connections: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The server ended a connection.
+    pub(super) fn closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Connected {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Rank::Leaf, Table::default()))
+    }
+
+    fn get(&self, client: ClientId) -> Option<Connection> {
+        self.0.with(|table| table.clients.get(&client).cloned())
+    }
+
+    /// Has every writer look whether the server is stopping.
+    pub(super) fn stop(&self) {
+        let writers: Vec<_> =
+            self.0.with(|table| table.clients.values().map(|client| client.writer.clone()).collect());
+        for writer in writers {
+            // An error says that it is going, or that it has commands to carry out, and looks after those.
+            let _ = writer.try_send(Command::Stop.into());
+        }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.with(|table| table.clients.is_empty())
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_all<R>(&self, critical: impl FnOnce() -> R) -> R {
+        self.0.with(|_| critical())
+    }
+}
+
+/// A client's place in the table; it leaves when this drops.
+pub(super) struct Listed {
+    shared: Arc<Shared>,
+    client: ClientId,
+}
+
+impl Listed {
+    pub(super) fn new(shared: &Arc<Shared>, client: ClientId, connection: Connection) -> Self {
+        shared.clients.0.with(|table| table.clients.insert(client, connection));
+        Self { shared: Arc::clone(shared), client }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let removed = self.shared.clients.0.with(|table| {
+            let removed = table.clients.remove(&self.client)?;
+            let (writes, bytes) = removed.status.written();
+            table.departed.0 += writes;
+            table.departed.1 += bytes;
+            Some(removed)
+        });
+        drop(removed);
+    }
+}
+
+impl Shared {
+    pub(super) async fn stats(&self) -> ServerStats {
+        let registry = self.registry.stats();
+        let sessions = self.sessions.stats().await;
+        let (statuses, (mut writes, mut bytes_written)) = self.clients.0.with(|table| {
+            let statuses: Vec<_> =
+                table.clients.iter().map(|(id, client)| (*id, Arc::clone(&client.status))).collect();
+            (statuses, table.departed)
+        });
+        let mut clients: Vec<_> = statuses
+            .iter()
+            .map(|(id, status)| {
+                let (of_client, bytes) = status.written();
+                writes += of_client;
+                bytes_written += bytes;
+                let watched = self.registry.get_client(*id).and_then(|entry| entry.attached_session);
+                let head =
+                    watched.and_then(|id| Some((id, self.sessions.find(&Target::Id(id)).ok()?.head())));
+                status.stats(head)
+            })
+            .collect();
+        clients.sort_by_key(|client| client.client);
+        ServerStats {
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            connections: self.counters.connections.load(Ordering::Relaxed),
+            connections_closed: self.counters.closed.load(Ordering::Relaxed),
+            messages_sent: registry.deliveries.sent as u64,
+            messages_skipped: registry.deliveries.full as u64,
+            messages_closed: registry.deliveries.closed as u64,
+            writes,
+            bytes_written,
+            history_bytes: sessions.iter().map(|session| session.history_bytes).sum(),
+            clients_per_shard: registry.clients_per_shard,
+            sessions_per_shard: registry.sessions_per_shard,
+            clients,
+            sessions,
+        }
+    }
+}
+
+/// A server's clients, for the program that embeds it: see [`Server::clients`](super::Server::clients).
+///
+/// A handle: cloning it is cheap, and it may outlive the server, which has no clients then. What a client watches, and
+/// what is printed to it, is not for the embedder to change behind its connection's back; so the registry itself is not
+/// handed out.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    shared: Arc<Shared>,
+}
+
+impl Clients {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// How many are connected.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.registry.client_count()
+    }
+
+    /// Those that watch `session`, in no particular order.
+    #[must_use]
+    pub fn watching(&self, session: SessionId) -> Vec<ClientId> {
+        self.shared.registry.session_clients(session)
+    }
+
+    /// What the registry counts: clients and sessions by shard, deliveries by outcome.
+    #[must_use]
+    pub fn stats(&self) -> RegistryStats {
+        self.shared.registry.stats()
+    }
+
+    /// Tells every client a line of text, beside the output. Best effort: a client whose queue is full is skipped.
+    pub fn notify_all(&self, text: impl Into<String>) -> Delivery {
+        self.shared.registry.broadcast_to_all(notice(text))
+    }
+
+    /// As [`notify_all`](Self::notify_all), those that watch `session`.
+    pub fn notify_session(&self, session: SessionId, text: impl Into<String>) -> Delivery {
+        self.shared.registry.broadcast_to_session(session, notice(text))
+    }
+
+    /// As [`notify_all`](Self::notify_all), one client. Returns whether it was told.
+    pub fn notify(&self, client: ClientId, text: impl Into<String>) -> bool {
+        self.shared.registry.send_to_client(client, notice(text)).is_ok()
+    }
+
+    /// Ends a client's connection, after telling it so where it reads. Returns whether there was one.
+    pub fn disconnect(&self, client: ClientId) -> bool {
+        let Some(connection) = self.shared.clients.get(client) else { return false };
+        if connection.writer.try_send(Command::Close(CloseReason::Disconnected).into()).is_err() {
+            // It sends requests and reads no replies, so it would not read this one.
+            connection.cancel.cancel();
+        }
+        true
+    }
+}
+
+fn notice(text: impl Into<String>) -> Arc<ServerMessage> {
+    Arc::new(ServerMessage::Notice { text: text.into() })
+}

@@ -1,0 +1,476 @@
+//! A client's stream as decisions, without a socket: what it is sent next, and what it is never sent.
+//!
+//! A follower keeps a cursor into the stream of the session that its client watches. A message at the cursor is what
+//! comes next; one before it was sent already; one beyond it says that some were skipped, and those are read from the
+//! history. Before it says that the client has caught up it compares the cursor with the head under the history's lock:
+//! the pump appends under that lock before it broadcasts, so a skipped last message is found without a later one
+//! arriving. So what a client gets never depends on a broadcast having reached its queue.
+//!
+//! A client that fell out of the history is told of the gap and shown the screen, and goes on from there; so is one that
+//! interrupted its program, one that asks, and a terminal whose session was resized. A terminal of another size than
+//! its session's is never sent output, only pictures of the screen.
+//!
+//! A connection's writer does what the follower decides, and alone calls it. The models run this very type.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    ClientStatus, Session,
+    history::{MAX_PIECES, NotHeld, Read, Reader, Span},
+    screen::Drawn,
+    size::Claim,
+};
+use crate::{
+    ClientId, ServerMessage, SessionId, TerminalSize,
+    message::{Access, AttachedTo, ClientState, Event, ExitStatus, OnLag, StartAt, View as Options},
+    registry::{AttachError, ClientRegistry},
+    sync::Receiver,
+    wire::MAX_OUTPUT,
+};
+
+/// How often a terminal of another size than its session's is sent a picture, at most.
+pub(super) const PICTURE_TIME: Duration = Duration::from_millis(33);
+
+pub(crate) struct Follower {
+    client: ClientId,
+    registry: ClientRegistry<Arc<ServerMessage>>,
+    status: Arc<ClientStatus>,
+    queue: Receiver<Arc<ServerMessage>>,
+    /// Messages that the queue holds, at most.
+    depth: usize,
+    /// Messages taken from the queue and not yet looked at, the next one last.
+    inbox: Vec<Arc<ServerMessage>>,
+    attachment: Option<Attachment>,
+    /// The offset of the next byte to send.
+    cursor: u64,
+    /// Once the server is stopping: up to where this client is still served, and whether that is the end.
+    stop: Option<(u64, bool)>,
+}
+
+/// A client's stay in a session; it ends when this drops.
+struct Attachment {
+    client: ClientId,
+    session: Arc<Session>,
+    reader: Reader,
+    on_lag: OnLag,
+    /// The client's terminal, if it is one.
+    size: Option<TerminalSize>,
+    /// What a terminal that may type has: it counts for the session's size, and may answer its questions.
+    claim: Option<Claim>,
+    /// The session's size, as the client was told.
+    session_size: TerminalSize,
+    /// The screen is to be drawn before anything else is sent.
+    redraw: bool,
+    next_picture: Option<Instant>,
+    /// There is no model to make pictures of.
+    pictures_failed: bool,
+}
+
+/// What a client is sent next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The stream from `offset` on: `length` bytes, which are in the pieces now.
+    Output {
+        offset: u64,
+        length: usize,
+    },
+    /// What [`Follower::draw`] draws.
+    Screen(Draw),
+    Event(Event),
+    /// What lies between is no longer held, and the client chose to be disconnected then.
+    FellBehind {
+        from: u64,
+        to: u64,
+    },
+    /// There will be a picture, no sooner than this.
+    NotBefore(Instant),
+    /// Nothing: the client has it all, until [`Follower::message`] comes.
+    CaughtUp,
+}
+
+/// What is to be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Draw {
+    /// The screen; it stands for all that was not sent yet.
+    Redraw,
+    /// The screen, after bytes that are no longer held.
+    RedrawAfterGap,
+    /// The part of the screen that a terminal of this size shows.
+    Picture(TerminalSize),
+}
+
+/// A client now watches a session.
+pub(crate) struct Followed {
+    pub(crate) to: AttachedTo,
+    /// The screen to begin with, if there is anything on it.
+    pub(crate) drawn: Option<Drawn>,
+    pub(crate) claim: Option<Claim>,
+}
+
+/// A client was not attached, and watches what it watched before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotFollowed {
+    NotHeld(NotHeld),
+    /// The client is no longer in the registry.
+    Unregistered,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        client: ClientId,
+        registry: ClientRegistry<Arc<ServerMessage>>,
+        status: Arc<ClientStatus>,
+        queue: Receiver<Arc<ServerMessage>>,
+        depth: usize,
+    ) -> Self {
+        let inbox = Vec::new();
+        Self { client, registry, status, queue, depth, inbox, attachment: None, cursor: 0, stop: None }
+    }
+
+    pub(crate) fn client(&self) -> ClientId {
+        self.client
+    }
+
+    pub(crate) fn status(&self) -> &ClientStatus {
+        &self.status
+    }
+
+    /// Watches `session` from now on, and leaves the one that was watched before.
+    ///
+    /// What may be refused comes first, so that a refused client holds, resizes and draws nothing.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropping the future ends the stay in either session. The client may still be in the registry's.
+    pub(crate) async fn attach(
+        &mut self,
+        session: Arc<Session>,
+        options: &Options,
+    ) -> Result<Followed, NotFollowed> {
+        let reader = session.history.attach(options.start, options.on_lag).map_err(NotFollowed::NotHeld)?;
+        let mut attachment = Attachment {
+            client: self.client,
+            reader,
+            on_lag: options.on_lag,
+            size: options.size,
+            claim: None,
+            session_size: session.size(),
+            redraw: false,
+            next_picture: None,
+            pictures_failed: !session.screen.has_model(),
+            session,
+        };
+        let session = Arc::clone(&attachment.session);
+        // Only this task attaches and detaches its client, so what the registry says and what is watched agree. By now the
+        // log keeps the bytes that this announces.
+        self.registry
+            .attach_to_session(self.client, session.id())
+            .map_err(|AttachError::UnknownClient(_)| NotFollowed::Unregistered)?;
+        if options.access == Access::ReadWrite {
+            // Before the screen is drawn, which it is in the session's new size then; and before the client leaves the
+            // stay that it had, so that attaching again does not resize twice.
+            attachment.claim = options.size.map(|size| session.join_terminal(size));
+        }
+        attachment.session_size = session.size();
+        attachment.redraw = attachment.is_pictured();
+        self.attachment = None;
+        self.stop = None;
+        self.cursor = attachment.reader.start();
+        let mut drawn = None;
+        if options.start == StartAt::Screen {
+            if attachment.is_pictured() {
+                self.cursor = session.head();
+            } else {
+                let screen = session.redraw().await;
+                self.cursor = screen.at;
+                drawn = (screen.at > 0).then_some(screen);
+            }
+            session.history.advance(&attachment.reader, self.cursor);
+        }
+        self.status.enter(ClientState::Live);
+        self.status.stands_at(self.cursor, session.head());
+        let to = AttachedTo {
+            session: session.id(),
+            name: session.name().clone(),
+            start: self.cursor,
+            size: attachment.session_size,
+        };
+        let claim = attachment.claim;
+        self.attachment = Some(attachment);
+        Ok(Followed { to, drawn, claim })
+    }
+
+    /// Watches nothing from now on.
+    pub(crate) fn leave(&mut self) {
+        if self.attachment.take().is_some() {
+            // An error says that the client was unregistered before; it is in no session then.
+            let _ = self.registry.detach_from_session(self.client);
+        }
+    }
+
+    /// The client's terminal has this size now, and has made of its contents what it would.
+    pub(crate) fn set_size(&mut self, size: TerminalSize) {
+        if let Some(attachment) = &mut self.attachment
+            && attachment.size.is_some_and(|before| before != size)
+        {
+            attachment.size = Some(size);
+            attachment.redraw |= attachment.is_drawn();
+        }
+    }
+
+    /// Draws the screen again, before anything else.
+    pub(crate) fn resync(&mut self) {
+        if let Some(attachment) = &mut self.attachment {
+            attachment.redraw = true;
+        }
+    }
+
+    /// The client interrupted the program of `session`: it is not sent what was printed before, unless it wants that.
+    pub(crate) fn purge(&mut self, session: SessionId) {
+        if let Some(attachment) = &mut self.attachment
+            && attachment.session.id() == session
+            && attachment.on_lag == OnLag::Resync
+            && attachment.session.head() > self.cursor
+        {
+            attachment.redraw = true;
+            self.status.purged();
+        }
+    }
+
+    /// The client took `bytes` of what it was sent; of its output `unwritten` bytes are still to be taken.
+    pub(crate) fn wrote(&mut self, bytes: usize, unwritten: u64) {
+        self.status.wrote(bytes);
+        if let Some(Attachment { session, reader, .. }) = &self.attachment {
+            let taken = self.cursor - unwritten;
+            self.status.stands_at(taken, session.head());
+            session.history.advance(reader, taken);
+        }
+    }
+
+    /// Says whether the client makes the progress that entitles it to hold the program back.
+    pub(crate) fn set_holding(&mut self, holding: bool) {
+        if let Some(Attachment { session, reader, .. }) = &self.attachment {
+            session.history.set_holding(reader, holding);
+        }
+    }
+
+    /// Once the server is stopping: whether the client was sent all that the log had by then, the end included.
+    pub(crate) fn has_all(&mut self) -> bool {
+        let Some(Attachment { session, .. }) = &self.attachment else { return true };
+        let (head, is_end) = *self.stop.get_or_insert_with(|| {
+            let Span { head, ended, .. } = session.span();
+            (head, ended.is_some())
+        });
+        // A client that was told of the end watches nothing any more.
+        self.cursor >= head && !is_end
+    }
+
+    /// Waits for a message. Returns whether there will be any: without its queue, a client would not hear of new output.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn message(&mut self) -> bool {
+        let received = self.queue.recv_many(&mut self.inbox, self.depth).await;
+        self.inbox.reverse();
+        self.status.took_messages(received);
+        received > 0
+    }
+
+    /// Decides what the client is sent next: at most [`MAX_OUTPUT`] bytes of output, handles on which are put into
+    /// `pieces`.
+    pub(crate) fn next(&mut self, now: Instant, pieces: &mut Vec<Bytes>) -> Next {
+        if let Some(attachment) = &mut self.attachment {
+            if let Some(size) = attachment.new_session_size() {
+                return Next::Event(Event::Resized { session: attachment.session.id(), size });
+            }
+            if attachment.is_pictured() {
+                return self.next_picture(now);
+            }
+            if std::mem::take(&mut attachment.redraw) {
+                return Next::Screen(Draw::Redraw);
+            }
+        }
+        let (length, queue) = self.gather_from_queue(pieces);
+        if length > 0 {
+            if queue == Queue::InStep {
+                self.status.enter(ClientState::Live);
+            }
+            return Next::Output { offset: self.cursor - length as u64, length };
+        }
+        if let Queue::Notice(text) = queue {
+            return Next::Event(Event::Notice(text));
+        }
+        self.next_from_history(pieces)
+    }
+
+    fn next_from_history(&mut self, pieces: &mut Vec<Bytes>) -> Next {
+        let Some(attachment) = &self.attachment else { return Next::CaughtUp };
+        match attachment.session.history.read(self.cursor, MAX_OUTPUT, pieces) {
+            Read::Data => {
+                self.status.enter(ClientState::Behind);
+                let (offset, length) = (self.cursor, pieces.iter().map(Bytes::len).sum());
+                self.cursor += length as u64;
+                Next::Output { offset, length }
+            }
+            Read::AtHead => {
+                self.status.enter(ClientState::Live);
+                Next::CaughtUp
+            }
+            Read::Ended(status) => self.ended(status),
+            Read::Evicted { oldest } if attachment.on_lag == OnLag::Disconnect => {
+                Next::FellBehind { from: self.cursor, to: oldest }
+            }
+            Read::Evicted { .. } => {
+                self.status.enter(ClientState::Gap);
+                Next::Screen(Draw::RedrawAfterGap)
+            }
+        }
+    }
+
+    /// A picture of the screen, if that changed and the last one is old enough.
+    fn next_picture(&mut self, now: Instant) -> Next {
+        // Of what is printed, only that there was something matters.
+        while let Some(message) = self.take_message() {
+            if let ServerMessage::Notice { text } = &*message {
+                return Next::Event(Event::Notice(text.clone()));
+            }
+        }
+        let Some(attachment) = &mut self.attachment else { return Next::CaughtUp };
+        let Span { head, ended, .. } = attachment.session.span();
+        if head == self.cursor && !attachment.redraw {
+            return ended.map_or(Next::CaughtUp, |status| self.ended(status));
+        }
+        if let Some(next) = attachment.next_picture.filter(|next| *next > now && ended.is_none()) {
+            return Next::NotBefore(next);
+        }
+        let Some(size) = attachment.size else { return Next::CaughtUp };
+        attachment.next_picture = Some(now + PICTURE_TIME);
+        attachment.redraw = false;
+        Next::Screen(Draw::Picture(size))
+    }
+
+    /// Draws what was decided, and brings the client to where that stands. With it comes the gap that the client is told
+    /// of first. `None` without a model to make a picture of: the client is sent the output as it is from now on.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: what is drawn must be sent.
+    pub(crate) async fn draw(&mut self, draw: Draw) -> Option<(Option<Event>, Drawn)> {
+        let attachment = self.attachment.as_mut()?;
+        let session = &attachment.session;
+        let mut drawn = match draw {
+            Draw::Redraw | Draw::RedrawAfterGap => session.redraw().await,
+            Draw::Picture(size) => {
+                let picture = session.picture(size, self.cursor).await;
+                attachment.pictures_failed = picture.is_none();
+                // The picture that it shows is no place to go on from.
+                attachment.redraw |= picture.is_none();
+                picture?
+            }
+        };
+        // Where there is no model, it may lie before.
+        drawn.at = drawn.at.max(self.cursor);
+        self.status.skipped(drawn.at - self.cursor);
+        let gap = Event::Gap { from: self.cursor, to: drawn.at };
+        // What is gathered or queued before that offset is recognised as such by its own.
+        self.cursor = drawn.at;
+        Some(((draw == Draw::RedrawAfterGap).then_some(gap), drawn))
+    }
+
+    fn ended(&mut self, status: ExitStatus) -> Next {
+        let Some(attachment) = &self.attachment else { return Next::CaughtUp };
+        let session = attachment.session.id();
+        self.leave();
+        Next::Event(Event::Ended { session, status })
+    }
+
+    /// Takes from the queue what comes next at the cursor. Returns how many bytes that is, and why it stopped.
+    fn gather_from_queue(&mut self, pieces: &mut Vec<Bytes>) -> (usize, Queue) {
+        let mut length = 0;
+        while length < MAX_OUTPUT && pieces.len() < MAX_PIECES {
+            let Some(message) = self.take_message() else { break };
+            let (session, offset, data) = match &*message {
+                ServerMessage::Output { session, offset, data } => (*session, *offset, data),
+                ServerMessage::Notice { text } if length == 0 => return (0, Queue::Notice(text.clone())),
+                // First what was gathered before it.
+                ServerMessage::Notice { .. } => {
+                    self.inbox.push(message);
+                    break;
+                }
+                // The end is in the log, and the size with the session.
+                ServerMessage::Ended { .. } | ServerMessage::Resized { .. } => continue,
+            };
+            if self.attachment.as_ref().is_none_or(|attachment| attachment.session.id() != session) {
+                continue;
+            }
+            let Some(sent) = self.cursor.checked_sub(offset) else {
+                // Some were skipped before this one. The log has them, and this one too.
+                return (length, Queue::Skipped);
+            };
+            let Some(sent) = usize::try_from(sent).ok().filter(|sent| *sent < data.len()) else { continue };
+            let next = data.slice(sent..data.len().min(sent + MAX_OUTPUT - length));
+            length += next.len();
+            self.cursor += next.len() as u64;
+            let is_whole = sent + next.len() == data.len();
+            pieces.push(next);
+            if !is_whole {
+                // The rest comes first the next time.
+                self.inbox.push(message);
+            }
+        }
+        (length, Queue::InStep)
+    }
+
+    fn take_message(&mut self) -> Option<Arc<ServerMessage>> {
+        if let Some(message) = self.inbox.pop() {
+            return Some(message);
+        }
+        let message = self.queue.try_recv().ok()?;
+        self.status.took_messages(1);
+        Some(message)
+    }
+}
+
+/// What a look at the queue found.
+#[derive(Debug, PartialEq, Eq)]
+enum Queue {
+    /// Nothing was missed before what was taken.
+    InStep,
+    Skipped,
+    Notice(String),
+}
+
+impl Attachment {
+    /// Whether the client's terminal has another size than the session's, so that output would not fit it. A client that
+    /// wants every byte gets the bytes all the same.
+    fn is_pictured(&self) -> bool {
+        !self.pictures_failed && self.is_drawn() && self.size != Some(self.session_size)
+    }
+
+    /// Whether a drawn screen serves this client as well as the output it stands for.
+    fn is_drawn(&self) -> bool {
+        self.size.is_some() && self.on_lag != OnLag::Lossless
+    }
+
+    /// The session's size, if the client has not been told of it. Terminals reflow in their own ways, so it is drawn.
+    fn new_session_size(&mut self) -> Option<TerminalSize> {
+        let size = self.session.size();
+        if std::mem::replace(&mut self.session_size, size) == size {
+            return None;
+        }
+        self.redraw |= self.is_drawn();
+        Some(size)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.session.history.detach(&self.reader);
+        if let Some(claim) = self.claim {
+            self.session.leave_terminal(claim, self.client);
+        }
+    }
+}

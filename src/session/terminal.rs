@@ -1,0 +1,149 @@
+//! A program's terminal as the pump's source, and the order in which a program's output and its end enter the log.
+//!
+//! A turn reads until the terminal runs dry, 2 ms have passed, or 1 MiB is gathered. Under load it gathers many reads,
+//! because Linux hands out at most 4 KiB at a time; a single echo goes out alone.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tracing::warn;
+
+use super::{
+    pty::{Got, Pty},
+    pump::{CHUNK, Pump, Source, TURN_BYTES, Taken},
+};
+use crate::message::ExitStatus;
+
+/// The most a turn gathers, in time.
+const TURN_TIME: Duration = Duration::from_millis(2);
+
+/// How long the terminal is read on after an exited program's last words, should another process keep it open.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// How much of the last words is read however slow the readers are: all that the kernel holds of a terminal's output
+/// (64 KiB and one page), twice over.
+const DRAIN_BYTES: u64 = 136 * 1024;
+
+pub(super) struct Terminal {
+    pty: Arc<Pty>,
+    scratch: Box<[u8]>,
+    /// No process had the terminal open when it was last looked at.
+    is_hung_up: bool,
+    /// The program is gone: once no process has the terminal open, nothing more will come. Before, the program may have
+    /// closed it and live, and open it again.
+    ends_when_hung_up: bool,
+}
+
+impl Terminal {
+    pub(super) fn new(pty: Arc<Pty>) -> Self {
+        let scratch = vec![0; CHUNK].into_boxed_slice();
+        Self { pty, scratch, is_hung_up: false, ends_when_hung_up: false }
+    }
+
+    /// Takes the first `filled` bytes as a chunk of exactly their size, so that what the history is charged is what
+    /// it holds. The copy runs at a hundred times the terminal's speed.
+    fn cut_chunk(&self, filled: usize, chunks: &mut Vec<Bytes>) {
+        if filled > 0 {
+            chunks.push(Bytes::copy_from_slice(&self.scratch[..filled]));
+        }
+    }
+}
+
+impl Source for Terminal {
+    type End = ();
+
+    fn take(&mut self, room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
+        let started = Instant::now();
+        let mut left = usize::try_from(room.min(TURN_BYTES)).unwrap_or(CHUNK);
+        let mut filled = 0;
+        let taken = loop {
+            let end = self.scratch.len().min(filled + left);
+            match self.pty.read(&mut self.scratch[filled..end]) {
+                Ok(Got::Bytes(bytes)) => {
+                    filled += bytes;
+                    left -= bytes;
+                }
+                Ok(Got::Dry) => break Ok(Taken::Dry),
+                Ok(Got::Hangup) if self.ends_when_hung_up => break Ok(Taken::Ended(())),
+                Ok(Got::Hangup) => {
+                    self.is_hung_up = true;
+                    break Ok(Taken::Dry);
+                }
+                Err(error) => break Err(error),
+            }
+            if filled == self.scratch.len() {
+                self.cut_chunk(filled, chunks);
+                filled = 0;
+            }
+            if left == 0 || started.elapsed() >= TURN_TIME {
+                break Ok(Taken::Full);
+            }
+        };
+        self.cut_chunk(filled, chunks);
+        taken
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_hung_up) {
+            self.pty.reopened().await;
+            return Ok(());
+        }
+        self.pty.readable().await
+    }
+}
+
+impl Pump<Terminal> {
+    /// Pumps until the program is gone and all of its output is in the log; returns how it ended.
+    ///
+    /// Starts once `start` fires or is dropped, or the session is hung up.
+    pub(super) async fn run(
+        &mut self,
+        start: oneshot::Receiver<()>,
+        mut supervisor: JoinHandle<ExitStatus>,
+    ) -> ExitStatus {
+        tokio::select! {
+            biased;
+            // An error says that the client that was to attach first is gone; the session runs all the same.
+            _ = start => {}
+            () = self.session.hang_up.cancelled() => {}
+        }
+        let status = tokio::select! {
+            biased;
+            Err(error) = self.pump() => Err(error),
+            status = &mut supervisor => Ok(status),
+        };
+        let status = match status {
+            Ok(status) => status,
+            Err(error) => {
+                warn!(session = %self.session.id, %error, "reading the terminal failed; hanging up");
+                self.session.hang_up();
+                return supervisor.await.unwrap_or(ExitStatus::Unknown);
+            }
+        };
+        if let Err(error) = self.drain().await {
+            warn!(session = %self.session.id, %error, "reading what an exited program left failed");
+        }
+        status.unwrap_or(ExitStatus::Unknown)
+    }
+
+    /// Reads what an exited program left behind, then for a while what others print that keep its terminal open.
+    async fn drain(&mut self) -> io::Result<()> {
+        self.source.ends_when_hung_up = true;
+        // The program's own last words are in the kernel by now, so a read that comes back empty has seen them all.
+        // Neither slow readers nor a server that gets to them late may cost a byte of them.
+        let owed = self.head() + DRAIN_BYTES;
+        loop {
+            match self.turn(owed - self.head())? {
+                Taken::Full if self.head() < owed => tokio::task::yield_now().await,
+                Taken::Full | Taken::Dry => break,
+                Taken::Ended(()) => return Ok(()),
+            }
+        }
+        tokio::time::timeout(DRAIN_TIME, self.pump()).await.unwrap_or(Ok(()))
+    }
+}
