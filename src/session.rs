@@ -237,11 +237,6 @@ impl Session {
         self.hang_up.cancel();
     }
 
-    /// Fires as [`gone`](Self::gone) returns, and keeps nothing of the session.
-    pub(crate) fn gone_token(&self) -> CancellationToken {
-        self.gone.clone()
-    }
-
     /// Waits until the program is gone, its last output is in the log, and its name is free again.
     ///
     /// # Cancel safety

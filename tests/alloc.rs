@@ -8,6 +8,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
+/// What clients make a whole server hold.
+#[cfg(feature = "server")]
+mod live;
+
 use std::hint::black_box;
 
 use allocation_counter::{AllocationInfo, measure};

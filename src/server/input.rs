@@ -2,9 +2,10 @@
 //! nothing that is typed elsewhere.
 //!
 //! What a terminal sent of its own accord, to answer a question of the program's, is let through or dropped by the
-//! session's rules. A lane ends with its session, or with the client's reader, and holds no session while it is idle.
+//! session's rules. A lane has a task only while there is something to type, and holds its session only as long.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -13,14 +14,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::mpsc, task::JoinSet, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::Notify, time::timeout};
 
 use super::writer::{Command, Commands};
 use crate::{
     ClientId, SessionId,
     message::{Reply, RequestError},
     session::{HOLD_TIME, Session, Typed},
+    sync::{Mutex, Rank},
     wire,
 };
 
@@ -29,16 +30,25 @@ const MAX_FRAMES: usize = 64;
 const MAX_BYTES: usize = 256 * 1024;
 
 pub(super) struct Input {
-    lanes: Vec<Lane>,
+    lanes: Vec<Arc<Lane>>,
     outstanding: Arc<Outstanding>,
     writer: Commands,
-    /// They end with the client's reader.
-    tasks: JoinSet<()>,
 }
 
 struct Lane {
     session: SessionId,
-    chunks: mpsc::Sender<Chunk>,
+    /// A leaf lock.
+    state: Mutex<State>,
+    /// There is more while a task types.
+    more: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    /// What the client's terminal is in the middle of; with the task while there is one.
+    typed: Typed,
+    is_typing: bool,
 }
 
 /// Relaxed throughout: the client's reader alone adds, and nothing else is read by what the counts say.
@@ -50,7 +60,6 @@ struct Outstanding {
 
 struct Chunk {
     request: u64,
-    session: Arc<Session>,
     /// The client, where a terminal of its shows this session.
     terminal: Option<ClientId>,
     data: Bytes,
@@ -58,14 +67,14 @@ struct Chunk {
 
 impl Input {
     pub(super) fn new(writer: Commands) -> Self {
-        Self { lanes: Vec::new(), outstanding: Arc::default(), writer, tasks: JoinSet::new() }
+        Self { lanes: Vec::new(), outstanding: Arc::default(), writer }
     }
 
     /// Takes input to be typed, unless too much of it is outstanding.
     pub(super) fn type_in(
         &mut self,
         request: u64,
-        session: Arc<Session>,
+        session: &Arc<Session>,
         terminal: Option<ClientId>,
         data: Bytes,
     ) -> Result<(), RequestError> {
@@ -75,65 +84,76 @@ impl Input {
         {
             return Err(RequestError::TooManyOutstanding);
         }
-        let length = data.len();
-        let chunk = Chunk { request, session, terminal, data };
-        self.lane(&chunk.session).try_send(chunk).map_err(|_| RequestError::TooManyOutstanding)?;
-        self.outstanding.frames.fetch_add(1, Ordering::Relaxed);
-        self.outstanding.bytes.fetch_add(length, Ordering::Relaxed);
+        frames.fetch_add(1, Ordering::Relaxed);
+        bytes.fetch_add(data.len(), Ordering::Relaxed);
+        let lane = self.lane(session.id());
+        let chunk = Chunk { request, terminal, data };
+        let is_typing = lane.state.with(|state| {
+            state.chunks.push_back(chunk);
+            std::mem::replace(&mut state.is_typing, true)
+        });
+        if is_typing {
+            lane.more.notify_one();
+            return Ok(());
+        }
+        let typing = type_all(lane, Arc::clone(session), Arc::clone(&self.outstanding), self.writer.clone());
+        let writer = self.writer.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                // The client is gone.
+                () = writer.closed() => {}
+                () = typing => {}
+            }
+        });
         Ok(())
     }
 
-    fn lane(&mut self, session: &Session) -> &mpsc::Sender<Chunk> {
-        // Those whose sessions have ended.
-        self.lanes.retain(|lane| !lane.chunks.is_closed());
-        while self.tasks.try_join_next().is_some() {}
-        let at = self.lanes.iter().position(|lane| lane.session == session.id());
-        let at = at.unwrap_or_else(|| {
-            let (chunks, queue) = mpsc::channel(MAX_FRAMES);
-            let (outstanding, writer) = (Arc::clone(&self.outstanding), self.writer.clone());
-            self.tasks.spawn(type_all(queue, session.gone_token(), outstanding, writer));
-            self.lanes.push(Lane { session: session.id(), chunks });
-            self.lanes.len() - 1
-        });
-        &self.lanes[at].chunks
+    /// The session's lane. Others that are idle and in the middle of nothing are let go.
+    fn lane(&mut self, session: SessionId) -> Arc<Lane> {
+        if let Some(lane) = self.lanes.iter().find(|lane| lane.session == session) {
+            return Arc::clone(lane);
+        }
+        self.lanes.retain(|lane| lane.state.with(|state| state.is_typing || !state.typed.is_at_rest()));
+        let state = Mutex::new(Rank::Leaf, State::default());
+        let lane = Arc::new(Lane { session, state, more: Notify::new() });
+        self.lanes.push(Arc::clone(&lane));
+        lane
     }
 }
 
-async fn type_all(
-    mut queue: mpsc::Receiver<Chunk>,
-    gone: CancellationToken,
-    outstanding: Arc<Outstanding>,
-    writer: Commands,
-) {
-    // What is kept back of a terminal's input, and its session while there is something.
-    let mut typed = Typed::default();
-    let mut kept_for: Option<Arc<Session>> = None;
+impl Lane {
+    /// The next chunk; without one, the task that asks has ended, unless it is in the middle of a terminal's reply.
+    fn next(&self, typed: &mut Typed) -> Option<Chunk> {
+        self.state.with(|state| {
+            let chunk = state.chunks.pop_front();
+            if chunk.is_none() && !typed.is_holding() {
+                // An idle client is not to keep room for a paste.
+                state.chunks = VecDeque::new();
+                state.typed = std::mem::take(typed);
+                state.is_typing = false;
+            }
+            chunk
+        })
+    }
+}
+
+async fn type_all(lane: Arc<Lane>, session: Arc<Session>, outstanding: Arc<Outstanding>, writer: Commands) {
+    let mut typed = lane.state.with(|state| std::mem::take(&mut state.typed));
     loop {
-        let chunk = tokio::select! {
-            biased;
-            chunk = queue.recv() => chunk,
-            () = sleep(HOLD_TIME), if kept_for.is_some() => {
-                // The rest did not come: it was no answer.
-                if let Some(session) = kept_for.take() {
-                    // An error says that the session ended.
-                    let _ = session.type_in(&typed.flush()).await;
-                }
-                continue;
+        let Some(Chunk { request, terminal, data }) = lane.next(&mut typed) else {
+            if !typed.is_holding() {
+                return;
             }
-            // Nothing more is taken; what was is still answered.
-            () = gone.cancelled(), if !queue.is_closed() => {
-                queue.close();
-                continue;
+            if timeout(HOLD_TIME, lane.more.notified()).await.is_err() {
+                // The rest did not come: it was no answer. An error says that the session ended.
+                let _ = session.type_in(&typed.flush()).await;
             }
+            continue;
         };
-        let Some(Chunk { request, session, terminal, data }) = chunk else { return };
         let is_interrupt = session.is_interrupt(&data);
         let result = match terminal {
-            Some(client) => {
-                let passed = session.filter(&mut typed, client, &data);
-                kept_for = typed.is_holding().then(|| Arc::clone(&session));
-                session.type_in(&passed).await
-            }
+            Some(client) => session.type_in(&session.filter(&mut typed, client, &data)).await,
             None => session.type_in(&data).await,
         };
         outstanding.frames.fetch_sub(1, Ordering::Relaxed);
@@ -142,7 +162,6 @@ async fn type_all(
         if is_interrupt && writer.send(Command::Purge(session.id()).into()).await.is_err() {
             return;
         }
-        drop(session);
         if writer.send(Command::Frame(wire::encode_reply(request, &answer)).into()).await.is_err() {
             return;
         }

@@ -15,6 +15,9 @@ use crate::wire::{Header, Kind, MAX_OUTPUT};
 /// The most slices in one system call; a gathered write rarely has more.
 const MAX_SLICES: usize = 64;
 
+/// Buffers that there is room for while there are none: those of a reply or two.
+const FEW: usize = 4;
+
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     buffers: VecDeque<Bytes>,
@@ -59,6 +62,11 @@ impl Outgoing {
             self.push(piece);
         }
         self.output = length;
+    }
+
+    /// Frees the room that a burst took; for when there is nothing to write for a while.
+    pub(super) fn shrink(&mut self) {
+        self.buffers.shrink_to(FEW);
     }
 
     /// Payload bytes of output that the kernel does not have yet.

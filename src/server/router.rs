@@ -219,7 +219,7 @@ impl Router {
         };
         let terminal = is_terminal.then_some(self.client);
         let input = self.input.get_or_insert_with(|| Input::new(self.writer.clone()));
-        input.type_in(request, Arc::clone(&session), terminal, data)?;
+        input.type_in(request, &session, terminal, data)?;
         if let Some(claim) = claim {
             session.typed_by(claim);
         }

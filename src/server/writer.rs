@@ -35,6 +35,9 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// read has this, and one reply or one screen, waiting for it.
 const ENOUGH: usize = MAX_OUTPUT;
 
+/// Pieces of output that there is room for while there are none.
+const FEW: usize = 4;
+
 /// What the reader asks of the writer.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -169,6 +172,8 @@ impl Writer {
                     if self.progress.caught_up() {
                         self.follower.set_holding(true);
                     }
+                    self.outgoing.shrink();
+                    self.pieces.shrink_to(FEW);
                     None
                 }
             };

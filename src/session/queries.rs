@@ -196,6 +196,11 @@ impl Typed {
         turn.passed
     }
 
+    /// Whether what comes next is read as it is from a terminal that has sent nothing yet.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(self.within, Within::Text) && self.held.is_empty()
+    }
+
     /// Whether something is kept back; if nothing follows within [`HOLD_TIME`], the caller takes it with
     /// [`flush`](Self::flush) and types it.
     pub(crate) fn is_holding(&self) -> bool {
