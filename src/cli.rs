@@ -31,7 +31,7 @@ use tracing::Level;
 
 use crate::{
     client::{Client, ConnectError},
-    server::default_socket_path,
+    server::default_socket,
 };
 
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost in silence
@@ -98,7 +98,14 @@ struct Common {
 #[must_use]
 pub fn run() -> ExitCode {
     let Args { socket, log, command } = Args::try_parse().unwrap_or_else(|error| refuse(&error));
-    let socket = std::path::absolute(socket.unwrap_or_else(default_socket_path)).unwrap_or_default();
+    let socket = socket.unwrap_or_else(|| {
+        let (path, warning) = default_socket();
+        if let Some(warning) = warning {
+            complain(format_args!("{warning}"));
+        }
+        path
+    });
+    let socket = std::path::absolute(socket).unwrap_or_default();
     let common = Common { socket, log };
     let not_attached = matches!(command, Command::New(_) | Command::Attach(_));
     let result = match command {

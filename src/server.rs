@@ -6,6 +6,7 @@
 mod builder;
 mod clients;
 mod connection;
+mod descriptors;
 mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzz;
@@ -32,6 +33,8 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::listener::default_socket;
 pub use self::{
     builder::ServerBuilder,
     clients::Clients,
@@ -40,6 +43,7 @@ pub use self::{
 };
 use self::{
     clients::{Connected, Counters},
+    descriptors::Places,
     listener::BoundSocket,
     progress::Timing,
 };
@@ -129,6 +133,12 @@ impl Server {
         self.socket.path()
     }
 
+    /// Opens a file in the socket's directory, which is held open, for adding to its end: the socket's name and `suffix`.
+    #[cfg(feature = "cli")]
+    pub(crate) fn open_beside(&self, suffix: &str) -> std::io::Result<std::fs::File> {
+        self.socket.open_beside(suffix)
+    }
+
     /// Its clients: a handle, to count, notify and disconnect them from beside the server.
     #[must_use]
     pub fn clients(&self) -> Clients {
@@ -180,8 +190,14 @@ impl Server {
         let _abort_when_dropped = shared.abort.clone().drop_guard();
         let _hang_up_when_dropped = HangUp(Arc::clone(&shared.sessions));
         let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(max_clients));
-        info!(socket = ?socket.path(), shards = shared.registry.shard_count(), "listening");
+        let limit = Places::of(max_clients);
+        let places = Arc::new(Semaphore::new(limit.most));
+        info!(
+            socket = ?socket.path(),
+            shards = shared.registry.shard_count(),
+            max_clients = limit.most,
+            "listening"
+        );
 
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -191,11 +207,9 @@ impl Server {
                 stream = socket.accept() => stream,
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                warn!(max_clients, "full; a connection was refused");
-                let why =
-                    format!("the server has {max_clients} clients, which is its limit; try again later");
+                warn!(max_clients = limit.most, "full; a connection was refused");
                 // A new socket takes a few bytes at once; if not, the client sees it close.
-                let _ = stream.try_write(&connection::refusal(why));
+                let _ = stream.try_write(&connection::refusal(limit.refusal()));
                 continue;
             };
             connections.spawn(connection::run(Arc::clone(&shared), stream, place));

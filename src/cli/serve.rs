@@ -1,9 +1,9 @@
 //! `serve`: runs the server until it is told to stop.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
-    os::{fd::RawFd, unix::fs::OpenOptionsExt},
+    os::fd::RawFd,
     path::{Path, PathBuf},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         let stop = stop_signal()?;
         let server = server.bind()?;
         if args.background {
-            leave_terminal(common)?;
+            leave_terminal(common, &server)?;
         } else {
             common.log_to_stderr();
             tell(format_args!("listening on {}", server.socket().display()));
@@ -102,16 +102,12 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// Becomes independent of the terminal and the directory the server was started from.
-fn leave_terminal(common: &Common) -> anyhow::Result<()> {
+fn leave_terminal(common: &Common, server: &Server) -> anyhow::Result<()> {
     rustix::process::setsid().context("starting a session of its own failed")?;
     std::env::set_current_dir("/")?;
-    let path = log_path(&common.socket);
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("opening the log {} failed", path.display()))?;
+    let log: File = server
+        .open_beside(LOG)
+        .with_context(|| format!("opening the log {} failed", log_path(&common.socket).display()))?;
     tracing_subscriber::fmt()
         .with_max_level(common.log)
         .with_ansi(false)
@@ -122,10 +118,13 @@ fn leave_terminal(common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What follows the socket's name in its log's.
+const LOG: &str = ".log";
+
 /// Where a server that was started in the background logs.
 pub(super) fn log_path(socket: &Path) -> PathBuf {
     let mut path = socket.as_os_str().to_owned();
-    path.push(".log");
+    path.push(LOG);
     path.into()
 }
 

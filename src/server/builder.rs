@@ -78,6 +78,9 @@ impl ServerBuilder {
     }
 
     /// Connections served at once, at least 1; more are refused with the reason. The default is 10 000.
+    ///
+    /// Fewer are served if the process may not have that many files open (`ulimit -n`): a quarter of what it may, and
+    /// at least 24, is left for sessions and the rest.
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
         self

@@ -1,24 +1,32 @@
 //! The socket: taken by one server at a time, closed to other users, and gone when its server is.
 //!
 //! A lock file beside the socket, held for life, decides who is the server. Only its holder touches an existing socket,
-//! and removes it only if it is one that nobody listens on. On the way out it removes the socket it made, if that is
-//! still the one at its path. The lock file stays: removing it would let two servers hold two files of one name.
+//! and replaces it only if it is one that nobody listens on. On the way out it removes the socket it made, if that is
+//! still the one of its name. The lock file stays: removing it would let two servers hold two files of one name.
+//!
+//! All of it happens in a directory that is held open, by names within it: see [`directory`].
+
+mod directory;
+mod error;
+mod lock;
+#[cfg(test)]
+mod tests;
 
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs,
-    io::{self, ErrorKind},
+    fs::{self, File},
+    future, io,
     os::{
         fd::OwnedFd,
-        unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rustix::{
-    fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat},
+    fs::{FileType, Mode, OFlags, fchmod, fstat},
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
     process::geteuid,
@@ -26,86 +34,66 @@ use rustix::{
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tracing::{debug, warn};
 
-#[cfg(test)]
-mod tests;
+pub use self::error::BindError;
+use self::{
+    directory::{Directory, kind, through},
+    lock::{Held, Lock},
+};
+use super::connection::refusal;
 
-/// The longest path a Unix socket's address holds, less its closing zero.
+/// The longest path a Unix socket's address holds, less its closing zero. Clients use the whole path.
 const MAX_PATH: usize = 107;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Where a server listens when nobody says: `fugue/server.sock` in `$XDG_RUNTIME_DIR` if that is an
-/// absolute path, else `/tmp/fugue-UID/server.sock`.
+/// Where a server listens when nobody says: `fugue/server.sock` in `$XDG_RUNTIME_DIR`, else
+/// `/tmp/fugue-UID/server.sock`.
+///
+/// The XDG specification wants that directory to be the user's own. One that is not, as `su` leaves it behind, and one
+/// that is not there, are passed over with a warning.
 #[must_use]
 pub fn default_socket_path() -> PathBuf {
-    socket_path_in(env::var_os("XDG_RUNTIME_DIR"))
-}
-
-fn socket_path_in(runtime_directory: Option<OsString>) -> PathBuf {
-    // A relative one would lead a server and its clients to different places; the XDG specification ignores it too.
-    match runtime_directory.map(PathBuf::from).filter(|directory| directory.is_absolute()) {
-        Some(directory) => directory.join("fugue/server.sock"),
-        None => PathBuf::from(format!("/tmp/fugue-{}/server.sock", geteuid().as_raw())),
+    let (path, warning) = default_socket();
+    if let Some(warning) = warning {
+        warn!("{warning}");
     }
+    path
 }
 
-/// A socket was not bound. Nothing that stood in the way was touched.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// The path does not fit a socket's address.
-    #[error("the socket path {} is {} bytes long, and 107 are allowed; choose a shorter one", .0.display(), .0.as_os_str().len())]
-    PathTooLong(PathBuf),
-    /// The path names no file in a directory.
-    #[error("{} can't be a socket; give a path to a file in a directory of its own", .0.display())]
-    NoFileName(PathBuf),
-    /// Another server has it.
-    #[error("a server is already running on {}; use it, or choose another socket", .0.display())]
-    AlreadyRunning(PathBuf),
-    /// The directory is a symbolic link or no directory.
-    #[error("{} is not a directory; choose another place for the socket", .0.display())]
-    NotADirectory(PathBuf),
-    /// The directory is another user's.
-    #[error("the directory {} belongs to user {owner}; choose one of your own for the socket", directory.display())]
-    DirectoryNotOurs {
-        /// The socket's directory.
-        directory: PathBuf,
-        /// The user id it belongs to.
-        owner: u32,
-    },
-    /// Others can get into the directory.
-    #[error(
-        "the directory {} is open to others (mode {mode:03o}); `chmod 700` it, or choose another one for the socket",
-        directory.display()
-    )]
-    DirectoryOpen {
-        /// The socket's directory.
-        directory: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Something that is no socket has the path.
-    #[error("{} exists and is no socket; move it away, or choose another path", .0.display())]
-    NotASocket(PathBuf),
-    /// The system refused.
-    #[error("{what} {} failed", path.display())]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+/// The default path, and what is to be said about it.
+pub(crate) fn default_socket() -> (PathBuf, Option<String>) {
+    socket_in(env::var_os("XDG_RUNTIME_DIR"))
+}
+
+fn socket_in(runtime_directory: Option<OsString>) -> (PathBuf, Option<String>) {
+    let elsewhere = PathBuf::from(format!("/tmp/fugue-{}/server.sock", geteuid().as_raw()));
+    // A relative one would lead a server and its clients to different places; the XDG specification ignores it too.
+    let Some(directory) = runtime_directory.map(PathBuf::from).filter(|directory| directory.is_absolute())
+    else {
+        return (elsewhere, None);
+    };
+    let ours = |found: fs::Metadata| found.is_dir() && found.uid() == geteuid().as_raw();
+    if fs::metadata(&directory).is_ok_and(ours) {
+        return (directory.join("fugue/server.sock"), None);
+    }
+    let warning = format!(
+        "XDG_RUNTIME_DIR ({}) is not a directory of this user's; the socket is {} instead",
+        directory.display(),
+        elsewhere.display()
+    );
+    (elsewhere, Some(warning))
 }
 
 /// A socket that is ours alone, until this drops. Fields drop in order: the file goes, then the listener, then the lock.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
+    path: PathBuf,
     file: SocketFile,
     listener: UnixListener,
     backoff: Backoff,
+    /// Kept so that a client can be told when there is no other.
+    spare: Option<OwnedFd>,
     _lock: Lock,
 }
 
@@ -115,30 +103,65 @@ impl BoundSocket {
         if path.as_os_str().len() > MAX_PATH {
             return Err(BindError::PathTooLong(path.to_owned()));
         }
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(BindError::NoFileName(path.to_owned()));
         };
-        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        make_directory(directory)?;
-        check_directory(directory)?;
-        let lock = Lock::take(path, name)?;
-        remove_stale(path)?;
-
+        // With a slash after it, clients would look for a directory.
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(BindError::NoFileName(path.to_owned()));
+        }
+        let directory = Directory::open(if above.as_os_str().is_empty() { Path::new(".") } else { above })?;
         let failed = |what| move |source| BindError::Io { what, path: path.to_owned(), source };
+        let lock_name = with_suffix(name, ".lock");
+        let lock = Lock::take(&directory, &lock_name).map_err(|source| BindError::Io {
+            what: "locking",
+            path: path.with_file_name(&lock_name),
+            source,
+        })?;
+        let listens = listens(&directory, name);
+        let lock = match (lock, listens) {
+            (_, Err(Found::NoSocket)) => return Err(BindError::NotASocket(path.to_owned())),
+            (_, Err(Found::Failed(errno))) => return Err(failed("looking at")(errno.into())),
+            // A live server may have lost its lock file to somebody's cleaning.
+            (_, Ok(true)) => return Err(BindError::AlreadyRunning(path.to_owned())),
+            (Err(Held(process)), Ok(false)) => {
+                return Err(BindError::NotListening { socket: path.to_owned(), process });
+            }
+            (Ok(lock), Ok(false)) => lock,
+        };
+
+        // It is made under a name that no other server uses, and takes its own once it listens: so whoever finds it can
+        // connect, what a dead server left is replaced, and the name's length does not matter.
+        let name_before = OsString::from(format!(".{:x}", lock.number()));
+        // An error says that no server died just here.
+        let _ = directory.remove(&name_before);
         let socket = UnixSocket::new_stream().map_err(failed("making the socket"))?;
-        socket.bind(path).map_err(failed("binding"))?;
-        let file = SocketFile::at(path).map_err(failed("finding"))?;
-        // The directory keeps others out from the start, so the moment before the mode is set harms nothing.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed("closing to others"))?;
+        // Linux gives the file the mode of the socket.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| failed("closing to others")(errno.into()))?;
+        socket.bind(directory.path_of(&name_before)).map_err(failed("binding"))?;
+        let mut file =
+            SocketFile::of(directory, name_before).map_err(|errno| failed("finding")(errno.into()))?;
         let listener = socket.listen(BACKLOG).map_err(failed("listening on"))?;
-        Ok(Self { file, listener, backoff: Backoff::default(), _lock: lock })
+        file.rename(name).map_err(|errno| failed("naming")(errno.into()))?;
+        let spare = file.directory.again().map_err(failed("listening on"))?;
+        let path = path.to_owned();
+        Ok(Self { path, file, listener, backoff: Backoff::default(), spare: Some(spare), _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.file.path
+        &self.path
     }
 
-    /// The next connection from a process of our own user. Errors, such as running out of descriptors, are waited out.
+    /// Opens a file for adding to its end, whose name is the socket's with `suffix` after it.
+    #[cfg(feature = "cli")]
+    pub(super) fn open_beside(&self, suffix: &str) -> io::Result<File> {
+        let name = with_suffix(&self.file.name, suffix);
+        self.file.directory.open_file(&name, OFlags::APPEND).map(File::from)
+    }
+
+    /// The next connection from a process of our own user. Errors are waited out. Without a descriptor for it, a
+    /// connection is refused with the reason.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -147,142 +170,121 @@ impl BoundSocket {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     self.backoff.reset();
-                    match stream.peer_cred() {
-                        Ok(peer) if peer.uid() == geteuid().as_raw() => return stream,
-                        Ok(peer) => warn!(uid = peer.uid(), "a connection of another user was refused"),
-                        Err(error) => debug!(%error, "a connection ended before it began"),
+                    if is_ours(&stream) {
+                        return stream;
                     }
                 }
+                Err(error) if is_out_of_descriptors(&error) => self.turn_away(&error).await,
                 Err(error) => self.backoff.wait(&error).await,
             }
         }
     }
+
+    /// Tells the next client that there is no descriptor for it, with the one that was kept for that.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it waits for nothing while it is without the spare.
+    async fn turn_away(&mut self, error: &io::Error) {
+        drop(self.spare.take());
+        let accepted = tokio::select! {
+            biased;
+            accepted = self.listener.accept() => Some(accepted),
+            () = future::ready(()) => None,
+        };
+        let failed = match accepted {
+            Some(Ok((stream, _))) => {
+                self.backoff.say(error);
+                if is_ours(&stream) {
+                    let why = "the server has no file descriptor left for another client; try again later, or end \
+                               clients or sessions, or start it with a larger `ulimit -n`";
+                    // A new socket takes a few bytes at once; if not, the client sees it close.
+                    let _ = stream.try_write(&refusal(why.to_owned()));
+                }
+                false
+            }
+            // Another part of the process took the spare.
+            Some(Err(_)) => true,
+            // The kernel says so even when nobody waits.
+            None => false,
+        };
+        self.spare = self.file.directory.again().ok();
+        if failed || self.spare.is_none() {
+            self.backoff.wait(error).await;
+        }
+    }
 }
 
-/// The socket's file, removed on drop if it is still the one at its path.
+/// Whether the other end is a process of our own user. Another is told nothing.
+fn is_ours(stream: &UnixStream) -> bool {
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == geteuid().as_raw() => return true,
+        Ok(peer) => warn!(uid = peer.uid(), "a connection of another user was refused"),
+        Err(error) => debug!(%error, "a connection ended before it began"),
+    }
+    false
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
+    let mut name = name.to_owned();
+    name.push(suffix);
+    name
+}
+
+/// The socket's file, removed on drop if it is still the one of its name.
 #[derive(Debug)]
 struct SocketFile {
-    path: PathBuf,
+    directory: Directory,
+    name: OsString,
     /// Device and inode. No other file gets them while the socket is open, even if this one is removed.
     id: (u64, u64),
 }
 
 impl SocketFile {
-    fn at(path: &Path) -> io::Result<Self> {
-        let file = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), id: (file.dev(), file.ino()) })
+    fn of(directory: Directory, name: OsString) -> Result<Self, Errno> {
+        let id = directory.id(&name)?;
+        Ok(Self { directory, name, id })
+    }
+
+    fn rename(&mut self, name: &OsStr) -> Result<(), Errno> {
+        self.directory.rename(&self.name, name)?;
+        self.name = name.to_owned();
+        Ok(())
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Another file of this name is another's business; one that is gone, nobody's.
-        let there = fs::symlink_metadata(&self.path).map(|file| (file.dev(), file.ino()));
-        if there.is_ok_and(|there| there == self.id)
-            && let Err(error) = fs::remove_file(&self.path)
+        if self.directory.id(&self.name) == Ok(self.id)
+            && let Err(error) = self.directory.remove(&self.name)
         {
-            warn!(%error, socket = ?self.path, "the socket could not be removed");
+            warn!(%error, socket = ?self.name, "the socket could not be removed");
         }
     }
 }
 
-/// Makes the directory, closed to others from the start, and what it is in.
-fn make_directory(directory: &Path) -> Result<(), BindError> {
-    match fs::DirBuilder::new().recursive(true).mode(0o700).create(directory) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Err(BindError::NotADirectory(directory.to_owned()))
-        }
-        Err(source) => {
-            Err(BindError::Io { what: "making the directory", path: directory.to_owned(), source })
-        }
-    }
+/// What has a socket's name.
+enum Found {
+    NoSocket,
+    Failed(Errno),
 }
 
-fn check_directory(directory: &Path) -> Result<(), BindError> {
-    // The link itself, not what it leads to: whoever owns the link chooses that.
-    let found = fs::symlink_metadata(directory).map_err(|source| BindError::Io {
-        what: "looking at the directory",
-        path: directory.to_owned(),
-        source,
-    })?;
-    let directory = directory.to_owned();
-    if !found.is_dir() {
-        return Err(BindError::NotADirectory(directory));
+/// Whether somebody listens on a socket. Only a refusal says that nobody does; a server whose backlog is full, for one,
+/// answers otherwise.
+fn listens(directory: &Directory, name: &OsStr) -> Result<bool, Found> {
+    let found = match directory.find(name) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(Found::Failed(errno)),
+    };
+    if kind(&fstat(&found).map_err(Found::Failed)?) != FileType::Socket {
+        return Err(Found::NoSocket);
     }
-    if found.uid() != geteuid().as_raw() {
-        return Err(BindError::DirectoryNotOurs { directory, owner: found.uid() });
-    }
-    let mode = found.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(BindError::DirectoryOpen { directory, mode });
-    }
-    Ok(())
-}
-
-/// The lock that makes this process the server.
-#[derive(Debug)]
-struct Lock(OwnedFd);
-
-impl Lock {
-    /// Takes it, or says that another server has it. The file is `name` with `.lock` after it, beside the socket:
-    /// `socket` itself may end in a slash, and then anything put after it would land somewhere else.
-    fn take(socket: &Path, name: &OsStr) -> Result<Self, BindError> {
-        let mut name = name.to_owned();
-        name.push(".lock");
-        let path = socket.with_file_name(name);
-        let failed = |what, errno: Errno| BindError::Io { what, path: path.clone(), source: errno.into() };
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            let lock = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
-                .map_err(|errno| failed("opening the lock file", errno))?;
-            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(BindError::AlreadyRunning(socket.to_owned())),
-                Err(errno) => return Err(failed("locking", errno)),
-            }
-            let lock = Self(lock);
-            // A lock on a file that was removed or replaced meanwhile excludes nobody.
-            let ours = fstat(&lock.0).map_err(|errno| failed("looking at the lock file", errno))?;
-            let there = fs::symlink_metadata(&path);
-            if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.st_dev, ours.st_ino)) {
-                return Ok(lock);
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing is not enough: a child forked by another thread has a copy until it becomes its program, and the
-        // lock lasts as long as any copy.
-        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
-            debug!(%error, "the lock was left to go with its file");
-        }
-    }
-}
-
-/// Removes what a dead server left. The caller holds the lock.
-fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let failed = |what, source| BindError::Io { what, path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("looking at", error)),
-        Ok(file) if !file.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
-        Ok(_) => {}
-    }
-    // A live server may have lost its lock file to somebody's cleaning. Only a refusal says that nobody listens; a
-    // server whose backlog is full, for one, answers otherwise.
-    match probe(path) {
-        Err(Errno::CONNREFUSED) => {}
-        Err(Errno::NOENT) => return Ok(()),
-        _ => return Err(BindError::AlreadyRunning(path.to_owned())),
-    }
-    debug!(socket = ?path, "a dead server's socket is replaced");
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("removing the stale socket", error)),
-        _ => Ok(()),
-    }
+    Ok(!matches!(probe(&through(&found)), Err(Errno::CONNREFUSED)))
 }
 
 /// Connects to the socket, without waiting: a server that is stopped with a full backlog would never let us in.
@@ -296,6 +298,7 @@ fn probe(path: &Path) -> Result<(), Errno> {
 #[derive(Debug, Default)]
 struct Backoff {
     failures: u32,
+    said: bool,
 }
 
 impl Backoff {
@@ -305,11 +308,15 @@ impl Backoff {
     /// # Cancel safety
     /// Cancel safe: a wait that was cut short counts.
     async fn wait(&mut self, error: &io::Error) {
-        if self.failures == 0 {
-            warn!(%error, "accepting connections fails; trying again");
-        }
+        self.say(error);
         self.failures += 1;
         tokio::time::sleep(self.pause()).await;
+    }
+
+    fn say(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.said, true) {
+            warn!(%error, "accepting connections fails; trying again");
+        }
     }
 
     fn pause(&self) -> Duration {
@@ -318,9 +325,9 @@ impl Backoff {
     }
 
     fn reset(&mut self) {
-        if self.failures > 0 {
+        if self.said {
             debug!(failures = self.failures, "accepting connections works again");
         }
-        self.failures = 0;
+        *self = Self::default();
     }
 }

@@ -126,10 +126,10 @@ fn after_a_killed_server_the_next_start_works() {
 }
 
 #[test]
-fn a_server_out_of_descriptors_serves_who_it_has_and_takes_others_later() {
+fn a_server_full_of_connections_serves_who_it_has_and_takes_others_later() {
     let home = Home::new();
     let mut server = Command::new("/bin/sh")
-        .args(["-c", "ulimit -n 24; exec \"$0\" serve", env!("CARGO_BIN_EXE_fugue-server")])
+        .args(["-c", "ulimit -n 32; exec \"$0\" serve", env!("CARGO_BIN_EXE_fugue-server")])
         .env("FUGUE_SOCKET", home.socket())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -139,7 +139,7 @@ fn a_server_out_of_descriptors_serves_who_it_has_and_takes_others_later() {
     let mut watcher = home.terminal(&["new", "a"]);
     watcher.wait_for("ready>");
     let connect = || std::os::unix::net::UnixStream::connect(home.socket()).unwrap();
-    // More than it has descriptors for: the last of them wait in its backlog.
+    // More than it has descriptors for: the last of them are refused.
     let crowd: Vec<_> = (0..40).map(|_| connect()).collect();
     watcher.type_in("echo still $((40 + 2))\n");
     watcher.wait_for("still 42");

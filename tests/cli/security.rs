@@ -72,6 +72,9 @@ fn a_client_speaks_to_no_server_of_another_users() {
 fn a_squatted_directory_is_refused_whatever_is_in_it() {
     let Some(other) = Other::new() else { return };
     let directory = other.home.socket().parent().unwrap().to_owned();
+    // As /tmp is: anybody may make things there, and nobody replaces another's.
+    chown(other.home.directory.path(), Some(0), None).unwrap();
+    open_to_all(other.home.directory.path());
     let squat = |script: &str| {
         let squatted = other.shell(script).arg(&directory).output().unwrap();
         assert!(squatted.status.success(), "{squatted:?}");
@@ -88,6 +91,50 @@ fn a_squatted_directory_is_refused_whatever_is_in_it() {
     let why = squat(&format!("ln -s {} \"$1\"", target.path().display()));
     assert!(why.contains("is not a directory"), "{why}");
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn who_owns_a_directory_above_the_sockets_can_make_nobody_create_a_file() {
+    let Some(other) = Other::new() else { return };
+    let target = tempfile::tempdir().unwrap();
+    let created = target.path().join("created");
+    // Root's own directory, which the other user could exchange for one with such links at any moment.
+    let own = other.home.socket().parent().unwrap().to_owned();
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["server.sock.log", "server.sock.lock"] {
+        std::os::unix::fs::symlink(&created, own.join(name)).unwrap();
+    }
+    let refused = |command: &mut Command, why: &str| {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(why), "{said}");
+        assert!(!created.exists());
+    };
+    refused(&mut other.home.command(&["new", "a", "-d"]), &format!("belongs to user {NOBODY}"));
+    // Where the directories above are root's, a link is refused for itself.
+    chown(other.home.directory.path(), Some(0), None).unwrap();
+    refused(&mut other.home.command(&["new", "a", "-d"]), "server.sock.lock failed");
+    fs::remove_file(own.join("server.sock.lock")).unwrap();
+    refused(&mut other.home.command(&["new", "a", "-d"]), "server.sock.log failed");
+    fs::remove_file(own.join("server.sock.log")).unwrap();
+    other.home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+}
+
+#[test]
+fn a_runtime_directory_of_another_users_is_passed_over_with_a_warning() {
+    let Some(other) = Other::new() else { return };
+    let theirs = other.home.directory.path();
+    let output =
+        other.home.command(&["list"]).env_remove("FUGUE_SOCKET").env("XDG_RUNTIME_DIR", theirs).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(theirs.to_str().unwrap()) && said.contains("/tmp/fugue-0/server.sock"), "{said}");
+    // Its owner has it as ever.
+    let output = other.command(&["list"]).env_remove("FUGUE_SOCKET").env("XDG_RUNTIME_DIR", theirs).output();
+    assert_eq!(String::from_utf8_lossy(&output.unwrap().stderr), "");
 }
 
 /// Clears the screen, if it reaches a terminal.

@@ -44,11 +44,12 @@ fn a_log_that_cannot_be_written_changes_nothing() {
 #[test]
 fn a_server_in_the_background_does_without_a_log_on_a_full_disk() {
     let home = Home::new();
-    let directory = home.socket().parent().unwrap().to_owned();
-    fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
-    std::os::unix::fs::symlink("/dev/full", home.socket().with_extension("sock.log")).unwrap();
-    home.succeed(&["--log", "trace", "new", "first", "-d", "--", "sleep", "1000"]);
+    // No file may grow, and who tries is told so rather than killed.
+    let start = "trap '' XFSZ; ulimit -f 0; exec fugue-server --log trace new first -d -- sleep 1000";
+    let started = script(&home, start);
+    assert!(started.status.success(), "{started:?}");
+    let log = fs::metadata(home.socket().with_extension("sock.log")).unwrap();
+    assert_eq!(log.len(), 0);
     serves(&home, "a");
     assert_eq!(home.session("first")["running"], true);
 }
@@ -179,21 +180,60 @@ fn worked(pid: u64) -> Duration {
     Duration::from_millis(10 * fields[11..=12].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
 }
 
-#[test]
-fn a_server_out_of_descriptors_spins_on_nothing_and_serves_who_waited() {
-    let home = Home::new();
+/// A server that may have so many files open.
+fn with_files(home: &Home, files: usize) -> Served {
     let mut server = Command::new("/bin/sh");
-    server.args(["-c", "ulimit -n 24; exec \"$0\" serve", env!("CARGO_BIN_EXE_fugue-server")]);
-    let mut server = Served::start(server.env("FUGUE_SOCKET", home.socket()).stderr(Stdio::null()));
-    let greeted = || {
-        let mut socket = UnixStream::connect(home.socket()).unwrap();
-        socket.write_all(&Hello::encode()).unwrap();
-        socket
-    };
-    let mut crowd: Vec<_> = (0..40).map(|_| greeted()).collect();
-    let open = || fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
-    eventually("it has no descriptor left", || open() == 24);
-    let mut last = crowd.pop().unwrap();
+    let script = format!("ulimit -n {files}; exec \"$0\" serve");
+    server.args(["-c", &script, env!("CARGO_BIN_EXE_fugue-server")]);
+    Served::start(server.env("FUGUE_SOCKET", home.socket()).stderr(Stdio::null()))
+}
+
+/// Says hello, and waits for what the server says to that.
+fn answered(home: &Home) -> (UnixStream, HelloReply) {
+    let mut socket = UnixStream::connect(home.socket()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // It may have said no already, and closed.
+    let _ = socket.write_all(&Hello::encode());
+    let mut header = [0; 16];
+    socket.read_exact(&mut header).expect("an answer");
+    let mut payload = vec![0; u32::from_le_bytes(header[..4].try_into().unwrap()) as usize];
+    socket.read_exact(&mut payload).unwrap();
+    (socket, HelloReply::decode(&payload).unwrap())
+}
+
+#[test]
+fn more_connections_than_descriptors_are_each_answered_or_refused() {
+    let home = Home::new();
+    let mut server = with_files(&home, 64);
+    home.succeed(&["new", "before", "-d", "--", "sleep", "1000"]);
+    let crowd: Vec<_> = (0..80).map(|_| answered(&home)).collect();
+    let welcome = crowd.iter().filter(|(_, reply)| matches!(reply, HelloReply::Welcome { .. })).count();
+    assert_eq!(welcome, 40);
+    let refused = home.run(&["list"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(why.contains("the most for its limit of 64 open files") && why.contains("ulimit -n"), "{why}");
+    drop(crowd);
+    eventually("there is room again", || home.run(&["list"]).status.success());
+    serves(&home, "a");
+    server.stop();
+}
+
+#[test]
+fn a_server_out_of_descriptors_says_so_spins_on_nothing_and_recovers() {
+    let home = Home::new();
+    let mut server = with_files(&home, 40);
+    home.succeed(&["new", "first", "-d", "--", "sleep", "1000"]);
+    let first = home.session("first")["pid"].as_u64().unwrap();
+    // Sessions take all that there are.
+    let new = |name: usize| home.run(&["new", &name.to_string(), "-d", "--", "sleep", "1000"]);
+    assert!((0..40).any(|name| !new(name).status.success()), "there is room for all of them");
+    let crowd: Vec<_> = (0..10).map(|_| answered(&home)).collect();
+    let told = |(_, reply): &(_, HelloReply)| matches!(reply, HelloReply::Refused { why, .. } if why.contains("no file descriptor left"));
+    assert!(told(&crowd[9]), "{:?}", crowd[9]);
+    let refused = home.run(&["list"]);
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && why.contains("no file descriptor left"), "{refused:?}");
     // Idleness is seen over time alone.
     let (start, before) = (Instant::now(), worked(server.pid()));
     while start.elapsed() < Duration::from_millis(300) {
@@ -202,10 +242,8 @@ fn a_server_out_of_descriptors_spins_on_nothing_and_serves_who_waited() {
     let worked = worked(server.pid()) - before;
     assert!(worked < start.elapsed() / 3, "{worked:?} of {:?}", start.elapsed());
     drop(crowd);
-    let mut welcome = [0; 16 + 17];
-    last.read_exact(&mut welcome).unwrap();
-    assert!(matches!(HelloReply::decode(&welcome[16..]), Ok(HelloReply::Welcome { .. })));
-    drop(last);
-    serves(&home, "a");
+    signal(first, Signal::TERM);
+    eventually("there is room again", || home.run(&["list"]).status.success());
+    eventually("it has ended", || home.session("first")["running"] == false);
     server.stop();
 }

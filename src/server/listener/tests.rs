@@ -1,5 +1,8 @@
 use std::{
-    os::unix::{fs::symlink, net::UnixStream as StdStream},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt, chown, symlink},
+        net::UnixStream as StdStream,
+    },
     sync::{
         Arc, Barrier,
         atomic::{AtomicUsize, Ordering},
@@ -24,9 +27,22 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
+fn make_directory(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// Gives something to the user nobody, where that is possible; says so where not.
+fn give_away(path: &Path) -> bool {
+    let given = std::os::unix::fs::lchown(path, Some(65534), None).is_ok();
+    if !given {
+        println!("not shown: only root can give a file away");
+    }
+    given
+}
+
 /// A socket file that nobody listens on.
 fn leave_stale(socket: &Path) {
-    make_directory(socket.parent().unwrap()).unwrap();
+    drop(Directory::open(socket.parent().unwrap()).unwrap());
     drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
     assert!(socket.exists());
 }
@@ -70,7 +86,7 @@ async fn a_directory_open_to_others_is_refused_with_the_remedy() {
 async fn a_linked_directory_is_refused() {
     let (directory, path) = place();
     let real = directory.path().join("real");
-    fs::DirBuilder::new().mode(0o700).create(&real).unwrap();
+    make_directory(&real).unwrap();
     symlink(&real, path.parent().unwrap()).unwrap();
     assert!(matches!(BoundSocket::bind(&path), Err(BindError::NotADirectory(_))));
 }
@@ -79,9 +95,8 @@ async fn a_linked_directory_is_refused() {
 async fn a_directory_of_another_user_is_refused() {
     let (_directory, path) = place();
     let own = path.parent().unwrap();
-    fs::DirBuilder::new().mode(0o700).create(own).unwrap();
-    if std::os::unix::fs::chown(own, Some(65534), None).is_err() {
-        println!("not shown: only root can give a directory away");
+    make_directory(own).unwrap();
+    if !give_away(own) {
         return;
     }
     assert!(matches!(BoundSocket::bind(&path), Err(BindError::DirectoryNotOurs { owner: 65534, .. })));
@@ -149,7 +164,7 @@ async fn a_path_that_ends_in_a_slash_leaves_nothing_in_the_directory_it_names() 
     make_directory(&inner).unwrap();
     let mut slashed = inner.clone().into_os_string();
     slashed.push("/");
-    assert!(matches!(BoundSocket::bind(Path::new(&slashed)), Err(BindError::NotASocket(_))));
+    assert!(matches!(BoundSocket::bind(Path::new(&slashed)), Err(BindError::NoFileName(_))));
     assert_eq!(fs::read_dir(&inner).unwrap().count(), 0, "the lock file was put inside");
 }
 
@@ -195,7 +210,7 @@ fn a_bind_that_fails_late_leaves_no_socket() {
 async fn the_lock_goes_with_its_server_though_a_child_still_has_a_copy() {
     let (_directory, path) = place();
     let socket = BoundSocket::bind(&path).unwrap();
-    let _copy_of_a_child_before_exec = socket._lock.0.try_clone().unwrap();
+    let _copy_of_a_child_before_exec = socket._lock.copy();
     drop(socket);
     BoundSocket::bind(&path).unwrap();
 }
@@ -220,7 +235,9 @@ fn of_servers_started_at_once_exactly_one_wins() {
             })
             .collect();
         let results: Vec<_> = tries.into_iter().map(|thread| thread.join().unwrap()).collect();
-        let refused = |result: &&_| matches!(result, Err(BindError::AlreadyRunning(_)));
+        let refused = |result: &&_| {
+            matches!(result, Err(BindError::AlreadyRunning(_) | BindError::NotListening { .. }))
+        };
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "round {round}: {results:?}");
         assert_eq!(results.iter().filter(refused).count(), 3, "round {round}: {results:?}");
         assert!(StdStream::connect(&path).is_ok(), "round {round}");
@@ -254,13 +271,160 @@ async fn an_accepted_connection_ends_the_waiting() {
 }
 
 #[test]
-fn the_default_path_is_absolute_and_in_a_directory_of_its_own() {
-    let uid = geteuid().as_raw();
-    let elsewhere = PathBuf::from(format!("/tmp/fugue-{uid}/server.sock"));
-    assert_eq!(socket_path_in(Some("/run/user/7".into())), Path::new("/run/user/7/fugue/server.sock"));
-    for unusable in [None, Some("".into()), Some("run/user/7".into())] {
-        assert_eq!(socket_path_in(unusable), elsewhere);
+fn the_default_path_is_in_a_runtime_directory_of_this_users_own() {
+    let (directory, _) = place();
+    let own = directory.path();
+    assert_eq!(socket_in(Some(own.into())), (own.join("fugue/server.sock"), None));
+    let elsewhere = PathBuf::from(format!("/tmp/fugue-{}/server.sock", geteuid().as_raw()));
+    for unset in [None, Some("".into()), Some("run/user/7".into())] {
+        assert_eq!(socket_in(unset), (elsewhere.clone(), None));
     }
+    let passed_over = |unusable: PathBuf| {
+        let (path, warning) = socket_in(Some(unusable.clone().into()));
+        assert_eq!(path, elsewhere);
+        let warning = warning.unwrap();
+        assert!(warning.contains(unusable.to_str().unwrap()) && warning.contains("instead"), "{warning}");
+    };
+    passed_over(own.join("missing"));
+    if give_away(own) {
+        passed_over(own.to_owned());
+    }
+}
+
+#[tokio::test]
+async fn a_directory_above_that_others_may_write_to_is_refused_with_the_remedy() {
+    let (directory, _) = place();
+    let above = directory.path().join("above");
+    make_directory(&above).unwrap();
+    for (open, refused) in [(0o770, true), (0o707, true), (0o777, true), (0o755, false), (0o1777, false)] {
+        fs::set_permissions(&above, fs::Permissions::from_mode(open)).unwrap();
+        // Also above what is still to be made.
+        for path in ["own/server.sock", "further/below/server.sock"].map(|path| above.join(path)) {
+            match BoundSocket::bind(&path) {
+                Ok(_) => assert!(!refused, "{open:o}"),
+                Err(error) => {
+                    let open_above = matches!(&error, BindError::AboveOpen { directory, mode }
+                        if *directory == above && *mode == open & 0o777);
+                    assert!(refused && open_above, "{open:o}: {error}");
+                    assert!(error.to_string().contains("chmod go-w"), "{error}");
+                    assert!(!path.parent().unwrap().exists(), "it was made all the same");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_directory_above_that_belongs_to_another_user_is_refused() {
+    let (directory, _) = place();
+    let above = directory.path().join("above");
+    make_directory(&above).unwrap();
+    make_directory(&above.join("own")).unwrap();
+    if !give_away(&above) {
+        return;
+    }
+    for path in ["own/server.sock", "own/further/server.sock", "new/server.sock"] {
+        let refused = BoundSocket::bind(&above.join(path)).unwrap_err();
+        assert!(matches!(refused, BindError::AboveNotOurs { owner: 65534, .. }), "{refused}");
+        assert!(refused.to_string().contains("belongs to user 65534"), "{refused}");
+    }
+    assert_eq!(fs::read_dir(above.join("own")).unwrap().count(), 0);
+    chown(&above, Some(geteuid().as_raw()), None).unwrap();
+    BoundSocket::bind(&above.join("own/server.sock")).unwrap();
+}
+
+#[tokio::test]
+async fn links_on_the_way_are_followed_if_they_are_ours_and_lead_to_what_is() {
+    let (directory, _) = place();
+    let inside = |path: &str| directory.path().join(path);
+    make_directory(&inside("real")).unwrap();
+    make_directory(&inside("closed")).unwrap();
+    symlink(inside("real"), inside("absolute")).unwrap();
+    symlink("closed/../real", inside("relative")).unwrap();
+    symlink("itself", inside("itself")).unwrap();
+    for link in ["absolute", "relative"] {
+        let path = inside(link).join("own/server.sock");
+        let _socket = BoundSocket::bind(&path).unwrap();
+        assert!(inside("real/own/server.sock").exists());
+        assert!(StdStream::connect(&path).is_ok());
+    }
+    let endless = BoundSocket::bind(&inside("itself/own/server.sock")).unwrap_err();
+    assert!(matches!(endless, BindError::NotADirectory(_)), "{endless}");
+    if give_away(&inside("absolute")) {
+        let theirs = BoundSocket::bind(&inside("absolute/own/server.sock")).unwrap_err();
+        assert!(
+            matches!(&theirs, BindError::AboveNotOurs { path, .. } if *path == inside("absolute")),
+            "{theirs}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_done_in_a_directory_that_takes_the_checked_ones_place() {
+    let (directory, path) = place();
+    let inside = |path: &str| directory.path().join(path);
+    let own = path.parent().unwrap();
+    let checked = Directory::open(own).unwrap();
+    make_directory(&inside("theirs")).unwrap();
+    symlink(inside("elsewhere"), inside("theirs/log")).unwrap();
+    fs::rename(own, inside("moved")).unwrap();
+    fs::rename(inside("theirs"), own).unwrap();
+    checked.open_file("log".as_ref(), OFlags::APPEND).unwrap();
+    checked.rename("log".as_ref(), "named".as_ref()).unwrap();
+    checked.find("named".as_ref()).unwrap();
+    let _bound = std::os::unix::net::UnixListener::bind(checked.path_of("socket".as_ref())).unwrap();
+    assert!(!inside("elsewhere").exists());
+    assert_eq!(fs::read_dir(own).unwrap().count(), 1, "nothing but the link");
+    assert!(inside("moved/named").exists() && inside("moved/socket").exists());
+    checked.remove("named".as_ref()).unwrap();
+    assert!(!inside("moved/named").exists());
+}
+
+#[cfg(feature = "cli")]
+#[tokio::test]
+async fn a_log_that_is_a_link_a_pipe_or_anothers_is_not_opened() {
+    let (directory, path) = place();
+    let socket = BoundSocket::bind(&path).unwrap();
+    let (log, target) = (path.with_extension("sock.log"), directory.path().join("target"));
+    symlink(&target, &log).unwrap();
+    socket.open_beside(".log").unwrap_err();
+    assert!(!target.exists());
+    fs::remove_file(&log).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &log, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let pipe = socket.open_beside(".log").unwrap_err();
+    assert!(pipe.to_string().contains("move it away"), "{pipe}");
+    fs::remove_file(&log).unwrap();
+    fs::write(&log, "before\n").unwrap();
+    io::Write::write_all(&mut socket.open_beside(".log").unwrap(), b"after\n").unwrap();
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\nafter\n");
+    if give_away(&log) {
+        socket.open_beside(".log").unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_name_too_long_for_a_path_through_a_descriptor_is_bound() {
+    let directory = tempfile::Builder::new().prefix("f").rand_bytes(6).tempdir_in("/tmp").unwrap();
+    let own = directory.path().join("o");
+    let path = own.join("x".repeat(MAX_PATH - own.as_os_str().len() - 1));
+    assert!(Path::new("/proc/self/fd/10").join(path.file_name().unwrap()).as_os_str().len() > MAX_PATH);
+    leave_stale(&path);
+    let socket = BoundSocket::bind(&path).unwrap();
+    assert!(StdStream::connect(&path).is_ok());
+    assert!(matches!(BoundSocket::bind(&path), Err(BindError::AlreadyRunning(_))));
+    drop(socket);
+    assert_eq!(fs::read_dir(own).unwrap().count(), 1, "nothing but the lock");
+}
+
+#[tokio::test]
+async fn a_server_that_has_the_lock_and_does_not_listen_is_named() {
+    let (_directory, path) = place();
+    let directory = Directory::open(path.parent().unwrap()).unwrap();
+    let _lock = Lock::take(&directory, "server.sock.lock".as_ref()).unwrap().unwrap();
+    let error = BoundSocket::bind(&path).unwrap_err();
+    let this = std::process::id();
+    assert!(matches!(error, BindError::NotListening { process: Some(process), .. } if process == this));
+    assert!(error.to_string().contains(&format!("kill -9 {this}")), "{error}");
 }
 
 /// Counts warnings.

@@ -1,0 +1,90 @@
+//! Why a socket could not be had.
+
+use std::{io, path::PathBuf};
+
+/// A socket was not bound. Nothing that stood in the way was touched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The path does not fit a socket's address.
+    #[error("the socket path {} is {} bytes long, and 107 are allowed; choose a shorter one", .0.display(), .0.as_os_str().len())]
+    PathTooLong(PathBuf),
+    /// The path names no file in a directory.
+    #[error("{} can't be a socket; give a path to a file in a directory of its own", .0.display())]
+    NoFileName(PathBuf),
+    /// Another server has it.
+    #[error("a server is already running on {}; use it, or choose another socket", .0.display())]
+    AlreadyRunning(PathBuf),
+    /// Another server has it and does not listen: it is about to, or it has been told to end.
+    #[error(
+        "another server{} is starting or ending on {}; try again in a moment, or end it{}",
+        process.map_or_else(String::new, |process| format!(" (process {process})")),
+        socket.display(),
+        process.map_or_else(String::new, |process| format!(" with `kill -9 {process}`"))
+    )]
+    NotListening {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The other server's process, where that is known.
+        process: Option<u32>,
+    },
+    /// The directory is a symbolic link or no directory.
+    #[error("{} is not a directory; choose another place for the socket", .0.display())]
+    NotADirectory(PathBuf),
+    /// The directory is another user's.
+    #[error("the directory {} belongs to user {owner}; choose one of your own for the socket", directory.display())]
+    DirectoryNotOurs {
+        /// The socket's directory.
+        directory: PathBuf,
+        /// The user id it belongs to.
+        owner: u32,
+    },
+    /// Others can get into the directory.
+    #[error(
+        "the directory {} is open to others (mode {mode:03o}); `chmod 700` it, or choose another one for the socket",
+        directory.display()
+    )]
+    DirectoryOpen {
+        /// The socket's directory.
+        directory: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A directory or link on the way to the socket's directory is neither this user's nor root's.
+    #[error(
+        "{}, which leads to the socket, belongs to user {owner}, who could lead it elsewhere; choose a place for the \
+         socket where you or root own every directory above it",
+        path.display()
+    )]
+    AboveNotOurs {
+        /// The directory or link.
+        path: PathBuf,
+        /// The user id it belongs to.
+        owner: u32,
+    },
+    /// Others can replace the socket's directory.
+    #[error(
+        "others may write to {} (mode {mode:03o}), which leads to the socket, and could replace its directory; \
+         `chmod go-w` it, or choose another place for the socket",
+        directory.display()
+    )]
+    AboveOpen {
+        /// The directory above the socket's.
+        directory: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Something that is no socket has the path.
+    #[error("{} exists and is no socket; move it away, or choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// The system refused.
+    #[error("{what} {} failed", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
