@@ -46,7 +46,7 @@ impl Room {
             for _ in 0..VIEWERS {
                 let mut client = Client::connect(&socket).await.expect("a server");
                 let view = View::new(StartAt::Now, OnLag::Lossless);
-                let attach = Attach { session: Target::Id(feed.session()), view };
+                let attach = Attach::new(Target::Id(feed.session()), view);
                 client.attach(&ClientMessage::Attach(attach)).await.expect("a session");
                 viewers.push(Some(client));
             }

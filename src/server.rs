@@ -166,7 +166,7 @@ impl Server {
     ///
     /// let mut viewer = Client::connect(&socket).await?;
     /// let view = View::new(StartAt::Oldest, OnLag::Lossless);
-    /// viewer.attach(&ClientMessage::Attach(Attach { session: Target::Id(feed.session()), view })).await?;
+    /// viewer.attach(&ClientMessage::Attach(Attach::new(Target::Id(feed.session()), view))).await?;
     /// let first = Incoming::Output { offset: 0, data: "compiling\r\n".into() };
     /// assert_eq!(viewer.next().await?, first);
     /// feed.end(ExitStatus::Code(0));

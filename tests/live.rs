@@ -9,9 +9,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use fugue_server::{
     Client, Feed, Feeds, Server, ServerBuilder, SessionId, TerminalSize,
-    message::{
-        Access, Attach, ClientMessage, Create, ExitStatus, OnLag, Pace, SizePolicy, StartAt, Target, View,
-    },
+    message::{Access, Attach, ClientMessage, Create, ExitStatus, OnLag, Pace, StartAt, Target, View},
     wire::{self, Hello},
 };
 use tempfile::TempDir;
@@ -128,7 +126,7 @@ impl Room {
 }
 
 fn attach(session: SessionId, view: View) -> ClientMessage {
-    ClientMessage::Attach(Attach { session: Target::Id(session), view })
+    ClientMessage::Attach(Attach::new(Target::Id(session), view))
 }
 
 /// A screen each character of which has colours of its own.
@@ -153,14 +151,14 @@ fn a_client_that_attaches_again_and_again_holds_one_screen() {
     let feed = room.feed("a");
     room.print(&feed, colourful(COLS, ROWS));
     // It is kept for others, and so is not this client's.
-    let view = View { size: TerminalSize::new(COLS, ROWS), ..View::new(StartAt::Screen, OnLag::Resync) };
+    let view = View::new(StartAt::Screen, OnLag::Resync).with_size(TerminalSize::new(COLS, ROWS));
     let first = room.client(&[attach(feed.session(), view)]);
     room.settle();
     drop(first);
     let held = room.held(|room| room.client(&vec![attach(feed.session(), view); 10]));
     assert!(held < SCREEN + WRITE + REPLIES, "{held} bytes");
     // As a terminal of another size, that changes all the time.
-    let mut requests = vec![attach(feed.session(), View { size: TerminalSize::new(20, 10), ..view })];
+    let mut requests = vec![attach(feed.session(), view.with_size(TerminalSize::new(20, 10)))];
     for cols in 30..40 {
         let (session, size) = (feed.session(), TerminalSize::new(cols, ROWS - 1).unwrap());
         requests.push(ClientMessage::Resize { session, size });
@@ -193,16 +191,10 @@ fn a_client_holds_no_more_input_than_it_may_have_outstanding() {
     let request = |attach| {
         let command =
             ["/bin/sh", "-c", "stty raw -echo; exec sleep 1000"].map(|word| word.as_bytes().to_vec());
-        ClientMessage::Create(Create {
-            name: "a".parse().unwrap(),
-            command: command.to_vec(),
-            env: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
-            cwd: None,
-            size: TerminalSize::DEFAULT,
-            size_policy: SizePolicy::Fixed,
-            pace: Pace::Free,
-            attach,
-        })
+        let mut create = Create::new("a".parse().unwrap(), command.to_vec());
+        create.env = vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())];
+        create.attach = attach;
+        ClientMessage::Create(create)
     };
     let view = View::new(StartAt::Now, OnLag::Lossless);
     let session = room.runtime.block_on(room.bystander.attach(&request(Some(view)))).unwrap().session;
@@ -218,11 +210,9 @@ fn a_client_that_does_all_of_it_at_once_holds_the_sum_at_most() {
     let mut room = Room::new(|server| server);
     let feed = room.feed("a");
     room.print(&feed, colourful(COLS, ROWS));
-    let view = View {
-        size: TerminalSize::new(COLS, ROWS),
-        access: Access::ReadOnly,
-        ..View::new(StartAt::Screen, OnLag::Resync)
-    };
+    let view = View::new(StartAt::Screen, OnLag::Resync)
+        .with_size(TerminalSize::new(COLS, ROWS))
+        .with_access(Access::ReadOnly);
     let round = [
         attach(feed.session(), view),
         ClientMessage::Stats,
@@ -246,7 +236,7 @@ fn clients_whose_sessions_ended_are_as_idle_as_before() {
             let feed = room.feed(&format!("session-{at}"));
             room.print(&feed, vec![b'x'; 100_000].into());
             let (session, size) = (feed.session(), TerminalSize::new(COLS, ROWS));
-            let view = View { size, ..View::new(StartAt::Oldest, OnLag::Resync) };
+            let view = View::new(StartAt::Oldest, OnLag::Resync).with_size(size);
             let input = ClientMessage::Input { session, data: "x".into() };
             let client = room.client(&[attach(session, view), input]);
             room.settle();

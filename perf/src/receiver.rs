@@ -395,7 +395,7 @@ impl Socket {
                 socket.write_all(&Hello::encode())?;
                 let on_lag = if reads { OnLag::Lossless } else { OnLag::Resync };
                 let view = View::new(StartAt::Oldest, on_lag);
-                let attach = ClientMessage::Attach(Attach { session: Target::Id(*session), view });
+                let attach = ClientMessage::Attach(Attach::new(Target::Id(*session), view));
                 socket.write_all(&wire::encode_request(1, &attach)?)?;
                 // The welcome and the reply.
                 socket.read_frame()?;

@@ -14,8 +14,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use fugue_server::{
-    Client, Server, SessionId, TerminalSize,
-    message::{ClientMessage, Create, Pace, Reply, SizePolicy},
+    Client, Server, SessionId,
+    message::{ClientMessage, Create, Reply, SizePolicy},
 };
 use tokio::runtime::Runtime;
 
@@ -117,16 +117,10 @@ fn fugue(at: &Path, program: &[String], load: Load, model: bool) -> anyhow::Resu
 pub(crate) async fn create(socket: &Path, program: &[String]) -> anyhow::Result<(Client, SessionId)> {
     let mut control = Client::connect(socket).await?;
     let variables = std::env::vars_os().map(|(key, value)| (bytes(&key), bytes(&value)));
-    let create = Create {
-        name: format!("session-{}", control.id().0).parse()?,
-        command: program.iter().map(|word| word.clone().into_bytes()).collect(),
-        env: variables.collect(),
-        cwd: None,
-        size: TerminalSize::DEFAULT,
-        size_policy: SizePolicy::Fixed,
-        pace: Pace::Fastest,
-        attach: None,
-    };
+    let words = program.iter().map(|word| word.clone().into_bytes());
+    let mut create = Create::new(format!("session-{}", control.id().0).parse()?, words.collect());
+    create.env = variables.collect();
+    create.size_policy = SizePolicy::Fixed;
     match control.request(&ClientMessage::Create(create)).await? {
         Reply::Created(info) => Ok((control, info.id)),
         other => bail!("the server answered {other:?} to a create"),

@@ -112,7 +112,7 @@ impl WatchArgs {
             None => OnLag::Lossless,
         };
         let size = if interactive { terminal::size() } else { None };
-        View { start: StartAt::Now, on_lag, size, access: Access::ReadWrite }
+        View::new(StartAt::Now, on_lag).with_size(size)
     }
 }
 
@@ -137,10 +137,10 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         From::Last(bytes) => StartAt::Last(bytes as u64),
     };
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let view = View { start, access, ..args.watch.view() };
+    let view = args.watch.view().with_start(start).with_access(access);
     block_on(async {
         let mut client = start::connect_or_start(common).await?;
-        let attach = Attach { session: Target::Name(args.name), view };
+        let attach = Attach::new(Target::Name(args.name), view);
         let attached = client.attach(&ClientMessage::Attach(attach)).await?;
         if from == From::Start && attached.start > 0 && !terminal::is_interactive() {
             bail!(

@@ -34,6 +34,7 @@ pub enum Reply {
 
 /// The session a client now watches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AttachedTo {
     /// Its id: what `Input`, `Resize` and a later resume name.
     pub session: SessionId,
@@ -47,6 +48,7 @@ pub struct AttachedTo {
 
 /// One line of `list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// The session's id.
     pub id: SessionId,
@@ -68,6 +70,7 @@ pub struct SessionInfo {
 
 /// Whether a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum SessionState {
     /// It goes on, or its last output is being read.
     Running {
@@ -80,6 +83,7 @@ pub enum SessionState {
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ExitStatus {
     /// It exited with this code.
     Code(i32),
@@ -125,6 +129,7 @@ impl From<std::process::ExitStatus> for ExitStatus {
 
 /// What the server counts, since it started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ServerStats {
     /// The server's process id.
     pub pid: u32,
@@ -158,6 +163,7 @@ pub struct ServerStats {
 
 /// How one client fares, since it connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ClientStats {
     /// Which.
     pub client: ClientId,
@@ -201,6 +207,7 @@ pub enum ClientState {
 
 /// How one session fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SessionStats {
     /// Which.
     pub session: SessionId,

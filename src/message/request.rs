@@ -55,6 +55,7 @@ pub enum ClientMessage {
 
 /// A session to be started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Create {
     /// Its name, unique among live sessions.
     pub name: SessionName,
@@ -75,6 +76,23 @@ pub struct Create {
     pub pace: Pace,
     /// Whether this client watches it, from its first byte. Its output waits for the attach.
     pub attach: Option<View>,
+}
+
+impl Create {
+    /// A session of the usual size, with an empty environment, that nobody watches yet.
+    #[must_use]
+    pub const fn new(name: SessionName, command: Vec<Vec<u8>>) -> Self {
+        Self {
+            name,
+            command,
+            env: Vec::new(),
+            cwd: None,
+            size: TerminalSize::DEFAULT,
+            size_policy: SizePolicy::Latest,
+            pace: Pace::Fastest,
+            attach: None,
+        }
+    }
 }
 
 /// The most words or variables of a request: more than Linux starts a program with, as each takes nine bytes of 2 MiB at
@@ -109,6 +127,7 @@ fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>
 
 /// Which session to watch, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Attach {
     /// Which session.
     pub session: Target,
@@ -116,8 +135,17 @@ pub struct Attach {
     pub view: View,
 }
 
+impl Attach {
+    /// Watches `session` in this way.
+    #[must_use]
+    pub const fn new(session: Target, view: View) -> Self {
+        Self { session, view }
+    }
+}
+
 /// A session by what people call it, or by what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Target {
     /// The live session of this name.
     Name(SessionName),
@@ -127,6 +155,7 @@ pub enum Target {
 
 /// How a client watches a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct View {
     /// Where in the stream to start.
     pub start: StartAt,
@@ -145,10 +174,35 @@ impl View {
     pub const fn new(start: StartAt, on_lag: OnLag) -> Self {
         Self { start, on_lag, size: None, access: Access::ReadWrite }
     }
+
+    /// This view, from another place on.
+    #[must_use]
+    pub const fn with_start(self, start: StartAt) -> Self {
+        Self { start, ..self }
+    }
+
+    /// This view, for a client that lags in another way.
+    #[must_use]
+    pub const fn with_on_lag(self, on_lag: OnLag) -> Self {
+        Self { on_lag, ..self }
+    }
+
+    /// This view, in a terminal of this size; or, with `None`, in none.
+    #[must_use]
+    pub const fn with_size(self, size: Option<TerminalSize>) -> Self {
+        Self { size, ..self }
+    }
+
+    /// This view, for a client that may do this.
+    #[must_use]
+    pub const fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
 }
 
 /// What a client that watches may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Access {
     /// Everything.
     #[default]

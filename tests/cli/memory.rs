@@ -19,7 +19,7 @@ fn memory(pid: u64, line: &str) -> u64 {
 
 /// A client that asks for everything and reads none of it.
 fn stalled(home: &Home, view: View) -> UnixStream {
-    let attach = Attach { session: Target::Name("flood".parse().unwrap()), view };
+    let attach = Attach::new(Target::Name("flood".parse().unwrap()), view);
     let attach = wire::encode_request(1, &ClientMessage::Attach(attach)).unwrap();
     let mut socket = UnixStream::connect(home.socket()).unwrap();
     socket.write_all(&[Hello::encode(), attach].concat()).unwrap();
@@ -86,8 +86,8 @@ fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each()
     let size = TerminalSize::new(60, 20);
     let views = [
         View::new(StartAt::Oldest, OnLag::Resync),
-        View { size, ..View::new(StartAt::Screen, OnLag::Resync) },
-        View { size, access: Access::ReadOnly, ..View::new(StartAt::Screen, OnLag::Resync) },
+        View::new(StartAt::Screen, OnLag::Resync).with_size(size),
+        View::new(StartAt::Screen, OnLag::Resync).with_size(size).with_access(Access::ReadOnly),
     ];
     let before = memory(server.pid(), "VmRSS:");
     let crowd: Vec<_> = (0..CLIENTS).map(|client| stalled(&home, views[client % 3])).collect();

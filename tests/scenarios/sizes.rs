@@ -101,7 +101,7 @@ struct Terminal {
 impl Terminal {
     async fn attach(server: &TestServer, size: TerminalSize, access: Access) -> Self {
         let mut client = server.client().await;
-        let view = View { start: StartAt::Screen, on_lag: OnLag::Resync, size: Some(size), access };
+        let view = View::new(StartAt::Screen, OnLag::Resync).with_size(Some(size)).with_access(access);
         attached(&mut client, &attach("flood", view)).await;
         Self { client, screen: vt100::Parser::new(size.rows(), size.cols(), 0), sizes: 0 }
     }

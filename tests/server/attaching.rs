@@ -21,13 +21,13 @@ fn size(cols: u16, rows: u16) -> TerminalSize {
 async fn a_refused_attach_resizes_nothing_and_leaves_the_client_where_it_is() {
     let server = TestServer::start();
     let mut watching =
-        Viewer::attach(&server, &shell("a", "read go; stty size; read end", Some(TERMINAL))).await;
+        Viewer::attach(&server, &shell("a", "read go; stty size; read end", Some(LOSSLESS))).await;
     let mut client = server.client().await;
-    let read_only = View { access: Access::ReadOnly, ..LOSSLESS };
+    let read_only = LOSSLESS.with_access(Access::ReadOnly);
     let to = attached(&mut client, &attach("a", read_only)).await;
     let offset = StartAt::Offset(u64::MAX);
     for access in [Access::ReadOnly, Access::ReadWrite] {
-        let view = View { size: Some(size(33, 7)), access, start: offset, ..TERMINAL };
+        let view = TERMINAL.with_size(Some(size(33, 7))).with_access(access).with_start(offset);
         let error = refused(&mut client, &attach("a", view)).await;
         assert!(matches!(error, RequestError::OffsetNotHeld { .. }), "{error:?}");
         assert_eq!(sessions(&mut client).await[0].size, TerminalSize::DEFAULT);
@@ -157,7 +157,7 @@ async fn a_viewer_of_pictures_gets_the_last_output_of_a_program_when_the_model_f
 async fn attaching_again_to_the_same_session_resizes_once_at_most() {
     let server = TestServer::start();
     let mut first = Viewer::attach(&server, &shell("a", "exec sleep 1000", Some(TERMINAL))).await;
-    let view = View { size: Some(size(100, 30)), ..TERMINAL };
+    let view = TERMINAL.with_size(Some(size(100, 30)));
     let mut client = server.client().await;
     for _ in 0..3 {
         attached(&mut client, &attach("a", view)).await;

@@ -1,6 +1,6 @@
 //! An interrupt is seen at once, however much was printed before it.
 
-use fugue_server::message::{OnLag, StartAt, View};
+use fugue_server::message::{OnLag, StartAt};
 
 use crate::support::*;
 
@@ -13,7 +13,7 @@ async fn who_interrupts_a_flood_is_shown_the_screen_and_the_others_keep_their_by
     let server = TestServer::start();
     let mut asking = server.client().await;
     create(&mut asking, "a", FLOOD).await;
-    let terminal = View { start: StartAt::Oldest, ..TERMINAL };
+    let terminal = TERMINAL.with_start(StartAt::Oldest);
     let mut interrupts = Viewer::attach(&server, &attach("a", terminal)).await;
     let mut lossless = Viewer::attach(&server, &attach("a", FROM_OLDEST)).await;
     let mut other = Viewer::attach(&server, &attach("a", terminal)).await;
@@ -52,8 +52,8 @@ async fn what_interrupts_nothing_drops_nothing() {
         ("stty intr ^B", TERMINAL),
         ("stty intr undef", TERMINAL),
         // The kernel itself drops what it holds, unless it is told not to.
-        ("stty noflsh", View { on_lag: OnLag::Lossless, ..TERMINAL }),
-        ("stty noflsh", View { on_lag: OnLag::Disconnect, ..TERMINAL }),
+        ("stty noflsh", TERMINAL.with_on_lag(OnLag::Lossless)),
+        ("stty noflsh", TERMINAL.with_on_lag(OnLag::Disconnect)),
     ] {
         let server = TestServer::start();
         let script = format!(

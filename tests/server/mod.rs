@@ -11,6 +11,7 @@ mod hostile;
 mod input;
 mod interrupt;
 mod pace;
+mod refusals;
 mod requests;
 mod resync;
 mod security;

@@ -1,6 +1,6 @@
 //! Whom a program waits for.
 
-use fugue_server::message::{ClientMessage, Create, ExitStatus, Pace, StartAt, View};
+use fugue_server::message::{ExitStatus, Pace, StartAt, View};
 
 use crate::support::*;
 
@@ -14,10 +14,9 @@ fn flood() -> Vec<u8> {
 
 /// A session of this pace that is about to flood, and two clients that watch it.
 async fn paced(server: &TestServer, pace: Pace) -> (Viewer, Viewer) {
-    let ClientMessage::Create(create) = shell("a", FLOOD, None) else { panic!() };
     let mut client = server.client().await;
-    soon(client.request(&ClientMessage::Create(Create { pace, ..create }))).await.unwrap();
-    let view = View { start: StartAt::Oldest, ..VIEW };
+    soon(client.request(&shell_with("a", FLOOD, |create| create.pace = pace))).await.unwrap();
+    let view = VIEW.with_start(StartAt::Oldest);
     let mut one = Viewer::attach(server, &attach("a", view)).await;
     let mut two = Viewer::attach(server, &attach("a", view)).await;
     one.run_until_shown("ready").await;
@@ -25,7 +24,7 @@ async fn paced(server: &TestServer, pace: Pace) -> (Viewer, Viewer) {
     (one, two)
 }
 
-const VIEW: View = View { size: None, ..TERMINAL };
+const VIEW: View = TERMINAL.with_size(None);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_slowest_pace_nobody_misses_anything() {

@@ -84,16 +84,14 @@ async fn refusals_say_what_is_wrong_and_change_nothing() {
     create(&mut client, "a", "cat").await;
     assert!(matches!(refused(&mut client, &shell("a", "cat", None)).await, RequestError::NameTaken(_)));
 
-    let ClientMessage::Create(create) = shell("b", "", None) else { unreachable!() };
-    let missing =
-        fugue_server::message::Create { command: vec![b"/no/such/program".to_vec()], ..create.clone() };
-    let error = refused(&mut client, &ClientMessage::Create(missing)).await;
+    let missing = shell_with("b", "", |create| create.command = vec![b"/no/such/program".to_vec()]);
+    let error = refused(&mut client, &missing).await;
     assert!(error.to_string().contains("/no/such/program: No such file"), "{error}");
-    let nothing = fugue_server::message::Create { command: Vec::new(), ..create.clone() };
-    let error = refused(&mut client, &ClientMessage::Create(nothing)).await;
+    let nothing = shell_with("b", "", |create| create.command.clear());
+    let error = refused(&mut client, &nothing).await;
     assert!(matches!(error, RequestError::NotStarted { .. }), "{error:?}");
-    let nowhere = fugue_server::message::Create { cwd: Some(b"/no/such/place".to_vec()), ..create };
-    let error = refused(&mut client, &ClientMessage::Create(nowhere)).await;
+    let nowhere = shell_with("b", "", |create| create.cwd = Some(b"/no/such/place".to_vec()));
+    let error = refused(&mut client, &nowhere).await;
     assert!(matches!(error, RequestError::NotStarted { .. }), "{error:?}");
 
     let unknown = SessionId::random();

@@ -124,7 +124,7 @@ async fn clients_that_come_and_go_in_a_flood_get_the_bytes_at_their_offsets() {
         if soon(at.wait_for(|at| *at >= next)).await.is_err() {
             break;
         }
-        let view = View { start: starts[round % 4], on_lag: OnLag::Lossless, ..TERMINAL };
+        let view = TERMINAL.with_start(starts[round % 4]).with_on_lag(OnLag::Lossless);
         let mut client = server.client().await;
         let Ok(to) = soon(client.attach(&attach("a", view))).await else { break };
         let mut viewer = Transcript::from(to.start);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fugue_server::{
-    message::{ClientMessage, Create, RequestError},
+    message::{ClientMessage, RequestError},
     wire::{self, Frame, Kind},
 };
 use nix::sys::signal::{SigSet, Signal};
@@ -10,10 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::support::*;
 
 fn with_command(name: &str, command: Vec<Vec<u8>>) -> ClientMessage {
-    match shell(name, "", None) {
-        ClientMessage::Create(create) => ClientMessage::Create(Create { command, ..create }),
-        other => other,
-    }
+    shell_with(name, "", |create| create.command = command)
 }
 
 #[tokio::test]
@@ -55,11 +52,7 @@ async fn a_request_of_more_words_than_a_program_can_have_is_refused_before_they_
     assert!(decode(most + 1).is_err());
     let many = with_command("a", vec![Vec::new(); 2_000_000]);
     assert!(matches!(refused(&mut client, &many).await, RequestError::Malformed(_)));
-    let variables = match shell("a", "true", None) {
-        ClientMessage::Create(create) => Create { env: vec![Default::default(); 1_000_000], ..create },
-        other => panic!("{other:?}"),
-    };
-    let many = ClientMessage::Create(variables);
+    let many = shell_with("a", "true", |create| create.env = vec![Default::default(); 1_000_000]);
     assert!(matches!(refused(&mut client, &many).await, RequestError::Malformed(_)));
     soon(client.request(&ClientMessage::Ping)).await.unwrap();
 }
@@ -72,8 +65,10 @@ async fn programs_block_no_signal_that_the_embedder_blocks_and_it_goes_on_to_blo
     let server = TestServer::start();
     let mut client = server.client().await;
     let command = ["/bin/grep", "SigBlk", "/proc/self/status"].map(|word| word.as_bytes().to_vec());
-    let ClientMessage::Create(create) = with_command("a", command.to_vec()) else { return };
-    let create = ClientMessage::Create(Create { attach: Some(LOSSLESS), ..create });
+    let create = shell_with("a", "", |create| {
+        create.command = command.to_vec();
+        create.attach = Some(LOSSLESS);
+    });
     attached(&mut client, &create).await;
     let (printed, _) = transcript(&mut client, 0).await;
     assert_eq!(Bytes::from(printed), "SigBlk:\t0000000000000000\r\n");

@@ -3,8 +3,7 @@
 use fugue_server::{
     TerminalSize,
     message::{
-        Access, ClientMessage, Create, ExitStatus, OnLag, Reply, RequestError, SizePolicy, StartAt, Target,
-        View,
+        Access, ClientMessage, ExitStatus, OnLag, Reply, RequestError, SizePolicy, StartAt, Target, View,
     },
 };
 
@@ -14,7 +13,7 @@ fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
-const READ_ONLY: View = View { access: Access::ReadOnly, ..TERMINAL };
+const READ_ONLY: View = TERMINAL.with_access(Access::ReadOnly);
 
 #[tokio::test]
 async fn a_read_only_client_changes_nothing_while_it_watches() {
@@ -22,7 +21,7 @@ async fn a_read_only_client_changes_nothing_while_it_watches() {
     let mut owner =
         Viewer::attach(&server, &shell("a", "stty -echo; printf ready; cat", Some(TERMINAL))).await;
     owner.run_until_shown("ready").await;
-    for view in [READ_ONLY, View { size: None, ..READ_ONLY }] {
+    for view in [READ_ONLY, READ_ONLY.with_size(None)] {
         let mut viewer = Viewer::attach(&server, &attach("a", view)).await;
         let session = viewer.session;
         for request in [
@@ -67,11 +66,8 @@ async fn who_created_read_only_or_saw_its_session_end_is_held_to_just_that() {
 /// A session that says its size when it is told to, and the sizes it was given.
 async fn sized_session(server: &TestServer, policy: SizePolicy) {
     let mut client = server.client().await;
-    let ClientMessage::Create(create) = shell("a", "stty -echo; while read go; do stty size; done", None)
-    else {
-        panic!()
-    };
-    let request = ClientMessage::Create(Create { size_policy: policy, ..create });
+    let script = "stty -echo; while read go; do stty size; done";
+    let request = shell_with("a", script, |create| create.size_policy = policy);
     soon(client.request(&request)).await.unwrap();
 }
 
@@ -196,11 +192,9 @@ async fn a_session_that_comes_to_have_a_terminals_size_is_drawn_there_whole() {
 #[tokio::test]
 async fn who_wants_every_byte_is_sent_them_whatever_its_terminals_size() {
     let server = TestServer::start();
-    let view = View {
-        size: Some(size(33, 7)),
-        access: Access::ReadOnly,
-        ..View::new(StartAt::Oldest, OnLag::Lossless)
-    };
+    let view = View::new(StartAt::Oldest, OnLag::Lossless)
+        .with_size(Some(size(33, 7)))
+        .with_access(Access::ReadOnly);
     let mut owner = server.client().await;
     create(&mut owner, "a", "stty -opost; seq 1 1000; read end").await;
     let mut viewer = Viewer::attach(&server, &attach("a", view)).await;
@@ -231,7 +225,7 @@ async fn one_client_answers_and_no_reply_of_another_reaches_the_program() {
     }
     b.run_until_shown("typed").await;
     // One who comes late and is shown it all answers as well.
-    let mut late = Viewer::attach(&server, &attach("a", View { start: StartAt::Oldest, ..TERMINAL })).await;
+    let mut late = Viewer::attach(&server, &attach("a", TERMINAL.with_start(StartAt::Oldest))).await;
     late.run_until(asked).await;
     late.type_in("\x1b[?62;3c").await;
     late.type_in("\x1b[1;2Rlate").await;

@@ -4,30 +4,29 @@ use bytes::{Bytes, BytesMut};
 use fugue_server::{
     ClientId, SessionId, TerminalSize,
     message::{
-        Attach, AttachedTo, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace, Reply,
-        RequestError, SizePolicy, StartAt, Target, View,
+        Attach, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace, Reply, RequestError,
+        SizePolicy, StartAt, Target, View,
     },
     wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
 };
 use tokio_util::codec::Decoder;
 
+use crate::support::*;
+
 fn requests() -> Vec<ClientMessage> {
     let view = View::new(StartAt::Offset(7), OnLag::Lossless);
     let session = SessionId::from(1_u64 << 40);
+    let mut create = Create::new("a".parse().unwrap(), vec![b"sh".to_vec(), vec![0xff, 0xfe]]);
+    create.env = vec![(b"A".to_vec(), b"B=C".to_vec())];
+    create.cwd = Some(b"/".to_vec());
+    create.size_policy = SizePolicy::Smallest;
+    create.pace = Pace::Slowest;
+    create.attach = Some(view);
     vec![
         ClientMessage::List,
-        ClientMessage::Create(Create {
-            name: "a".parse().unwrap(),
-            command: vec![b"sh".to_vec(), vec![0xff, 0xfe]],
-            env: vec![(b"A".to_vec(), b"B=C".to_vec())],
-            cwd: Some(b"/".to_vec()),
-            size: TerminalSize::DEFAULT,
-            size_policy: SizePolicy::Smallest,
-            pace: Pace::Slowest,
-            attach: Some(view),
-        }),
-        ClientMessage::Attach(Attach { session: Target::Id(session), view }),
-        ClientMessage::Attach(Attach { session: Target::Name("n".parse().unwrap()), view }),
+        ClientMessage::Create(create),
+        ClientMessage::Attach(Attach::new(Target::Id(session), view)),
+        ClientMessage::Attach(Attach::new(Target::Name("n".parse().unwrap()), view)),
         ClientMessage::Detach,
         ClientMessage::Input { session, data: Bytes::from_static(b"\x00keys\xff") },
         ClientMessage::Input { session, data: Bytes::new() },
@@ -82,17 +81,18 @@ fn requests_survive_the_wire_in_pieces_of_any_size() {
     }
 }
 
-#[test]
-fn replies_and_events_survive_the_wire() {
-    let attached = AttachedTo {
-        session: SessionId::random(),
-        name: "a".parse().unwrap(),
-        start: u64::MAX,
-        size: TerminalSize::DEFAULT,
-    };
+#[tokio::test]
+async fn replies_and_events_survive_the_wire() {
+    // What only a server makes.
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    let attached = attached(&mut client, &shell("a", "", Some(LOSSLESS))).await;
+    let (sessions, stats) = (sessions(&mut client).await, stats(&mut client).await);
     for answer in [
         Ok(Reply::Pong),
         Ok(Reply::Attached(attached)),
+        Ok(Reply::Sessions(sessions)),
+        Ok(Reply::Stats(Box::new(stats))),
         Ok(Reply::Killed(ExitStatus::Signal(9))),
         Err(RequestError::OffsetNotHeld { offset: 1, oldest: 2, head: 3 }),
     ] {

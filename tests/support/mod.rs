@@ -12,7 +12,7 @@ use fugue_server::{
     client::{ClientError, Incoming},
     message::{
         Access, Attach, AttachedTo, ClientMessage, ClientState, ClientStats, Create, Event, ExitStatus,
-        OnLag, Pace, Reply, RequestError, ServerStats, SessionInfo, SizePolicy, StartAt, Target, View,
+        OnLag, Reply, RequestError, ServerStats, SessionInfo, StartAt, Target, View,
     },
 };
 use tempfile::TempDir;
@@ -86,16 +86,16 @@ impl Drop for TestServer {
 
 /// A session of `sh -c script`.
 pub(crate) fn shell(name: &str, script: &str, attach: Option<View>) -> ClientMessage {
-    ClientMessage::Create(Create {
-        name: name.parse().unwrap(),
-        command: ["/bin/sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec(),
-        env: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
-        cwd: None,
-        size: TerminalSize::DEFAULT,
-        size_policy: SizePolicy::Latest,
-        pace: Pace::Fastest,
-        attach,
-    })
+    shell_with(name, script, |create| create.attach = attach)
+}
+
+/// A session of `sh -c script` that is in some way not the usual one.
+pub(crate) fn shell_with(name: &str, script: &str, change: impl FnOnce(&mut Create)) -> ClientMessage {
+    let command = ["/bin/sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec();
+    let mut create = Create::new(name.parse().unwrap(), command);
+    create.env = vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())];
+    change(&mut create);
+    ClientMessage::Create(create)
 }
 
 pub(crate) const LOSSLESS: View = View::new(StartAt::Now, OnLag::Lossless);
@@ -103,11 +103,11 @@ pub(crate) const FROM_OLDEST: View = View::new(StartAt::Oldest, OnLag::Lossless)
 pub(crate) const DISCONNECT: View = View::new(StartAt::Oldest, OnLag::Disconnect);
 
 pub(crate) fn attach(name: &str, view: View) -> ClientMessage {
-    ClientMessage::Attach(Attach { session: Target::Name(name.parse().unwrap()), view })
+    ClientMessage::Attach(Attach::new(Target::Name(name.parse().unwrap()), view))
 }
 
 pub(crate) fn attach_id(session: SessionId, view: View) -> ClientMessage {
-    ClientMessage::Attach(Attach { session: Target::Id(session), view })
+    ClientMessage::Attach(Attach::new(Target::Id(session), view))
 }
 
 pub(crate) fn kill(name: &str) -> ClientMessage {
@@ -217,12 +217,8 @@ pub(crate) fn contains(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// How a person's terminal of the usual size watches.
-pub(crate) const TERMINAL: View = View {
-    start: StartAt::Screen,
-    on_lag: OnLag::Resync,
-    size: Some(TerminalSize::DEFAULT),
-    access: Access::ReadWrite,
-};
+pub(crate) const TERMINAL: View =
+    View::new(StartAt::Screen, OnLag::Resync).with_size(Some(TerminalSize::DEFAULT));
 
 /// What a client shows: a terminal model other than the server's own, fed what the client is sent.
 pub(crate) struct Viewer {
@@ -265,7 +261,7 @@ impl Viewer {
     /// A viewer whose terminal has a size of its own.
     pub(crate) async fn sized(server: &TestServer, name: &str, size: (u16, u16), access: Access) -> Self {
         let size = TerminalSize::new(size.0, size.1).unwrap();
-        let view = View { size: Some(size), access, ..TERMINAL };
+        let view = TERMINAL.with_size(Some(size)).with_access(access);
         let mut viewer = Self::attach(server, &attach(name, view)).await;
         viewer.screen = vt100::Parser::new(size.rows(), size.cols(), 0);
         viewer

@@ -123,7 +123,7 @@ async fn type_to_fugue(directory: &Path, socket: &Path, keys: u64) -> anyhow::Re
     let ready = directory.join("echo-ready");
     let (mut client, session) = create(socket, &echo_program(&ready)?).await?;
     let view = View::new(StartAt::Oldest, OnLag::Lossless);
-    client.attach(&ClientMessage::Attach(Attach { session: Target::Id(session), view })).await?;
+    client.attach(&ClientMessage::Attach(Attach::new(Target::Id(session), view))).await?;
     while !ready.exists() {
         tokio::task::yield_now().await;
     }

@@ -190,7 +190,7 @@ pub(super) async fn start(control: &mut Client, name: &str, what: &str) -> anyho
 
 pub(super) fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
     let view = View::new(StartAt::Oldest, on_lag);
-    ClientMessage::Attach(Attach { session: Target::Id(session), view })
+    ClientMessage::Attach(Attach::new(Target::Id(session), view))
 }
 
 /// Reads what a stalled viewer is sent once it reads, and compares the screen that makes with the true one.

@@ -106,7 +106,7 @@ async fn run(
                     .state
                 {
                     SessionState::Running { pid } => pid,
-                    SessionState::Ended(_) => None,
+                    _ => None,
                 });
             signal(pid.expect("the session runs, and has a program"), Signal::KILL);
             assert_eq!(read_to_end(client, seen).await, ExitStatus::Signal(9));
