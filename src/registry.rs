@@ -10,7 +10,6 @@ mod client;
 mod delivery;
 mod error;
 #[cfg(test)]
-#[cfg(any(fugue_loom, fugue_shuttle))]
 mod models;
 mod publisher;
 mod roster;

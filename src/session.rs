@@ -10,7 +10,6 @@ mod follower;
 mod history;
 mod manager;
 #[cfg(test)]
-#[cfg(any(fugue_loom, fugue_shuttle))]
 mod models;
 mod pace;
 mod printer;

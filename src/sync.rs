@@ -4,13 +4,14 @@
 //! Ordinary builds get std's and tokio's. A build with `--cfg fugue_loom` or `--cfg fugue_shuttle` gets those of the
 //! model checker of that name, which runs the models (`models` in the registry and in the session) under every
 //! interleaving, or under thousands of random ones; tokio's channel and its notification, which the checkers can't see
-//! into, are then replaced by small ones made of checked parts. See CONTRIBUTING for how to run them.
+//! into, are then replaced by small ones made of checked parts. Ordinary tests run the models too, some times each on real
+//! threads. See CONTRIBUTING.
 //!
 //! Every lock has a [`Rank`], and debug builds panic where locks are taken in an order that isn't theirs.
 
 #[cfg(test)]
 pub(crate) mod channel;
-#[cfg(any(fugue_loom, fugue_shuttle))]
+#[cfg(test)]
 pub(crate) mod model;
 #[cfg(any(fugue_loom, fugue_shuttle))]
 mod notify;
@@ -24,16 +25,22 @@ pub(crate) use self::{names::*, order::Rank};
 #[cfg(not(any(fugue_loom, fugue_shuttle)))]
 mod names {
     pub(super) use std::sync::Mutex as Lock;
+    #[cfg(any(test, feature = "server"))]
+    pub(crate) use std::sync::atomic::AtomicBool;
     #[cfg(feature = "server")]
-    pub(crate) use std::sync::atomic::{AtomicBool, fence};
+    pub(crate) use std::sync::atomic::fence;
     pub(crate) use std::sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     };
 
-    pub(crate) use tokio::sync::mpsc::{Sender, error::TrySendError};
     #[cfg(feature = "server")]
-    pub(crate) use tokio::sync::{Notify, mpsc::Receiver};
+    pub(crate) use tokio::sync::Notify;
+    #[cfg(any(test, feature = "server"))]
+    pub(crate) use tokio::sync::mpsc::Receiver;
+    #[cfg(test)]
+    pub(crate) use tokio::sync::mpsc::channel as queue;
+    pub(crate) use tokio::sync::mpsc::{Sender, error::TrySendError};
 }
 
 #[cfg(fugue_loom)]
@@ -43,7 +50,7 @@ mod names {
     pub(crate) use tokio::sync::mpsc::error::TrySendError;
 
     pub(crate) use super::{
-        channel::{Receiver, Sender},
+        channel::{Receiver, Sender, channel as queue},
         model::Arc,
         notify::Notify,
     };
@@ -59,7 +66,7 @@ mod names {
     pub(crate) use tokio::sync::mpsc::error::TrySendError;
 
     pub(crate) use super::{
-        channel::{Receiver, Sender},
+        channel::{Receiver, Sender, channel as queue},
         notify::Notify,
     };
 }

@@ -3,18 +3,14 @@
 //! Each model says what may and what must be seen, by whoever looks at whatever moment. See `sync` for how they run.
 
 use super::*;
-use crate::sync::{
-    AtomicBool,
-    channel::{self, Receiver},
-    model,
-};
+use crate::sync::{AtomicBool, Receiver, model, queue};
 
 /// Joining, leaving, and moving from one session to another.
 mod membership;
 /// What removes entries: leaving, closed channels, guards, publishers.
 mod removal;
 /// More at once than every interleaving could be tried of.
-#[cfg(fugue_shuttle)]
+#[cfg(not(fugue_loom))]
 mod storm;
 
 type Registry = ClientRegistry<u32>;
@@ -32,7 +28,7 @@ fn client(registry: &Registry, places: usize) -> (ClientId, Receiver<u32>) {
 }
 
 fn register(registry: &Registry, id: ClientId, places: usize) -> Receiver<u32> {
-    let (sender, queue) = channel::channel(places);
+    let (sender, queue) = queue(places);
     registry.register_client(id, sender).unwrap();
     queue
 }

@@ -207,7 +207,7 @@ impl History {
     }
 
     /// Waits until the pump would be woken.
-    #[cfg(any(fugue_loom, fugue_shuttle))]
+    #[cfg(test)]
     pub(super) async fn woken(&self) {
         self.waker.wait().await;
     }

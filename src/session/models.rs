@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     message::{Event, OnLag, Pace, SizePolicy, StartAt, View},
-    sync::{Rank, channel, model},
+    sync::{Rank, model, queue},
 };
 
 /// Nothing is missed: not the last message, not the end, whatever was skipped.
@@ -26,7 +26,7 @@ mod feeds;
 /// The pump waits for whom it should, and for nobody else.
 mod pace;
 /// Pump, followers, history and pace together, for the checker of random schedules.
-#[cfg(fugue_shuttle)]
+#[cfg(not(fugue_loom))]
 mod together;
 
 /// Longer than what any model prints.
@@ -129,8 +129,7 @@ struct Client {
     follower: Follower,
     session: Arc<Session>,
     pieces: Vec<Bytes>,
-    /// What it begins with, and the offset of what comes next.
-    start: u64,
+    /// The offset of what comes next.
     at: u64,
     /// What it was not sent, by offsets; and how often it was drawn something.
     gaps: Vec<(u64, u64)>,
@@ -155,18 +154,16 @@ impl Client {
     fn attach_as(session: &Arc<Session>, places: usize, view: View) -> Self {
         let registry = &session.registry;
         let client = registry.next_client_id();
-        let (sender, queue) = channel::channel(places);
+        let (sender, queue) = queue(places);
         registry.register_client(client, sender).unwrap();
         let status = Arc::new(ClientStatus::new(client));
         let mut follower = Follower::new(client, registry.clone(), status, queue, places);
         let followed = model::block_on(follower.attach(Arc::clone(session), &view)).ok().unwrap();
-        let start = followed.to.start;
         Self {
             follower,
             session: Arc::clone(session),
             pieces: Vec::new(),
-            start,
-            at: start,
+            at: followed.to.start,
             gaps: Vec::new(),
             skipped: 0,
             screens: 0,

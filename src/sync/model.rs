@@ -1,14 +1,68 @@
 //! Running a model: a small piece of concurrent code, under many interleavings, each of which must keep its promise.
 //!
 //! loom tries every interleaving within a bound on preemptions, and every value that an atomic load may see; a deadlock
-//! or something leaked fails as well. shuttle tries random schedules, of models that may be larger.
+//! or something leaked fails as well. shuttle tries random schedules, of models that may be larger. An ordinary build runs
+//! each some times on real threads, which finds what is wrong in most schedules.
 
 #[cfg(fugue_loom)]
 pub(crate) use self::with_loom::{Arc, block_on, check, spawn, yield_now};
 #[cfg(fugue_shuttle)]
-pub(crate) use self::with_shuttle::{block_on, check, spawn, yield_now};
+pub(crate) use self::with_shuttle::{below, block_on, check, spawn, yield_now};
+
+#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+pub(crate) use self::with_threads::{below, block_on, check, spawn, yield_now};
+
+#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+mod with_threads {
+    use std::{
+        hash::{BuildHasher, RandomState},
+        sync::mpsc::{self, RecvTimeoutError},
+        time::Duration,
+    };
+
+    pub(crate) use std::thread::{spawn, yield_now};
+
+    /// How often each model is run.
+    const RUNS: usize = 50;
+
+    /// How long a run may take before it is called a deadlock: thousands of times as long as it does.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A random number below `bound`.
+    pub(crate) fn below(bound: usize) -> usize {
+        // Each state has keys of its own.
+        usize::try_from(RandomState::new().hash_one(bound)).unwrap_or_default() % bound
+    }
+
+    pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime needs nothing").block_on(future)
+    }
+
+    /// Runs `model` on real threads, again and again.
+    pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
+        let (done, is_done) = mpsc::channel();
+        let running = spawn(move || {
+            for _ in 0..RUNS {
+                model();
+                // An error says that the test has given up.
+                let _ = done.send(());
+            }
+        });
+        // Ends when the sender is gone: after the last run, or by a panic.
+        loop {
+            match is_done.recv_timeout(PATIENCE) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the model does not end"),
+            }
+        }
+        running.join().expect("the model panicked");
+    }
+}
 
 /// The running test's name: what a model is called.
+#[cfg(any(fugue_loom, fugue_shuttle))]
 fn name() -> String {
     std::thread::current().name().unwrap_or("model").to_owned()
 }
@@ -118,6 +172,11 @@ mod with_shuttle {
         future::block_on,
         thread::{spawn, yield_now},
     };
+
+    /// A random number below `bound`, which belongs to the schedule.
+    pub(crate) fn below(bound: usize) -> usize {
+        shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..bound)
+    }
 
     /// Random schedules of each model, where the environment does not say (`FUGUE_SCHEDULES`).
     const SCHEDULES: usize = 2_000;

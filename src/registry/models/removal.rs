@@ -97,7 +97,7 @@ fn a_guard_takes_out_its_own_registration_only() {
     model::check(|| {
         let registry = registry(1);
         let id = registry.next_client_id();
-        let (sender, _queue) = channel::channel(1);
+        let (sender, _queue) = queue(1);
         let guard = registry.register_guarded(id, sender).unwrap();
         let returning = {
             let registry = registry.clone();

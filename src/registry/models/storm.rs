@@ -1,5 +1,3 @@
-use shuttle::rand::{Rng, thread_rng};
-
 use super::*;
 
 /// Threads that do anything to two clients and two sessions, while others broadcast and look.
@@ -16,11 +14,11 @@ fn whatever_threads_do_to_few_clients_and_sessions_leaves_no_trace() {
             model::spawn(move || {
                 let mut queues = Vec::new();
                 for _ in 0..STEPS {
-                    let id = ids[thread_rng().gen_range(0..ids.len())];
-                    let session = sessions[thread_rng().gen_range(0..sessions.len())];
-                    match thread_rng().gen_range(0..6) {
+                    let id = ids[model::below(ids.len())];
+                    let session = sessions[model::below(sessions.len())];
+                    match model::below(6) {
                         0 | 1 => {
-                            let (sender, queue) = channel::channel(1);
+                            let (sender, queue) = queue(1);
                             if registry.register_client(id, sender).is_ok() {
                                 queues.push(queue);
                             }
@@ -38,7 +36,7 @@ fn whatever_threads_do_to_few_clients_and_sessions_leaves_no_trace() {
             model::spawn(move || {
                 let mut publisher = registry.publisher(sessions[0]);
                 for message in 0..STEPS as u32 {
-                    let delivery = match thread_rng().gen_range(0..3) {
+                    let delivery = match model::below(3) {
                         0 => publisher.broadcast(message),
                         1 => publisher.broadcast_burst(&[message, message]),
                         _ => registry.broadcast_to_session(sessions[1], message),
