@@ -33,6 +33,10 @@ use crate::{
     wire::MAX_OUTPUT,
 };
 
+#[cfg(test)]
+#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+mod tests;
+
 /// How often a terminal of another size than its session's is sent a picture, at most.
 pub(super) const PICTURE_TIME: Duration = Duration::from_millis(33);
 

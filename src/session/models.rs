@@ -30,23 +30,27 @@ mod pace;
 mod together;
 
 /// Longer than what any model prints.
-const LARGE: usize = 1 << 20;
+pub(super) const LARGE: usize = 1 << 20;
 
 /// So small that its window is four bytes, and that nothing is held which nobody needs.
-const SMALL: usize = 16;
+pub(super) const SMALL: usize = 16;
 
-const STATUS: ExitStatus = ExitStatus::Code(7);
+pub(super) const STATUS: ExitStatus = ExitStatus::Code(7);
 
-fn registry() -> ClientRegistry<Arc<ServerMessage>> {
+pub(super) fn registry() -> ClientRegistry<Arc<ServerMessage>> {
     ClientRegistry::builder().shards(1).build().unwrap()
 }
 
 /// A session without a terminal and without a model of its screen.
-fn session(registry: &ClientRegistry<Arc<ServerMessage>>, history_bytes: usize, pace: Pace) -> Arc<Session> {
+pub(super) fn session(
+    registry: &ClientRegistry<Arc<ServerMessage>>,
+    history_bytes: usize,
+    pace: Pace,
+) -> Arc<Session> {
     session_with(registry, history_bytes, pace, None)
 }
 
-fn session_with(
+pub(super) fn session_with(
     registry: &ClientRegistry<Arc<ServerMessage>>,
     history_bytes: usize,
     pace: Pace,
@@ -75,7 +79,7 @@ fn session_with(
     })
 }
 
-fn printer(session: &Arc<Session>) -> Printer {
+pub(super) fn printer(session: &Arc<Session>) -> Printer {
     Printer::new(Arc::clone(session), session.registry.publisher(session.id), None)
 }
 

@@ -66,6 +66,12 @@ impl Sizing {
         }
     }
 
+    /// How many clients count.
+    #[cfg(test)]
+    pub(super) fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
     fn settle(&mut self) -> Option<TerminalSize> {
         let sizes = || self.claims.iter().map(|(_, size)| *size);
         let cols = || sizes().map(|size| size.cols());

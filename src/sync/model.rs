@@ -41,7 +41,7 @@ mod with_threads {
 
     /// Runs `model` on real threads, again and again.
     pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
-        let (done, is_done) = mpsc::channel();
+        let (done, is_done) = mpsc::sync_channel(RUNS);
         let running = spawn(move || {
             for _ in 0..RUNS {
                 model();
