@@ -9,7 +9,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use fugue_server::{
     Client, Feed, Feeds, Server, ServerBuilder, SessionId, TerminalSize,
-    message::{Access, Attach, ClientMessage, Create, ExitStatus, OnLag, Pace, StartAt, Target, View},
+    message::{Access, Attach, ClientMessage, Create, ExitStatus, OnLag, Pace, Reply, StartAt, Target, View},
     wire::{self, Hello},
 };
 use tempfile::TempDir;
@@ -183,6 +183,27 @@ fn a_client_that_reads_no_replies_holds_one_large_one() {
         assert!(held < 2 * large + WRITE + REPLIES, "{message:?}: {held} bytes, and one has {large}");
     }
     drop(others);
+    // Small ones are many, and each command and its reply is an allocation or two.
+    let held = room.held(|room| room.client(&vec![ClientMessage::Ping; 20_000]));
+    assert!(held < REPLIES / 8, "{held} bytes");
+}
+
+#[test]
+fn a_log_of_small_pieces_is_charged_what_it_takes() {
+    let mut room = Room::new(|server| server.no_screen_model().history_bytes(64 * 1024));
+    let feed = room.feed("a");
+    room.print(&feed, "warm-up".into());
+    // Each shorter than the one before, so that no two are merged.
+    let info = measure(|| {
+        for length in (1..90).rev() {
+            room.print(&feed, vec![b'x'; length].into());
+        }
+        room.settle();
+    });
+    let reply = room.runtime.block_on(room.bystander.request(&ClientMessage::Stats)).unwrap();
+    let Reply::Stats(stats) = reply else { panic!("{reply:?}") };
+    let charged = i64::try_from(stats.history_bytes).unwrap();
+    assert!(info.bytes_current <= charged, "{} bytes, and {charged} are charged", info.bytes_current);
 }
 
 #[test]

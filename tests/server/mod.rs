@@ -10,6 +10,7 @@ mod feeds;
 mod hostile;
 mod input;
 mod interrupt;
+mod limits;
 mod pace;
 mod refusals;
 mod requests;

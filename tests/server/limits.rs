@@ -1,0 +1,99 @@
+//! Bounds that no other test would notice: what is forgiven, what is let go, and how much may be asked at once.
+
+use std::time::Duration;
+
+use fugue_server::{
+    TerminalSize,
+    message::{ClientMessage, OnLag, Pace, RequestError, StartAt, View},
+};
+
+use crate::support::*;
+
+const HOLD: Duration = Duration::from_secs(10);
+
+/// A client that lost its hold on the program gets it back, by having taken all there is or by having taken enough. Time
+/// stands still here, but for what everything waits for.
+#[tokio::test(start_paused = true)]
+async fn a_lossless_client_holds_again_once_it_takes_enough_or_all() {
+    for takes_all in [true, false] {
+        let server = TestServer::with(|server| server.lossless_timeout(HOLD).history_bytes(8 << 20));
+        let name = "feed".parse().unwrap();
+        let feed = server.feeds.start(name, TerminalSize::DEFAULT, Pace::Free).unwrap();
+        let mut client = server.client().await;
+        attached(&mut client, &attach("feed", FROM_OLDEST)).await;
+        // More than its socket and a window hold, so that printing ends once the client no longer holds it.
+        let print = async || {
+            let start = tokio::time::Instant::now();
+            feed.print(vec![b'x'; 3 << 20].into()).await.unwrap();
+            feed.flush().await;
+            start.elapsed()
+        };
+        assert!(print().await >= HOLD);
+        // Without its hold, nobody waits for it.
+        assert!(print().await < HOLD);
+        let mut transcript = Transcript::from(0);
+        let enough = if takes_all { 6 << 20 } else { 1 << 20 };
+        transcript.read_until(&mut client, |bytes| bytes.len() >= enough).await;
+        // Its writer has noticed once it has answered.
+        soon(client.send(&ClientMessage::Ping)).await.unwrap();
+        if takes_all {
+            let mut other = server.client().await;
+            live_client_stats(&mut other, client.id()).await;
+        }
+        assert!(print().await >= HOLD, "{takes_all}");
+    }
+}
+
+#[tokio::test]
+async fn once_the_answerer_has_left_another_terminal_answers() {
+    let server = TestServer::start();
+    let script =
+        r"stty raw -echo; printf ready; while :; do head -c 1 >/dev/null; printf '\033[c'; head -c 9; done";
+    let mut first = Viewer::attach(&server, &shell("a", script, Some(TERMINAL))).await;
+    first.run_until_shown("ready").await;
+    let mut second = Viewer::attach(&server, &attach("a", TERMINAL.with_start(StartAt::Oldest))).await;
+    first.type_in("g").await;
+    first.run_until(|viewer| contains(&viewer.output, b"\x1b[c")).await;
+    first.type_in("\x1b[?62;11c").await;
+    second.run_until(|viewer| contains(&viewer.output, b"\x1b[c\x1b[?62;11c")).await;
+    drop(first);
+    eventually("it has left", || server.clients.watching(second.session).len() == 1).await;
+    let so_far = second.output.len();
+    second.type_in("g").await;
+    second.run_until(|viewer| contains(&viewer.output[so_far..], b"\x1b[c")).await;
+    // In time, as the first did: before anybody could have been given up.
+    second.type_in("\x1b[?62;22c").await;
+    second.run_until(|viewer| contains(&viewer.output[so_far..], b"\x1b[c\x1b[?62;22c")).await;
+}
+
+#[tokio::test]
+async fn more_kills_than_a_client_may_wait_for_are_refused() {
+    let server = TestServer::with(|server| server.hang_up_grace(Duration::from_secs(3600)));
+    let mut client = server.client().await;
+    let script = "trap '' HUP; stty -echo; echo ready; read go";
+    let session = create(&mut client, "a", script).await.id;
+    let mut viewer = Viewer::attach(&server, &attach("a", View::new(StartAt::Oldest, OnLag::Resync))).await;
+    viewer.run_until_shown("ready").await;
+    for _ in 0..16 {
+        soon(client.send(&kill("a"))).await.unwrap();
+    }
+    assert_eq!(refused(&mut client, &kill("a")).await, RequestError::TooManyOutstanding);
+    // And once they were answered there is room again.
+    let mut other = server.client().await;
+    soon(other.request(&input(session, "\n"))).await.unwrap();
+    viewer.run_to_end().await;
+    assert!(matches!(refused(&mut client, &kill("a")).await, RequestError::SessionEnded { .. }));
+}
+
+#[tokio::test]
+async fn a_feeds_large_print_is_cut_into_messages() {
+    let server = TestServer::start();
+    let feed = server.feeds.start("feed".parse().unwrap(), TerminalSize::DEFAULT, Pace::Free).unwrap();
+    let mut client = server.client().await;
+    attached(&mut client, &attach("feed", FROM_OLDEST)).await;
+    feed.print(vec![b'x'; 1 << 20].into()).await.unwrap();
+    feed.flush().await;
+    let deliveries = server.clients.stats().deliveries;
+    // Of 64 KiB each, whether there was room for all or not.
+    assert_eq!(deliveries.sent + deliveries.full, 16);
+}
