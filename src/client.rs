@@ -1,11 +1,8 @@
 //! The client's side of the wire: what the command line, the tests and the benchmarks speak to a server with.
 
-use std::{
-    collections::VecDeque,
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod error;
+
+use std::{collections::VecDeque, io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use rustix::process::geteuid;
@@ -15,22 +12,34 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
+    time::timeout,
 };
-use tokio_stream::StreamExt;
-use tokio_util::codec::FramedRead;
 
+pub use self::error::{ClientError, ConnectError};
 use crate::{
     ClientId,
-    message::{AttachedTo, ClientMessage, CloseReason, Event, Reply, RequestError},
-    wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
+    message::{AttachedTo, ClientMessage, Event, Reply, RequestError},
+    wire::{self, Frame, FrameReader, Hello, HelloReply, Kind, Side, WireError},
 };
 
-/// How often and how long connecting is tried while the server's backlog is full, or the server ends: about a second.
-const CONNECT_TRIES: u32 = 50;
+/// How long a server has to let a client in and answer its hello. It does both at once, unless it is stopped.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a server has to answer a request, unless told otherwise: see [`Client::set_request_timeout`].
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much longer that is for starting a program, for ending one, which has a grace, and for attaching, which waits for
+/// what is on its way.
+const LONGER: u32 = 3;
+
+/// The pause before connecting is tried again, while the server's backlog is full or the server ends.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Bytes of the read buffer: one whole frame of output.
-const READ_BUFFER: usize = wire::HEADER_LEN + wire::MAX_OUTPUT;
+/// How often it is tried again with a server that ends: for about a second.
+const CONNECT_TRIES: u32 = 50;
+
+/// The most that is kept of what arrives before an answer: as much as a session holds, unless told otherwise.
+const MAX_EARLY: usize = 4 * 1024 * 1024;
 
 /// A connection to a server.
 ///
@@ -51,8 +60,46 @@ pub struct Client {
     id: ClientId,
     requests: Requests,
     incoming: IncomingFrames,
-    /// What came while a reply was awaited.
-    early: VecDeque<Incoming>,
+    early: Early,
+    request_timeout: Duration,
+    /// The server's process, where that is known.
+    process: Option<i32>,
+    /// A ping of our own that is not answered.
+    ping: Option<u64>,
+}
+
+/// What came while a reply was awaited.
+#[derive(Debug, Default)]
+struct Early {
+    queue: VecDeque<Incoming>,
+    bytes: usize,
+}
+
+impl Early {
+    fn push(&mut self, incoming: Incoming) {
+        self.bytes += weight(&incoming);
+        self.queue.push_back(incoming);
+    }
+
+    fn pop(&mut self) -> Option<Incoming> {
+        let incoming = self.queue.pop_front()?;
+        self.bytes -= weight(&incoming);
+        Some(incoming)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes > MAX_EARLY
+    }
+}
+
+/// About what is held for it.
+fn weight(incoming: &Incoming) -> usize {
+    let data = match incoming {
+        Incoming::Output { data, .. } | Incoming::Screen { data, .. } => data.len(),
+        Incoming::Event(Event::Notice(text)) => text.len(),
+        _ => 0,
+    };
+    size_of::<Incoming>() + data
 }
 
 /// The half of a connection that sends requests.
@@ -60,16 +107,19 @@ pub struct Client {
 pub struct Requests {
     socket: OwnedWriteHalf,
     last_id: u64,
+    /// The rest of a request whose sending was cut short.
+    unsent: Bytes,
 }
 
 /// The half of a connection that receives.
 #[derive(Debug)]
 pub struct IncomingFrames {
-    frames: FramedRead<OwnedReadHalf, FrameDecoder>,
+    frames: FrameReader<OwnedReadHalf>,
 }
 
 /// Something from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Incoming {
     /// Output of the watched session.
     Output {
@@ -96,76 +146,30 @@ pub enum Incoming {
     Event(Event),
 }
 
-/// A connection was not made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// Nothing listens there.
-    #[error("no server listens on {}; start one with `fugue-server serve`", .0.display())]
-    NoServer(PathBuf),
-    /// A server listens, and will not talk to this client.
-    #[error("the server refused the connection: {0}")]
-    Refused(String),
-    /// Whoever listens there is another user, who is not to have what this one types.
-    #[error(
-        "the server on {} belongs to user {owner}; choose a socket in a directory of your own",
-        path.display()
-    )]
-    NotOurs {
-        /// The socket.
-        path: PathBuf,
-        /// The user id its server runs as.
-        owner: u32,
-    },
-    /// The system refused.
-    #[error("connecting to {} failed", path.display())]
-    Io {
-        /// The socket.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// What answered is no server of ours.
-    #[error("what listens there does not speak this protocol")]
-    Wire(#[from] WireError),
-}
-
-/// A request failed, or the connection ended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// The server refused the request; the connection stands.
-    #[error(transparent)]
-    Refused(#[from] RequestError),
-    /// The server closed the connection and said why.
-    #[error("closed by the server: {0}")]
-    Closed(CloseReason),
-    /// The connection ended without a word: the server is gone.
-    #[error("the connection to the server was lost")]
-    Lost,
-    /// The server sent what can't be understood.
-    #[error("the server sent what this client does not understand")]
-    Wire(#[source] WireError),
-}
-
-impl From<WireError> for ClientError {
-    fn from(error: WireError) -> Self {
-        match error {
-            WireError::Cut | WireError::Io(_) => Self::Lost,
-            other => Self::Wire(other),
-        }
-    }
-}
-
 impl Client {
-    /// Connects and shakes hands. Nothing is said to a server that another user runs.
+    /// Connects and shakes hands, within [`CONNECT_TIMEOUT`]. Nothing is said to a server that another user runs.
     ///
     /// # Errors
-    /// [`ConnectError`]: nothing listens, the server refuses, or what listens is something else or somebody else's.
+    /// [`ConnectError`]: nothing listens, the server refuses or does not answer, or what listens is something else or
+    /// somebody else's.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
+        let mut process = None;
+        match timeout(CONNECT_TIMEOUT, Self::connect_and_greet(socket, &mut process)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::NoAnswer {
+                path: Some(socket.to_owned()),
+                process,
+                waited: CONNECT_TIMEOUT,
+            }),
+        }
+    }
+
+    async fn connect_and_greet(socket: &Path, process: &mut Option<i32>) -> Result<Self, ConnectError> {
         let mut tries = 0;
         loop {
-            match Self::try_connect(socket).await {
+            let stream = connect(socket).await?;
+            *process = check_owner(&stream, socket)?;
+            match Self::greet(stream, *process).await {
                 // A server that ends, or is killed, lets in who it will not answer. Then there is none, or the next one.
                 Err(ConnectError::Wire(WireError::Cut | WireError::Io(_))) if tries < CONNECT_TRIES => {
                     tries += 1;
@@ -176,25 +180,45 @@ impl Client {
         }
     }
 
-    async fn try_connect(socket: &Path) -> Result<Self, ConnectError> {
-        let stream = connect(socket).await?;
-        check_owner(&stream, socket)?;
+    /// Shakes hands on a connection that was made already, within [`CONNECT_TIMEOUT`]. Who is at its other end is for
+    /// the caller to know.
+    ///
+    /// # Errors
+    /// [`ConnectError`], as [`connect`](Self::connect).
+    pub async fn from_stream(stream: UnixStream) -> Result<Self, ConnectError> {
+        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        match timeout(CONNECT_TIMEOUT, Self::greet(stream, process)).await {
+            Ok(greeted) => greeted,
+            Err(_) => Err(ConnectError::NoAnswer { path: None, process, waited: CONNECT_TIMEOUT }),
+        }
+    }
+
+    async fn greet(stream: UnixStream, process: Option<i32>) -> Result<Self, ConnectError> {
         let (read, mut write) = stream.into_split();
-        let mut frames = FramedRead::with_capacity(read, FrameDecoder::new(Side::Server), READ_BUFFER);
+        let mut frames = FrameReader::new(read, Side::Server);
         // A server that refuses may have closed already; what it said is still there to be read.
         let hello = write.write_all(&Hello::encode()).await;
-        let reply = match frames.next().await {
-            Some(Ok(Frame { kind: Kind::HelloReply, payload, .. })) => HelloReply::decode(&payload)?,
-            Some(Ok(_)) => return Err(WireError::Payload { what: "hello reply" }.into()),
-            Some(Err(error)) => return Err(error.into()),
+        let payload = match frames.next().await? {
+            Some(Frame { kind: Kind::HelloReply, payload, .. }) => payload,
+            Some(_) => return Err(WireError::Payload { what: "hello reply" }.into()),
             None => return Err(hello.map_or_else(WireError::Io, |()| WireError::Cut).into()),
         };
-        match reply {
+        // The version is where it is in every version, whatever follows it.
+        match Hello::decode(&payload) {
+            Ok(Hello { version }) if version != wire::VERSION => {
+                return Err(ConnectError::OtherVersion { server: version, process });
+            }
+            _ => {}
+        }
+        match HelloReply::decode(&payload)? {
             HelloReply::Welcome { client: id } => Ok(Self {
                 id,
-                requests: Requests { socket: write, last_id: 0 },
+                requests: Requests { socket: write, last_id: 0, unsent: Bytes::new() },
                 incoming: IncomingFrames { frames },
-                early: VecDeque::new(),
+                early: Early::default(),
+                request_timeout: REQUEST_TIMEOUT,
+                process,
+                ping: None,
             }),
             HelloReply::Refused { why, .. } => Err(ConnectError::Refused(why)),
         }
@@ -206,16 +230,89 @@ impl Client {
         self.id
     }
 
-    /// Sends a request and waits for its answer. What else arrives meanwhile is kept for [`next`](Self::next).
+    /// How long the server has to answer a request; the default is [`REQUEST_TIMEOUT`].
+    ///
+    /// Creating, attaching and killing may take three times as long. Input is answered once its program takes it, and
+    /// waited for as long as the server answers pings within this time.
+    pub fn set_request_timeout(&mut self, timeout: Duration) {
+        self.request_timeout = timeout;
+    }
+
+    /// Sends a request and waits for its answer, as long as [`set_request_timeout`](Self::set_request_timeout) says.
+    /// What else arrives meanwhile is kept for [`next`](Self::next), up to 4 MiB.
     ///
     /// # Errors
-    /// [`ClientError`]: the request was refused, or the connection ended.
+    /// [`ClientError`]: the request was refused, or not answered; too much arrived before its answer; or the connection
+    /// ended.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost and the connection stands. The request may have been sent, or is sent with the next one; then
+    /// [`next`](Self::next) brings its answer.
     pub async fn request(&mut self, request: &ClientMessage) -> Result<Reply, ClientError> {
-        let id = self.requests.send(request).await?;
+        if self.early.is_full() {
+            return Err(ClientError::Backlog { request: None });
+        }
+        let waited = match request {
+            ClientMessage::Input { .. } => {
+                let id = self.send(request).await?;
+                return self.answer(id).await;
+            }
+            ClientMessage::Create(_) | ClientMessage::Attach(_) | ClientMessage::Kill { .. } => {
+                self.request_timeout * LONGER
+            }
+            _ => self.request_timeout,
+        };
+        let answered = async {
+            let id = self.requests.send(request).await?;
+            loop {
+                if let Some(answer) = self.receive_for(id).await? {
+                    return Ok(answer?);
+                }
+            }
+        };
+        let answered = timeout(waited, answered).await;
+        answered.unwrap_or(Err(ClientError::NoAnswer { process: self.process, waited }))
+    }
+
+    /// Waits for the answer to a request that was sent, as long as the server answers pings. What else arrives meanwhile
+    /// is kept for [`next`](Self::next), up to 4 MiB.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    ///
+    /// # Cancel safety
+    /// As [`request`](Self::request).
+    pub async fn answer(&mut self, request: u64) -> Result<Reply, ClientError> {
+        loop {
+            let waited = self.request_timeout;
+            match timeout(waited, self.receive_for(request)).await {
+                Ok(Ok(Some(answer))) => return Ok(answer?),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) if self.ping.is_none() => self.ping = Some(self.send(&ClientMessage::Ping).await?),
+                Err(_) => return Err(ClientError::NoAnswer { process: self.process, waited }),
+            }
+        }
+    }
+
+    /// Receives one thing: an answer to this request, or something to keep.
+    async fn receive_for(&mut self, id: u64) -> Result<Option<Result<Reply, RequestError>>, ClientError> {
+        match self.receive().await? {
+            Incoming::Reply { request, answer } if request == id => return Ok(Some(answer)),
+            other => self.early.push(other),
+        }
+        if self.early.is_full() {
+            return Err(ClientError::Backlog { request: Some(id) });
+        }
+        Ok(None)
+    }
+
+    /// The next thing but the answer to a ping of our own.
+    async fn receive(&mut self) -> Result<Incoming, ClientError> {
         loop {
             match self.incoming.next().await? {
-                Incoming::Reply { request, answer } if request == id => return Ok(answer?),
-                other => self.early.push_back(other),
+                Incoming::Reply { request, .. } if self.ping == Some(request) => self.ping = None,
+                other => return Ok(other),
             }
         }
     }
@@ -223,7 +320,7 @@ impl Client {
     /// As [`request`](Self::request), for the two requests that are answered with [`Reply::Attached`].
     ///
     /// # Errors
-    /// [`ClientError`]: the request was refused, or the connection ended.
+    /// As [`request`](Self::request).
     pub async fn attach(&mut self, request: &ClientMessage) -> Result<AttachedTo, ClientError> {
         match self.request(request).await? {
             Reply::Attached(attached) => Ok(attached),
@@ -231,15 +328,22 @@ impl Client {
         }
     }
 
-    /// Sends a request without waiting for its answer, which [`next`](Self::next) will bring. As [`Requests::send`].
+    /// Sends a request without waiting for its answer, which [`next`](Self::next) will bring, or
+    /// [`answer`](Self::answer). As [`Requests::send`], but a server that takes nothing is not waited for beyond
+    /// [`set_request_timeout`](Self::set_request_timeout).
     ///
     /// # Errors
+    /// As [`Requests::send`]; and [`ClientError::NoAnswer`].
+    ///
+    /// # Cancel safety
     /// As [`Requests::send`].
     pub async fn send(&mut self, request: &ClientMessage) -> Result<u64, ClientError> {
-        self.requests.send(request).await
+        let waited = self.request_timeout;
+        let sent = timeout(waited, self.requests.send(request)).await;
+        sent.unwrap_or(Err(ClientError::NoAnswer { process: self.process, waited }))
     }
 
-    /// The next thing from the server.
+    /// The next thing from the server, for as long as that takes.
     ///
     /// # Errors
     /// [`ClientError`] once the connection has ended.
@@ -247,16 +351,16 @@ impl Client {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn next(&mut self) -> Result<Incoming, ClientError> {
-        match self.early.pop_front() {
+        match self.early.pop() {
             Some(early) => Ok(early),
-            None => self.incoming.next().await,
+            None => self.receive().await,
         }
     }
 
     /// The two halves, to send and receive at once, and what has arrived already.
     #[must_use]
     pub fn into_split(self) -> (Requests, IncomingFrames, VecDeque<Incoming>) {
-        (self.requests, self.incoming, self.early)
+        (self.requests, self.incoming, self.early.queue)
     }
 }
 
@@ -268,15 +372,20 @@ impl Requests {
     /// frame, which leaves the connection as it was.
     ///
     /// # Cancel safety
-    /// Not cancel safe: a part of the request may have been sent.
+    /// The connection stands. A request of which a part was sent is sent whole before the next one.
     pub async fn send(&mut self, request: &ClientMessage) -> Result<u64, ClientError> {
         let id = self.last_id + 1;
         let frame = wire::encode_request(id, request)?;
+        self.finish().await?;
         self.last_id = id;
-        match self.socket.write_all(&frame).await {
-            Ok(()) => Ok(id),
-            Err(_) => Err(ClientError::Lost),
-        }
+        self.unsent = frame;
+        self.finish().await?;
+        Ok(id)
+    }
+
+    /// Sends the rest of a request.
+    async fn finish(&mut self) -> Result<(), ClientError> {
+        self.socket.write_all_buf(&mut self.unsent).await.map_err(|_| ClientError::Lost)
     }
 }
 
@@ -289,7 +398,7 @@ impl IncomingFrames {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn next(&mut self) -> Result<Incoming, ClientError> {
-        let Frame { kind, a, payload } = self.frames.next().await.ok_or(ClientError::Lost)??;
+        let Frame { kind, a, payload } = self.frames.next().await?.ok_or(ClientError::Lost)?;
         match kind {
             Kind::Output => Ok(Incoming::Output { offset: a, data: payload }),
             Kind::Screen => Ok(Incoming::Screen { offset: a, data: payload }),
@@ -304,17 +413,17 @@ impl IncomingFrames {
 }
 
 /// Makes sure that a server is this user's. Anybody may have made the default directory in `/tmp` before us, and put a
-/// socket into it to learn our environment and our keys.
-fn check_owner(stream: &UnixStream, socket: &Path) -> Result<(), ConnectError> {
+/// socket into it to learn our environment and our keys. Returns the server's process.
+fn check_owner(stream: &UnixStream, socket: &Path) -> Result<Option<i32>, ConnectError> {
     let failed = |source| ConnectError::Io { path: socket.to_owned(), source };
-    match stream.peer_cred().map_err(failed)?.uid() {
-        owner if owner == geteuid().as_raw() => Ok(()),
+    let peer = stream.peer_cred().map_err(failed)?;
+    match peer.uid() {
+        owner if owner == geteuid().as_raw() => Ok(peer.pid()),
         owner => Err(ConnectError::NotOurs { path: socket.to_owned(), owner }),
     }
 }
 
 async fn connect(socket: &Path) -> Result<UnixStream, ConnectError> {
-    let mut tries = 0;
     loop {
         let error = match UnixStream::connect(socket).await {
             Ok(stream) => return Ok(stream),
@@ -325,10 +434,7 @@ async fn connect(socket: &Path) -> Result<UnixStream, ConnectError> {
                 return Err(ConnectError::NoServer(socket.to_owned()));
             }
             // The server is there, and has more new connections than it could look at yet.
-            io::ErrorKind::WouldBlock if tries < CONNECT_TRIES => {
-                tries += 1;
-                tokio::time::sleep(CONNECT_PAUSE).await;
-            }
+            io::ErrorKind::WouldBlock => tokio::time::sleep(CONNECT_PAUSE).await,
             _ => return Err(ConnectError::Io { path: socket.to_owned(), source: error }),
         }
     }

@@ -1,4 +1,5 @@
-//! The protocol between client and server: frames on a Unix stream socket. Pure functions; no sockets here.
+//! The protocol between client and server: frames on a Unix stream socket. Pure functions, and a reader of frames around
+//! one of them.
 //!
 //! Every frame is a fixed 16-byte header and a payload, integers little endian:
 //!
@@ -21,14 +22,13 @@ mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzz;
 mod hello;
+mod reader;
 
 pub use self::{
-    codec::{
-        Frame, FrameDecoder, decode_event, decode_reply, decode_request, encode_event, encode_reply,
-        encode_request,
-    },
+    codec::{decode_event, decode_reply, decode_request, encode_event, encode_reply, encode_request},
     error::WireError,
     hello::{Hello, HelloReply},
+    reader::{Frame, FrameDecoder, FrameReader},
 };
 
 /// The protocol's version. Client and server must agree on it exactly.
@@ -48,6 +48,7 @@ const MAX_SKIPPED: usize = 64 * 1024;
 
 /// What a frame's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
 #[allow(missing_docs, reason = "each names the message it carries")]
 pub enum Kind {
@@ -120,6 +121,7 @@ impl Kind {
 
 /// One of the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Side {
     Client,
@@ -131,6 +133,7 @@ const SKIPPABLE: u8 = 1;
 
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Header {
     /// Bytes of payload.
     pub length: usize,
@@ -141,6 +144,12 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header of a frame with `length` bytes of payload.
+    #[must_use]
+    pub fn new(kind: Kind, a: u64, length: usize) -> Self {
+        Self { length, kind, a }
+    }
+
     /// The header as it travels.
     #[must_use]
     pub fn encode(self) -> [u8; HEADER_LEN] {

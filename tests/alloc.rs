@@ -221,3 +221,42 @@ fn the_measure_sees_what_is_allocated() {
     assert_eq!(info.count_current, 0, "and to free what it allocated");
     assert_eq!(room.drain(), 100 * DEPTH);
 }
+
+/// A connection to a server keeps nothing of a long request, whether it was refused or carried out.
+#[cfg(feature = "server")]
+#[test]
+fn an_idle_connection_keeps_nothing_of_a_long_request() {
+    use fugue_server::{
+        Server,
+        wire::{FrameReader, Header, Hello, Kind, Side},
+    };
+    use tokio::{io::AsyncWriteExt, net::UnixStream};
+
+    // On one thread, whose allocations are counted.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("fugue/server.sock");
+    let server = runtime.block_on(async { Server::builder(&socket).bind().unwrap() });
+    let serving = runtime.spawn(server.serve(std::future::pending()));
+    let request = async |stream: &mut UnixStream, kind: Kind, length: usize| {
+        stream.write_all(&Header::new(kind, 1, length).encode()).await.unwrap();
+        // No create request is made of this.
+        for _ in 0..length / 1024 {
+            stream.write_all(&[0xff; 1024]).await.unwrap();
+        }
+        let mut answers = FrameReader::new(stream, Side::Server);
+        assert_eq!(answers.next().await.unwrap().unwrap().kind, Kind::Reply);
+    };
+    let mut stream = runtime.block_on(async {
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        stream.write_all(&Hello::encode()).await.unwrap();
+        let welcome = FrameReader::new(&mut stream, Side::Server).next().await.unwrap().unwrap();
+        assert_eq!(welcome.kind, Kind::HelloReply);
+        request(&mut stream, Kind::Ping, 0).await;
+        stream
+    });
+    let info = measure(|| runtime.block_on(request(&mut stream, Kind::Create, Kind::Create.limit())));
+    assert!(info.bytes_max > 2 * 1024 * 1024, "the request was held: {info:?}");
+    assert!(info.bytes_current < 4096, "{info:?}");
+    serving.abort();
+}

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::{Common, Exit, block_on};
 use crate::{
     SessionName,
-    client::{Client, Incoming},
     message::{ClientMessage, Reply, SessionState},
 };
 
@@ -41,6 +40,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
             None => bail!("there is no session {}; `list` shows which there are", args.name),
         };
 
+        // Each is answered once it has been typed, in order.
         let mut outstanding = VecDeque::new();
         let mut input = std::io::stdin().lock();
         let mut buffer = vec![0; CHUNK];
@@ -49,28 +49,17 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
             if read == 0 {
                 break;
             }
-            if outstanding.len() == OUTSTANDING {
-                await_oldest(&mut client, &mut outstanding).await?;
+            if outstanding.len() == OUTSTANDING
+                && let Some(oldest) = outstanding.pop_front()
+            {
+                client.answer(oldest).await?;
             }
             let data = Bytes::copy_from_slice(&buffer[..read]);
             outstanding.push_back(client.send(&ClientMessage::Input { session, data }).await?);
         }
-        while !outstanding.is_empty() {
-            await_oldest(&mut client, &mut outstanding).await?;
+        for request in outstanding {
+            client.answer(request).await?;
         }
         Ok(Exit::SUCCESS)
     })
-}
-
-/// Waits until the oldest piece has been typed. Pieces are typed in order.
-async fn await_oldest(client: &mut Client, outstanding: &mut VecDeque<u64>) -> anyhow::Result<()> {
-    let Some(oldest) = outstanding.pop_front() else { return Ok(()) };
-    loop {
-        if let Incoming::Reply { request, answer } = client.next().await?
-            && request == oldest
-        {
-            answer?;
-            return Ok(());
-        }
-    }
 }

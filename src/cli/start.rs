@@ -1,15 +1,22 @@
 //! Starting a server when none runs.
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader, Read},
-    process::{Command, Stdio},
-};
+use std::{env, fs, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::Command,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{Common, serve};
 use crate::client::{Client, ConnectError};
+
+/// How long a server may take to start. It is ready at once, unless its disk is not.
+const START_TIME: Duration = Duration::from_secs(10);
+
+/// How long a server that was started by another process at the same time may take until it listens.
+const OTHER_START_TIME: Duration = Duration::from_secs(1);
 
 /// Connects to the server, after starting one in the background if none runs.
 pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<Client> {
@@ -17,19 +24,35 @@ pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<Client> 
         Err(ConnectError::NoServer(_)) => {}
         connected => return Ok(connected?),
     }
-    let complaint = start(common)?;
+    let complaint = match timeout(START_TIME, start(common)).await {
+        Ok(started) => started?,
+        Err(_) => bail!(
+            "the server that was started was not ready within {} s; {}",
+            START_TIME.as_secs(),
+            match log_of(common) {
+                Some(log) => format!("see {log}"),
+                None => "the disk of its socket may not answer".to_owned(),
+            }
+        ),
+    };
     // Of several servers started at once one gets the socket, and it serves all who wanted one.
-    match common.connect().await {
-        Ok(client) => Ok(client),
-        Err(ConnectError::NoServer(_)) if !complaint.is_empty() => {
-            bail!("no server runs, and starting one failed: {complaint}")
+    let started = Instant::now();
+    loop {
+        match common.connect().await {
+            Ok(client) => return Ok(client),
+            Err(ConnectError::NoServer(_)) if !complaint.is_empty() => {
+                if started.elapsed() > OTHER_START_TIME {
+                    bail!("no server runs, and starting one failed: {complaint}");
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => return Err(error).context("a server was started, but could not be reached"),
         }
-        Err(error) => Err(error).context("a server was started, but could not be reached"),
     }
 }
 
 /// Starts a server and waits until it is ready or has failed; returns what it complained of.
-fn start(common: &Common) -> anyhow::Result<String> {
+async fn start(common: &Common) -> anyhow::Result<String> {
     let program = env::current_exe().context("finding this program's own file failed")?;
     let mut server = Command::new(program)
         .arg("--socket")
@@ -45,18 +68,23 @@ fn start(common: &Common) -> anyhow::Result<String> {
     };
     let mut ready = String::new();
     // The end of its output means that it failed; then the reason is on the other stream.
-    BufReader::new(stdout).read_line(&mut ready).context("waiting for the server failed")?;
+    BufReader::new(stdout).read_line(&mut ready).await.context("waiting for the server failed")?;
     if ready.trim_end() == serve::READY {
         return Ok(String::new());
     }
     let mut complaint = String::new();
-    stderr.read_to_string(&mut complaint).context("waiting for the server failed")?;
-    server.wait().context("waiting for the server failed")?;
+    stderr.read_to_string(&mut complaint).await.context("waiting for the server failed")?;
+    server.wait().await.context("waiting for the server failed")?;
     let complaint = complaint.trim().trim_start_matches("fugue-server: ").to_owned();
     if complaint.is_empty() {
-        let log = serve::log_path(&common.socket);
-        let log = fs::exists(&log).unwrap_or(false).then(|| format!("; see {}", log.display()));
+        let log = log_of(common).map(|log| format!("; see {log}"));
         return Ok(format!("it ended without a word{}", log.unwrap_or_default()));
     }
     Ok(complaint)
+}
+
+/// The server's log, if there is one.
+fn log_of(common: &Common) -> Option<String> {
+    let log = serve::log_path(&common.socket);
+    fs::exists(&log).unwrap_or(false).then(|| log.display().to_string())
 }

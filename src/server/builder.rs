@@ -99,7 +99,8 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a client may take less than 64 KiB, with more waiting, before it is closed. The default is 30 s.
+    /// How long a client may take less than 64 KiB, with more waiting, before it is closed; and how long one that began
+    /// a request may send nothing more of it. The default is 30 s.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.timing.close = timeout;
         self

@@ -13,8 +13,6 @@ use tokio::{
     },
     sync::{OwnedSemaphorePermit, mpsc},
 };
-use tokio_stream::StreamExt;
-use tokio_util::codec::FramedRead;
 use tracing::debug;
 
 use super::{
@@ -26,17 +24,14 @@ use super::{
 use crate::{
     message::{CloseReason, RequestError},
     session::{ClientStatus, Follower},
-    wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
+    wire::{self, Frame, FrameReader, Hello, HelloReply, Kind, Side, WireError},
 };
-
-/// Bytes of the first read buffer. Requests are small; a long one makes room for itself once its header is in.
-const READ_BUFFER: usize = 128;
 
 /// Replies and commands that may wait for the writer. A client that sends requests and reads no replies stops being
 /// read when these are used up.
 const COMMANDS: usize = 32;
 
-type Frames = FramedRead<OwnedReadHalf, FrameDecoder>;
+type Frames = FrameReader<OwnedReadHalf>;
 
 /// Serves one connection until it ends. Its place among the server's clients is given back then.
 ///
@@ -44,7 +39,8 @@ type Frames = FramedRead<OwnedReadHalf, FrameDecoder>;
 /// rare or soon over is boxed, here and in the writer.
 pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSemaphorePermit) {
     let (read, mut write) = stream.into_split();
-    let mut frames = FramedRead::with_capacity(read, FrameDecoder::new(Side::Client), READ_BUFFER);
+    // A frame that is never finished is a client that does not go on, as one that takes nothing is.
+    let mut frames = FrameReader::new(read, Side::Client).stall_timeout(shared.timing.close);
     let greeted = Box::pin(greet(&shared, &mut frames)).await;
     if let Err(why) = greeted {
         debug!(why, "handshake refused");
@@ -118,7 +114,7 @@ async fn refuse(shared: &Shared, write: &mut OwnedWriteHalf, why: String) {
 async fn handshake(frames: &mut Frames) -> Result<(), String> {
     let not_a_client = || "this is a fugue-server socket, and that was no client's hello".to_owned();
     let hello = match frames.next().await {
-        Some(Ok(Frame { kind: Kind::Hello, payload, .. })) => Hello::decode(&payload),
+        Ok(Some(Frame { kind: Kind::Hello, payload, .. })) => Hello::decode(&payload),
         _ => return Err(not_a_client()),
     };
     match hello {
@@ -139,9 +135,10 @@ pub(super) fn refusal(why: String) -> bytes::Bytes {
 
 /// Reads requests until the client is gone (`None`), or sends what can't be understood.
 async fn read_requests(frames: &mut Frames, router: &mut Router) -> Option<String> {
-    while let Some(frame) = frames.next().await {
-        let frame = match frame {
-            Ok(frame) => frame,
+    loop {
+        let frame = match frames.next().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return None,
             Err(error @ (WireError::Io(_) | WireError::Cut)) => {
                 debug!(%error, "connection lost");
                 return None;
@@ -163,5 +160,4 @@ async fn read_requests(frames: &mut Frames, router: &mut Router) -> Option<Strin
             return None;
         }
     }
-    None
 }

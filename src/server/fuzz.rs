@@ -7,7 +7,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixStream, unix::OwnedReadHalf},
 };
-use tokio_util::codec::Decoder;
 
 use super::*;
 use crate::{

@@ -1,87 +1,13 @@
-//! Bytes to frames, frames to messages, and back.
+//! Frames to messages, and back.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio_util::codec::Decoder;
 
-use super::{HEADER_LEN, Header, Kind, Side, WireError};
+use super::{Frame, Header, Kind, WireError};
 use crate::{
     SessionId,
     message::{ClientMessage, Event, Reply, RequestError},
 };
-
-/// A frame as it came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// What the payload is.
-    pub kind: Kind,
-    /// The request's id, or the offset of output.
-    pub a: u64,
-    /// At most [`Kind::limit`] bytes.
-    pub payload: Bytes,
-}
-
-/// Cuts a stream of bytes into frames, however it was chunked.
-///
-/// Holds at most one frame's payload: the header is checked against its kind's limit before room is made.
-#[derive(Debug)]
-pub struct FrameDecoder {
-    from: Side,
-    /// The frame whose payload is still coming.
-    header: Option<Header>,
-    /// Bytes left of a frame that is being skipped.
-    skip: usize,
-}
-
-impl FrameDecoder {
-    /// Decodes what `from` sends; the other side's kinds are unknown to it.
-    #[must_use]
-    pub fn new(from: Side) -> Self {
-        Self { from, header: None, skip: 0 }
-    }
-}
-
-impl Decoder for FrameDecoder {
-    type Item = Frame;
-    type Error = WireError;
-
-    fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, WireError> {
-        let header = loop {
-            let skipped = self.skip.min(bytes.len());
-            bytes.advance(skipped);
-            self.skip -= skipped;
-            if let Some(header) = self.header {
-                break header;
-            }
-            if self.skip > 0 {
-                return Ok(None);
-            }
-            let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
-                return Ok(None);
-            };
-            match Header::decode(header, self.from)? {
-                Ok(header) => self.header = Some(header),
-                Err(length) => self.skip = length,
-            }
-            bytes.advance(HEADER_LEN);
-        };
-        if bytes.len() < header.length {
-            bytes.reserve(header.length - bytes.len());
-            return Ok(None);
-        }
-        self.header = None;
-        let payload = bytes.split_to(header.length).freeze();
-        Ok(Some(Frame { kind: header.kind, a: header.a, payload }))
-    }
-
-    fn decode_eof(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, WireError> {
-        match self.decode(bytes)? {
-            Some(frame) => Ok(Some(frame)),
-            None if bytes.is_empty() && self.header.is_none() && self.skip == 0 => Ok(None),
-            None => Err(WireError::Cut),
-        }
-    }
-}
 
 /// Reads a request from a client's frame.
 ///

@@ -29,6 +29,12 @@ pub enum WireError {
     /// The stream ended in the middle of a frame.
     #[error("the connection ended in the middle of a frame")]
     Cut,
+    /// A frame was begun and not finished, and nothing more of it arrived for so long.
+    #[error("a frame that was begun, and of which nothing more arrived for {seconds} s")]
+    Stalled {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -1,7 +1,6 @@
 //! Frames and payloads from bytes of any kind.
 
 use bytes::{Bytes, BytesMut};
-use tokio_util::codec::Decoder;
 
 use super::{
     Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError, decode_event,
@@ -48,11 +47,7 @@ pub(crate) fn decode(bytes: &[u8], cut: u8, from: Side) -> (Vec<Frame>, Option<S
         }
         assert!(buffer.capacity() <= bytes.len() + MAX_HELD);
     }
-    let error = match decoder.decode_eof(&mut buffer) {
-        Ok(None) => None,
-        Ok(Some(frame)) => panic!("{frame:?} was there all the time"),
-        Err(error) => Some(error),
-    };
+    let error = decoder.end(&buffer).err();
     assert!(matches!(error, None | Some(WireError::Cut)), "{error:?} only at the end");
     (frames, error.map(|error| error.to_string()))
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod faults;
 mod hostile;
+mod hung;
 mod lifecycle;
 mod memory;
 mod recording;

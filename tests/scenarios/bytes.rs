@@ -10,7 +10,6 @@ use fugue_server::{
     message::{Event, ExitStatus},
     wire::{self, FrameDecoder, Hello, Kind, Side},
 };
-use tokio_util::codec::Decoder;
 
 use super::process::Process;
 use crate::support::*;

@@ -80,6 +80,7 @@ impl Stay {
             }
             Incoming::Event(Event::Ended { status, .. }) => return Some(status),
             Incoming::Reply { .. } | Incoming::Event(_) => {}
+            other => panic!("{other:?}"),
         }
         None
     }

@@ -125,7 +125,7 @@ async fn garbage_after_a_good_handshake_closes_with_the_reason_and_disturbs_nobo
     let mut seen = Transcript::from(0);
     seen.read_to(&mut watcher, "ready").await;
     let too_long = {
-        let mut header = Header { length: 0, kind: Kind::Input, a: 1 }.encode();
+        let mut header = Header::new(Kind::Input, 1, 0).encode();
         header[..4].copy_from_slice(&u32::MAX.to_le_bytes());
         header
     };
@@ -155,7 +155,7 @@ async fn a_malformed_request_is_refused_and_the_next_one_served() {
     let mut stream = greet(&server.socket).await;
     for kind in [Kind::Create, Kind::Attach, Kind::Resize, Kind::Kill, Kind::Input] {
         let payload = [0xff; 5];
-        stream.write_all(&Header { length: payload.len(), kind, a: 9 }.encode()).await.unwrap();
+        stream.write_all(&Header::new(kind, 9, payload.len()).encode()).await.unwrap();
         stream.write_all(&payload).await.unwrap();
         let mut header = [0; HEADER_LEN];
         soon(stream.read_exact(&mut header)).await.unwrap();
@@ -238,7 +238,7 @@ async fn sizes_and_names_that_break_the_rules_do_not_get_through_the_wire() {
     let mut stream = greet(&server.socket).await;
     // A session id and a width and height of zero.
     let payload = [&[16][..], &[0; 16], &[0, 0]].concat();
-    stream.write_all(&Header { length: payload.len(), kind: Kind::Resize, a: 3 }.encode()).await.unwrap();
+    stream.write_all(&Header::new(Kind::Resize, 3, payload.len()).encode()).await.unwrap();
     stream.write_all(&payload).await.unwrap();
     let mut header = [0; HEADER_LEN];
     soon(stream.read_exact(&mut header)).await.unwrap();

@@ -6,7 +6,7 @@ use fugue_server::{
     Client,
     client::ConnectError,
     message::{ClientMessage, CloseReason, Event, Reply, RequestError},
-    wire::{self, Frame, FrameDecoder, HEADER_LEN, Hello, HelloReply, Kind, Side},
+    wire::{self, Frame, FrameReader, HEADER_LEN, Hello, HelloReply, Kind, Side},
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -15,21 +15,19 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
-use tokio_stream::StreamExt;
-use tokio_util::codec::FramedRead;
 
 use crate::support::*;
 
 /// A connection that sends bytes and reads frames.
 struct Raw {
-    read: FramedRead<OwnedReadHalf, FrameDecoder>,
+    read: FrameReader<OwnedReadHalf>,
     write: OwnedWriteHalf,
 }
 
 impl Raw {
     async fn connect(socket: &Path) -> Self {
         let (read, write) = UnixStream::connect(socket).await.unwrap().into_split();
-        Self { read: FramedRead::new(read, FrameDecoder::new(Side::Server)), write }
+        Self { read: FrameReader::new(read, Side::Server), write }
     }
 
     async fn greet(socket: &Path) -> Self {
@@ -46,12 +44,12 @@ impl Raw {
 
     /// The next frame; `None` at the end, which may be a reset.
     async fn next(&mut self) -> Option<Frame> {
-        soon(self.read.next()).await.and_then(Result::ok)
+        soon(self.read.next()).await.ok().flatten()
     }
 
     /// The answer to a request sent under this id.
     async fn answer(&mut self, id: u64) -> Result<Reply, RequestError> {
-        let Frame { kind, a, payload } = self.next().await.expect("an answer");
+        let Frame { kind, a, payload, .. } = self.next().await.expect("an answer");
         assert_eq!((kind, a), (Kind::Reply, id));
         wire::decode_reply(&payload).unwrap()
     }

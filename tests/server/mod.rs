@@ -2,6 +2,7 @@
 
 mod attaching;
 mod broadcast;
+mod client;
 mod connections;
 mod embedding;
 mod endings;

@@ -46,7 +46,7 @@ async fn a_request_of_more_words_than_a_program_can_have_is_refused_before_they_
     let decode = |words: usize| {
         let frame = wire::encode_request(7, &with_command("a", vec![Vec::new(); words])).unwrap();
         let payload = frame.slice(wire::HEADER_LEN..);
-        wire::decode_request(&Frame { kind: Kind::Create, a: 7, payload })
+        wire::decode_request(&Frame::new(Kind::Create, 7, payload))
     };
     assert!(decode(most).is_ok());
     assert!(decode(most + 1).is_err());

@@ -177,6 +177,7 @@ impl Transcript {
                 Incoming::Event(event) => {
                     panic!("{event:?} after {:?}", String::from_utf8_lossy(&self.bytes))
                 }
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -298,6 +299,7 @@ impl Viewer {
             Incoming::Reply { answer, .. } => {
                 answer.unwrap();
             }
+            other => panic!("{other:?}"),
         }
         None
     }

@@ -93,6 +93,7 @@ impl Seen {
             Incoming::Event(Event::Ended { status, .. }) => return Some(status),
             Incoming::Reply { answer, .. } => drop(answer.unwrap()),
             Incoming::Event(_) => {}
+            other => panic!("{other:?}"),
         }
         None
     }

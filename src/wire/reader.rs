@@ -1,0 +1,262 @@
+//! Frames from a stream of bytes: a decoder without I/O, and a reader around it.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::{HEADER_LEN, Header, Kind, MAX_OUTPUT, Side, WireError};
+
+/// Bytes that a server reads at once between frames: most requests whole, and without any memory for one that is idle.
+const SMALL: usize = 64;
+
+/// Bytes that a client reads at once: one whole frame of output.
+const LARGE: usize = HEADER_LEN + MAX_OUTPUT;
+
+/// A client reads into what room is left of that until less than this is.
+const LEAST: usize = 16 * 1024;
+
+/// The most room that is made for a payload before half as much of it has arrived.
+const FIRST_ROOM: usize = 64 * 1024;
+
+/// A frame as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Frame {
+    /// What the payload is.
+    pub kind: Kind,
+    /// The request's id, or the offset of output.
+    pub a: u64,
+    /// At most [`Kind::limit`] bytes.
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// A frame with this header and payload.
+    #[must_use]
+    pub fn new(kind: Kind, a: u64, payload: Bytes) -> Self {
+        Self { kind, a, payload }
+    }
+}
+
+/// Cuts a stream of bytes into frames, however it was chunked.
+///
+/// Takes no more than one frame's payload for one: the header is checked against its kind's limit first.
+#[derive(Debug)]
+pub struct FrameDecoder {
+    from: Side,
+    /// The frame whose payload is still coming.
+    header: Option<Header>,
+    /// Bytes left of a frame that is being skipped.
+    skip: usize,
+}
+
+impl FrameDecoder {
+    /// Decodes what `from` sends; the other side's kinds are unknown to it.
+    #[must_use]
+    pub fn new(from: Side) -> Self {
+        Self { from, header: None, skip: 0 }
+    }
+
+    /// The next frame, which is taken from the front of `bytes`; `None` when more bytes are needed for it.
+    ///
+    /// # Errors
+    /// [`WireError`] when there is no frame there, after which the stream is of no further use.
+    pub fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, WireError> {
+        let header = loop {
+            let skipped = self.skip.min(bytes.len());
+            bytes.advance(skipped);
+            self.skip -= skipped;
+            if let Some(header) = self.header {
+                break header;
+            }
+            if self.skip > 0 {
+                return Ok(None);
+            }
+            let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
+                return Ok(None);
+            };
+            match Header::decode(header, self.from)? {
+                Ok(header) => self.header = Some(header),
+                Err(length) => self.skip = length,
+            }
+            bytes.advance(HEADER_LEN);
+        };
+        if bytes.len() < header.length {
+            return Ok(None);
+        }
+        self.header = None;
+        let payload = bytes.split_to(header.length).freeze();
+        Ok(Some(Frame { kind: header.kind, a: header.a, payload }))
+    }
+
+    /// Makes sure that a stream ends where a frame does; `bytes` are those that no frame was made of.
+    ///
+    /// # Errors
+    /// [`WireError::Cut`] when it ends in the middle of one.
+    pub fn end(&self, bytes: &BytesMut) -> Result<(), WireError> {
+        if self.is_within_a_frame(bytes) { Err(WireError::Cut) } else { Ok(()) }
+    }
+
+    fn is_within_a_frame(&self, bytes: &BytesMut) -> bool {
+        !bytes.is_empty() || self.header.is_some() || self.skip > 0
+    }
+
+    /// Bytes that the payload whose header was read lacks.
+    fn missing(&self, bytes: &BytesMut) -> usize {
+        self.header.map_or(0, |header| header.length.saturating_sub(bytes.len()))
+    }
+}
+
+/// Reads frames from a socket.
+///
+/// What it holds suits its side. A client, which reads from a server, reads as much at once as there may be. A server
+/// has many clients that are idle most of the time: between their frames it holds no memory for them, and for a long
+/// frame it makes room as the frame arrives.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    io: R,
+    decoder: FrameDecoder,
+    bytes: BytesMut,
+    stall: Option<Duration>,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads what `from` sends.
+    #[must_use]
+    pub fn new(io: R, from: Side) -> Self {
+        Self { io, decoder: FrameDecoder::new(from), bytes: BytesMut::new(), stall: None }
+    }
+
+    /// Gives up on a frame that was begun and of which nothing more arrives for this long. By default it is waited for.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.stall = Some(timeout);
+        self
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// [`WireError`]: there is no frame, or not all of one, or the socket failed. The stream is of no further use.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Result<Option<Frame>, WireError> {
+        loop {
+            if let Some(frame) = self.decoder.decode(&mut self.bytes)? {
+                if self.bytes.is_empty() && self.decoder.from == Side::Client {
+                    // What was made for this frame goes with it.
+                    self.bytes = BytesMut::new();
+                }
+                return Ok(Some(frame));
+            }
+            let read = match self.stall {
+                Some(stall) if self.decoder.is_within_a_frame(&self.bytes) => {
+                    // Seldom, so no idle connection has room for it.
+                    let read = Box::pin(tokio::time::timeout(stall, self.read()));
+                    read.await.unwrap_or(Err(WireError::Stalled { seconds: stall.as_secs() }))?
+                }
+                _ => self.read().await?,
+            };
+            if read == 0 {
+                self.decoder.end(&self.bytes)?;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What it reads from. What was read and is no whole frame yet is dropped.
+    #[must_use]
+    pub fn into_inner(self) -> R {
+        self.io
+    }
+
+    /// Reads once.
+    async fn read(&mut self) -> Result<usize, WireError> {
+        let missing = self.decoder.missing(&self.bytes);
+        if self.decoder.from == Side::Server {
+            let room = self.bytes.capacity() - self.bytes.len();
+            if room < LEAST.max(missing) {
+                self.bytes.reserve(LARGE.max(missing));
+            }
+            return Ok(self.io.read_buf(&mut self.bytes).await?);
+        }
+        if missing == 0 {
+            let mut small = [0; SMALL];
+            let read = self.io.read(&mut small).await?;
+            self.bytes.extend_from_slice(&small[..read]);
+            return Ok(read);
+        }
+        // No more than this frame, so that nothing keeps its memory when it is done.
+        self.bytes.reserve(missing.min(self.bytes.len().max(FIRST_ROOM)));
+        Ok(self.io.read_buf(&mut (&mut self.bytes).limit(missing)).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+    use crate::{SessionId, message::ClientMessage, wire::encode_request};
+
+    /// A socket that has received these pieces, each of which arrived alone. Counts what is read from it.
+    struct Received {
+        pieces: VecDeque<Bytes>,
+        reads: usize,
+    }
+
+    impl AsyncRead for Received {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            self.reads += 1;
+            if let Some(piece) = self.pieces.front_mut() {
+                buffer.put_slice(&piece.split_to(piece.len().min(buffer.remaining())));
+                if piece.is_empty() {
+                    self.pieces.pop_front();
+                }
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn reads(pieces: Vec<Bytes>, from: Side) -> (usize, usize) {
+        let mut reader = FrameReader::new(Received { pieces: pieces.into(), reads: 0 }, from);
+        let mut frames = 0;
+        while reader.next().await.unwrap().is_some() {
+            frames += 1;
+        }
+        (frames, reader.io.reads - 1)
+    }
+
+    fn input(bytes: usize) -> Bytes {
+        let data = Bytes::from(vec![b'x'; bytes]);
+        encode_request(1, &ClientMessage::Input { session: SessionId::from(1_u64), data }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_small_request_is_one_read_and_a_long_one_two() {
+        assert_eq!(reads(vec![input(1); 10], Side::Client).await, (10, 10));
+        assert_eq!(reads(vec![input(16 * 1024); 10], Side::Client).await, (10, 20));
+    }
+
+    #[tokio::test]
+    async fn what_has_piled_up_is_read_at_once_by_a_client() {
+        let mut frame = Header::new(Kind::Output, 0, 64 * 1024).encode().to_vec();
+        frame.extend_from_slice(&[b'x'; 64 * 1024]);
+        let (frames, reads) = reads(vec![frame.repeat(16).into()], Side::Server).await;
+        assert_eq!(frames, 16);
+        // 1 MiB, in pieces of 256 KiB and a little more.
+        assert!(reads <= 6, "{reads}");
+    }
+}
