@@ -15,8 +15,7 @@ mod tests;
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs::{self, File},
-    future, io,
+    fs, future, io,
     os::{
         fd::OwnedFd,
         unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -26,7 +25,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags, fchmod, fstat},
+    fs::{FileType, Mode, fchmod, fstat},
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
     process::geteuid,
@@ -155,9 +154,9 @@ impl BoundSocket {
 
     /// Opens a file for adding to its end, whose name is the socket's with `suffix` after it.
     #[cfg(feature = "cli")]
-    pub(super) fn open_beside(&self, suffix: &str) -> io::Result<File> {
+    pub(super) fn open_beside(&self, suffix: &str) -> io::Result<fs::File> {
         let name = with_suffix(&self.file.name, suffix);
-        self.file.directory.open_file(&name, OFlags::APPEND).map(File::from)
+        self.file.directory.open_file(&name, rustix::fs::OFlags::APPEND).map(fs::File::from)
     }
 
     /// The next connection from a process of our own user. Errors are waited out. Without a descriptor for it, a

@@ -204,7 +204,7 @@ async fn a_request_cut_short_while_it_is_sent_is_sent_whole_before_the_next() {
         assert_eq!((ping.kind, ping.a), (Kind::Ping, sent + 2));
         fake.answer(ping.a, Reply::Pong).await;
     };
-    let (answer, ()) = tokio::join!(client.request(&ClientMessage::Ping), receive);
+    let (answer, ()) = soon(async { tokio::join!(client.request(&ClientMessage::Ping), receive) }).await;
     assert_eq!(answer.unwrap(), Reply::Pong);
 }
 

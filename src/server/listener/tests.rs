@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use rustix::net::listen;
+use rustix::{fs::OFlags, net::listen};
 use tempfile::TempDir;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
