@@ -331,7 +331,9 @@ fn a_race(round: u64) {
     let [winner, loser] = servers;
     let lost = loser.wait_with_output().unwrap();
     assert_eq!(lost.status.code(), Some(1), "{lost:?}");
-    assert!(String::from_utf8_lossy(&lost.stderr).contains("already running"), "{lost:?}");
+    let why = String::from_utf8_lossy(&lost.stderr);
+    // The winner may not have listened yet.
+    assert!(why.contains("already running") || why.contains("starting or ending"), "{lost:?}");
     assert_eq!(fs::metadata(&home.socket).unwrap().ino(), socket, "the loser replaced the winner's socket");
     let listed = home.command(&["stats", "--json"]).output().unwrap();
     assert!(

@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Messages each client's queue holds
     #[arg(long, value_name = "MESSAGES", default_value_t = 16)]
     queue: usize,
-    /// Connections served at once
+    /// Connections served at once, as far as the limit of open files (ulimit -n) allows
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_clients: usize,
     /// Leave the terminal that started it, and log to a file beside the socket

@@ -121,7 +121,7 @@ async fn handshake(frames: &mut Frames) -> Result<(), String> {
         Ok(Hello { version: wire::VERSION }) => Ok(()),
         Ok(Hello { version }) => Err(format!(
             "the client speaks protocol version {version} and this server version {}; use the client of the \
-             server's version, or end the server and start it anew",
+             server's version, or end the server and start it again",
             wire::VERSION
         )),
         Err(_) => Err(not_a_client()),

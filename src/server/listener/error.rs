@@ -17,10 +17,10 @@ pub enum BindError {
     AlreadyRunning(PathBuf),
     /// Another server has it and does not listen: it is about to, or it has been told to end.
     #[error(
-        "another server{} is starting or ending on {}; try again in a moment, or end it{}",
+        "another server{} is starting or ending on {}; try again in a moment{}",
         process.map_or_else(String::new, |process| format!(" (process {process})")),
         socket.display(),
-        process.map_or_else(String::new, |process| format!(" with `kill -9 {process}`"))
+        process.map_or_else(String::new, |process| format!(", or end it with `kill -9 {process}`"))
     )]
     NotListening {
         /// The socket's path.
