@@ -78,7 +78,7 @@ impl Connected {
         }
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(all(any(test, fuzzing), feature = "cli"))]
     pub(super) fn is_empty(&self) -> bool {
         self.0.with(|table| table.clients.is_empty())
     }

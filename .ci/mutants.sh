@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# How many of a seeded sample of mutants of registry, session, server and wire the tests catch. Not part of .ci/run: it takes
+# about half a minute for each.
+#
+#   bash .ci/mutants.sh SEED COUNT
+#
+# Each mutant meets the tests beside the code first, then, if it survives those, the others. What survives both is listed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seed=${1:?which seed} count=${2:?how many mutants}
+command -v cargo-mutants cargo-nextest > /dev/null || { echo "needs cargo-mutants and cargo-nextest" >&2; exit 1; }
+
+output=${CARGO_TARGET_DIR:-target}/mutants
+rm -rf "$output" && mkdir -p "$output"
+export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
+
+common=(--baseline skip --timeout 120 --test-tool nextest --colors never --no-shuffle)
+of=(-f 'src/registry/**' -f src/registry.rs -f 'src/session/**' -f src/session.rs -f 'src/server/**' -f src/server.rs
+    -f 'src/wire/**' -f src/wire.rs -e '**/tests.rs' -e '**/tests/**' -e '**/models*' -e '**/fuzz.rs' -e '**/machine.rs' -e '**/compare.rs')
+cargo mutants --list "${of[@]}" > "$output/all"
+# The same seed gives the same order.
+shuf --random-source=<(yes "$seed") "$output/all" | head -n "$count" | sort > "$output/sample"
+echo "$(wc -l < "$output/sample") of $(wc -l < "$output/all") mutants"
+
+# Runs the mutants of a list against some tests; those that survive are the next list.
+run() { # list, survivors, tests
+    local list=$1 survivors=$2; shift 2
+    local these=()
+    while read -r mutant; do
+        # The place may have moved by other lines; the name is what it is known by.
+        these+=(-F "^$(printf '%s' "$mutant" | sed 's/[][\.*^$+?(){}|/]/\\&/g')\$")
+    done < "$list"
+    cargo mutants "${of[@]}" "${these[@]}" "${common[@]}" --output "$output" -- "$@" || true
+    cat "$output/mutants.out/missed.txt" > "$survivors"
+    cat "$output/mutants.out/unviable.txt" >> "$output/unviable"
+}
+run "$output/sample" "$output/survived-lib" --lib
+if [ -s "$output/survived-lib" ]; then
+    run "$output/survived-lib" "$output/survived" --test main --test alloc
+else
+    : > "$output/survived"
+fi
+viable=$(($(wc -l < "$output/sample") - $(sort -u "$output/unviable" | wc -l)))
+missed=$(wc -l < "$output/survived")
+echo "caught $((viable - missed)) of $viable that compile ($(((viable - missed) * 1000 / viable)) per mille); survivors:"
+cat "$output/survived"
