@@ -1,12 +1,15 @@
 //! A server in a process of its own, so that its memory can be told apart from its clients'.
 //!
 //! It says the id of a session that is printed to from memory, and then prints as many bytes as each line it reads says,
-//! answering with a line once they are out of its hands.
+//! answering with a line once they are out of its hands. `frames N` prints as many pictures to another session, at 30 a
+//! second.
 
 use std::{
+    fmt::Write as _,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -18,6 +21,22 @@ use crate::role::lines;
 const MESSAGE_BYTES: usize = 64 * 1024;
 /// More than any suite connects.
 const MAX_CLIENTS: usize = 12_000;
+
+/// Columns and lines of a frame, and how long it stays.
+pub(crate) const FRAME: (u16, u16) = (160, 50);
+const FRAME_TIME: Duration = Duration::from_millis(33);
+
+/// A screen full of text that changes everywhere, a colour to a line.
+fn frame(at: usize) -> String {
+    let mut frame = "\x1b[H".to_owned();
+    for row in 0..usize::from(FRAME.1) {
+        let text: String =
+            (0..FRAME.0).map(|col| char::from(b'a' + ((at + row + usize::from(col)) % 26) as u8)).collect();
+        // Writing to a string can't fail.
+        let _ = write!(frame, "\x1b[{};1H\x1b[{}m{text}", row + 1, 31 + row % 7);
+    }
+    frame
+}
 
 /// The harness's end. Kills it when dropped.
 pub(crate) struct Served {
@@ -49,9 +68,19 @@ impl Served {
     }
 
     pub(crate) fn print(&mut self, bytes: usize) -> anyhow::Result<()> {
-        writeln!(self.input, "{bytes}")?;
+        self.ask(&bytes.to_string())
+    }
+
+    /// Prints so many frames to the session `frames`, which there is from the first call on.
+    pub(crate) fn frames(&mut self, frames: usize) -> anyhow::Result<()> {
+        self.ask(&format!("frames {frames}"))
+    }
+
+    fn ask(&mut self, what: &str) -> anyhow::Result<()> {
+        writeln!(self.input, "{what}")?;
         let mut line = String::new();
         self.lines.read_line(&mut line)?;
+        anyhow::ensure!(!line.is_empty(), "the server ended");
         Ok(())
     }
 }
@@ -68,12 +97,32 @@ pub(crate) fn run(socket: &Path) -> anyhow::Result<()> {
     let runtime = crate::system::runtime()?;
     let inside = runtime.enter();
     let server = Server::builder(socket).max_clients(MAX_CLIENTS).bind()?;
-    let feed = server.feeds().start("feed".parse()?, TerminalSize::DEFAULT, Pace::Free)?;
+    let feeds = server.feeds();
+    let feed = feeds.start("feed".parse()?, TerminalSize::DEFAULT, Pace::Free)?;
+    let mut frames = None;
     runtime.spawn(server.serve(std::future::pending()));
     drop(inside);
     println!("{}", feed.session());
     for line in std::io::stdin().lines() {
-        let mut left: usize = line?.trim().parse()?;
+        let line = line?;
+        if let Some(count) = line.strip_prefix("frames ") {
+            let count: usize = count.parse()?;
+            runtime.block_on(async {
+                if frames.is_none() {
+                    let size = TerminalSize::new(FRAME.0, FRAME.1).context("a size")?;
+                    frames = Some(feeds.start("frames".parse()?, size, Pace::Free)?);
+                }
+                let Some(frames) = &frames else { return Ok(()) };
+                for at in 0..count {
+                    frames.print(frame(at).into()).await?;
+                    tokio::time::sleep(FRAME_TIME).await;
+                }
+                anyhow::Ok(())
+            })?;
+            println!("printed");
+            continue;
+        }
+        let mut left: usize = line.trim().parse()?;
         while left > 0 {
             // Memory of its own each time, as a program's output has.
             let message = Bytes::from(lines(MESSAGE_BYTES.min(left)));

@@ -6,6 +6,7 @@ mod echo;
 mod fanout;
 mod membership;
 mod memory;
+mod pictures;
 mod pty;
 mod registry;
 mod scale;
@@ -52,6 +53,8 @@ pub(crate) enum Suite {
     Echo,
     /// What a client costs the server.
     Memory,
+    /// Terminals of another size than their session's.
+    Pictures,
     /// The same with receiving tasks.
     Delivery,
     /// Every operation under contention, by shard count.
@@ -81,6 +84,7 @@ impl Suite {
             Self::Stall => stall::run(scale),
             Self::Echo => echo::run(scale),
             Self::Memory => memory::run(scale),
+            Self::Pictures => pictures::run(scale),
             Self::Delivery => delivery::run(scale),
             Self::Shards => shards::run(scale),
             Self::Membership => membership::run(scale),
