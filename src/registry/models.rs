@@ -3,7 +3,7 @@
 //! Each model says what may and what must be seen, by whoever looks at whatever moment. See `sync` for how they run.
 
 use super::*;
-use crate::sync::{AtomicBool, Receiver, model, queue};
+use crate::sync::{AtomicBool, Ordering, Receiver, model, queue};
 
 /// Joining, leaving, and moving from one session to another.
 mod membership;

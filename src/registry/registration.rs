@@ -1,0 +1,140 @@
+//! Clients come and go: registering, unregistering, looking at one.
+
+use tracing::debug;
+
+use super::{
+    ClientEntry, ClientGuard, ClientRegistry, Detached, RegisterError,
+    client::{Client, Registration, Seat},
+    roster::Slot,
+    session::Retired,
+};
+use crate::{
+    ClientId,
+    sync::{Arc, Ordering, Sender},
+};
+
+/// What unregistering took out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unregistered<M> {
+    /// The client as it last stood.
+    pub entry: ClientEntry<M>,
+    /// What it left behind in the session it watched, if any.
+    pub detached: Option<Detached>,
+}
+
+impl<M> ClientRegistry<M> {
+    /// An id that was not handed out before: 1, 2, 3, …
+    #[must_use]
+    pub fn next_client_id(&self) -> ClientId {
+        // Relaxed: the read-modify-write alone makes ids unique, and they order nothing else.
+        ClientId(self.inner.next_client_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds a client, attached to nothing.
+    ///
+    /// # Locking
+    /// The client's shard.
+    ///
+    /// # Errors
+    /// [`RegisterError::DuplicateId`] while another client is registered under `id`, [`RegisterError::Closed`] when the
+    /// channel's receiver is already gone. Both hand the sender back.
+    pub fn register_client(&self, id: ClientId, sender: Sender<M>) -> Result<(), RegisterError<M>> {
+        self.register(id, sender, Arc::default())
+    }
+
+    /// Adds a client for as long as the returned guard lives, for connection handlers that may fail anywhere.
+    ///
+    /// # Errors
+    /// As [`register_client`](Self::register_client).
+    pub fn register_guarded(
+        &self,
+        id: ClientId,
+        sender: Sender<M>,
+    ) -> Result<ClientGuard<M>, RegisterError<M>> {
+        let registration = Arc::default();
+        self.register(id, sender, Arc::clone(&registration))?;
+        Ok(ClientGuard::new(self.clone(), id, registration))
+    }
+
+    fn register(
+        &self,
+        id: ClientId,
+        sender: Sender<M>,
+        registration: Arc<Registration>,
+    ) -> Result<(), RegisterError<M>> {
+        use std::collections::hash_map::Entry;
+
+        if sender.is_closed() {
+            return Err(RegisterError::Closed { id, sender });
+        }
+        let slot = Slot { id, sender, registration };
+        let client = Client { seat: Seat::Free(slot.clone()), slot };
+        let key = self.inner.clients.key(id);
+        let refused = self.inner.clients.with(&key, |clients| match clients.entry(key) {
+            Entry::Occupied(_) => Some(client.slot.sender),
+            Entry::Vacant(vacant) => {
+                vacant.insert(client);
+                None
+            }
+        });
+        if let Some(sender) = refused {
+            return Err(RegisterError::DuplicateId { id, sender });
+        }
+        debug!(client = %id, "registered");
+        Ok(())
+    }
+
+    /// Removes a client, and from its session too, as one step. `None` if it was not registered.
+    ///
+    /// # Locking
+    /// The client's shard, then its session's.
+    pub fn unregister_client(&self, id: ClientId) -> Option<Unregistered<M>> {
+        self.unregister_if(id, |_| true)
+    }
+
+    pub(super) fn unregister_if(
+        &self,
+        id: ClientId,
+        only_if: impl FnOnce(&Client<M>) -> bool,
+    ) -> Option<Unregistered<M>> {
+        use std::collections::hash_map::Entry;
+
+        let mut retired = Retired::default();
+        let key = self.inner.clients.key(id);
+        let (client, seat, detached) = self.inner.clients.with(&key, |clients| {
+            let Entry::Occupied(entry) = clients.entry(key) else { return None };
+            if !only_if(entry.get()) {
+                return None;
+            }
+            let client = entry.remove();
+            let leave = |session| self.leave(session, &client.slot, &mut retired);
+            let (seat, detached) = client.attached().map(leave).unzip();
+            Some((client, seat, detached))
+        })?;
+        drop((seat, retired));
+        debug!(client = %id, "unregistered");
+        Some(Unregistered { entry: client.into_entry(), detached })
+    }
+
+    /// The client as it stands now, with a handle on its queue. `None` if it is not registered.
+    ///
+    /// # Locking
+    /// The client's shard.
+    #[must_use]
+    pub fn get_client(&self, id: ClientId) -> Option<ClientEntry<M>> {
+        let key = self.inner.clients.key(id);
+        self.inner.clients.with(&key, |clients| clients.get(&key).map(Client::entry))
+    }
+
+    /// Registered clients.
+    ///
+    /// # Locking
+    /// Every client shard in turn.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        let mut count = 0;
+        self.inner.clients.each(|_, clients| count += clients.len());
+        count
+    }
+}
