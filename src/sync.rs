@@ -20,7 +20,10 @@ mod order;
 use std::{fmt, sync::PoisonError};
 
 use self::order::Order;
-pub(crate) use self::{names::*, order::Rank};
+pub(crate) use self::{
+    names::*,
+    order::{Rank, assert_no_lock_is_held},
+};
 
 #[cfg(not(any(fugue_loom, fugue_shuttle)))]
 mod names {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{ClientRegistry, roster::Slot};
 use crate::{
     ClientId, SessionId,
-    sync::{Arc, AtomicU64, AtomicUsize, Ordering, Sender},
+    sync::{self, Arc, AtomicU64, AtomicUsize, Ordering, Sender},
 };
 
 /// The client map's value.
@@ -55,6 +55,13 @@ impl Registration {
 
     pub(super) fn set_position(&self, position: usize) {
         self.position.store(position, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // The last handle on it: the client's senders go now, too, and what they free or wake is nothing for a lock.
+        sync::assert_no_lock_is_held("a client was freed");
     }
 }
 

@@ -72,14 +72,14 @@ impl<M> ClientRegistry<M> {
         let client = Client { seat: Seat::Free(slot.clone()), slot };
         let key = self.inner.clients.key(id);
         let refused = self.inner.clients.with(&key, |clients| match clients.entry(key) {
-            Entry::Occupied(_) => Some(client.slot.sender),
+            Entry::Occupied(_) => Some(client),
             Entry::Vacant(vacant) => {
                 vacant.insert(client);
                 None
             }
         });
-        if let Some(sender) = refused {
-            return Err(RegisterError::DuplicateId { id, sender });
+        if let Some(client) = refused {
+            return Err(RegisterError::DuplicateId { id, sender: client.slot.sender });
         }
         debug!(client = %id, "registered");
         Ok(())

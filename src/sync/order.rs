@@ -1,4 +1,4 @@
-//! The order in which locks are taken, checked in debug builds and free in others.
+//! The order in which locks are taken, and what must not happen under any: checked in debug builds, free in others.
 //!
 //! A thread that takes locks in one order only can't deadlock with another that does. Since critical sections are
 //! closures, they nest, so the last rank taken is all there is to know of a thread.
@@ -64,6 +64,13 @@ mod check {
         }
     }
 
+    /// Panics when this thread holds a lock.
+    #[track_caller]
+    pub(crate) fn assert_no_lock_is_held(what: &str) {
+        let held = LAST.get();
+        assert!(held.is_none() || std::thread::panicking(), "{what} while {held:?} is held");
+    }
+
     impl Rank {
         fn may_be_taken_under(self, held: Self) -> bool {
             match (held, self) {
@@ -97,9 +104,13 @@ mod check {
             Held
         }
     }
+
+    #[inline]
+    pub(crate) fn assert_no_lock_is_held(_: &str) {}
 }
 
 pub(super) use check::Order;
+pub(crate) use check::assert_no_lock_is_held;
 
 #[cfg(test)]
 #[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
@@ -161,6 +172,16 @@ mod tests {
         }));
         assert!(panicked.is_err());
         clients.with(|()| leaf.with(|count| assert_eq!(*count, 1)));
+    }
+
+    #[test]
+    fn what_must_not_happen_under_a_lock_panics_there_and_nowhere_else() {
+        let leaf = Mutex::new(Rank::Leaf, ());
+        let freed = || catch_unwind(|| assert_no_lock_is_held("freed"));
+        assert!(freed().is_ok());
+        let panic = leaf.with(|()| freed()).unwrap_err();
+        assert_eq!(*panic.downcast::<String>().unwrap(), "freed while Some(Leaf) is held");
+        assert!(freed().is_ok());
     }
 
     #[test]
