@@ -30,9 +30,19 @@ impl From<u64> for ClientId {
     }
 }
 
+impl From<ClientId> for u64 {
+    fn from(id: ClientId) -> Self {
+        id.0
+    }
+}
+
+/// What the names of sessions are hashed with. It must never change.
+const NAMES: Uuid = Uuid::from_u128(0x4f5a_86f0_3cfb_4a5b_9d1e_6e0c_2b7d_91a4);
+
 /// Names one session: a room, a topic, or here the output of one terminal.
 ///
-/// The server draws session ids at random and never reuses one. An embedder may make them from integers; if it uses
+/// The server draws session ids at random and never reuses one. An embedder may make them from integers or
+/// [names](Self::named); if it uses
 /// an id again after the session ended, messages still in flight from the old session reach the members of the new.
 ///
 /// ```
@@ -41,6 +51,9 @@ impl From<u64> for ClientId {
 /// let room = SessionId::from(7_u64);
 /// assert_eq!(room.to_string(), "00000000-0000-0000-0000-000000000007");
 /// assert_eq!("00000000-0000-0000-0000-000000000007".parse(), Ok(room));
+///
+/// assert_eq!(SessionId::named("lobby"), SessionId::named("lobby"));
+/// assert_ne!(SessionId::named("lobby"), SessionId::named("Lobby"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
@@ -58,6 +71,16 @@ impl SessionId {
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
+    }
+
+    /// The id that belongs to `name`, the same one in every process: a room's or a topic's, say.
+    ///
+    /// It is a SHA-1 hash of the name (a UUID of version 5), so it never equals one drawn at random or made from a `u64`.
+    /// Each call hashes: where that counts, keep the id. Somebody may prepare two names of one id, at great cost; nobody
+    /// can find another name for yours.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self(Uuid::new_v5(&NAMES, name.as_bytes()))
     }
 
     /// The id as the UUID it is.
@@ -91,6 +114,12 @@ impl From<Uuid> for SessionId {
     }
 }
 
+impl From<SessionId> for Uuid {
+    fn from(id: SessionId) -> Self {
+        id.0
+    }
+}
+
 impl From<u64> for SessionId {
     fn from(id: u64) -> Self {
         Self(Uuid::from_u128(u128::from(id)))
@@ -108,5 +137,28 @@ impl std::str::FromStr for SessionId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Uuid::parse_str(text).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_the_same_id_in_every_process_and_release() {
+        for (name, id) in
+            [("lobby", "08f6d1ce-a47e-5cd0-bcae-2dfa8484f3c8"), ("", "9d9447d3-4e26-5235-b83a-8e8c4b102489")]
+        {
+            assert_eq!(SessionId::named(name).to_string(), id, "{name:?}");
+        }
+        assert_eq!(SessionId::named("lobby").as_uuid().get_version_num(), 5);
+    }
+
+    #[test]
+    fn ids_come_out_as_they_went_in() {
+        assert_eq!(u64::from(ClientId::from(7)), 7);
+        let id = Uuid::from_u128(7);
+        assert_eq!(Uuid::from(SessionId::from(id)), id);
+        assert_eq!(SessionId::from_bytes(SessionId::from(7_u64).to_bytes()), SessionId::from(7_u128));
     }
 }
