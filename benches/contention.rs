@@ -102,8 +102,8 @@ impl Load {
                 Mix::Mixed if turn % 10 == 9 => step(*guest, turn / 10 % 4, turn),
                 Mix::Broadcast | Mix::Mixed => {
                     let delivery = registry.broadcast_to_session(self.session(thread, turn), payload());
-                    assert!(delivery.sent >= MEMBERS && delivery.is_complete(), "{delivery:?}");
-                    sent += delivery.sent;
+                    assert!(delivery.sent as usize >= MEMBERS && delivery.is_complete(), "{delivery:?}");
+                    sent += delivery.sent as usize;
                 }
             }
         }

@@ -59,8 +59,9 @@ pub use message::ServerMessage;
 #[cfg(feature = "server")]
 pub use name::{NameError, SessionName, SizeError, TerminalSize};
 pub use registry::{
-    AttachError, Attached, ClientEntry, ClientGuard, ClientRegistry, Delivery, DetachError, Detached,
-    Publisher, RegisterError, RegistryBuilder, RegistryStats, SendError, ShardCountError, Unregistered,
+    AttachError, Attached, Broadcast, ClientEntry, ClientGuard, ClientRegistry, Delivery, Departure,
+    DetachError, Detached, Publisher, RegisterError, RegistryBuilder, RegistryStats, SendError,
+    ShardCountError, Unregistered,
 };
 #[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
 pub use server::{BindError, Clients, Server, ServerBuilder, ServerError, default_socket_path};

@@ -8,6 +8,7 @@ mod broadcast;
 mod builder;
 mod client;
 mod delivery;
+mod departures;
 mod error;
 mod membership;
 #[cfg(test)]
@@ -22,9 +23,11 @@ mod stats;
 use std::fmt;
 
 pub use self::{
+    broadcast::Broadcast,
     builder::RegistryBuilder,
     client::{ClientEntry, ClientGuard},
     delivery::Delivery,
+    departures::Departure,
     error::{AttachError, DetachError, RegisterError, SendError, ShardCountError},
     membership::{Attached, Detached},
     publisher::Publisher,
@@ -33,6 +36,7 @@ pub use self::{
 };
 use self::{
     client::Client,
+    departures::Departures,
     session::Session,
     shard::{ShardCount, Shards},
 };
@@ -96,6 +100,7 @@ struct Inner<M> {
     clients: Shards<ClientId, Client<M>>,
     sessions: Shards<SessionId, Session<M>>,
     next_client_id: AtomicU64,
+    departures: Option<Departures<M>>,
 }
 
 impl<M> ClientRegistry<M> {

@@ -71,7 +71,7 @@ use crate::{
 /// let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
 ///
 /// // Clients that connect now are counted, and can be told something.
-/// assert_eq!(clients.notify_all("maintenance at noon").sent, clients.count());
+/// assert_eq!(clients.notify_all("maintenance at noon").sent, clients.count() as u64);
 ///
 /// stop.send(()).ok();
 /// serving.await?;

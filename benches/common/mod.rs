@@ -148,7 +148,7 @@ impl Room<ByPublisher> {
         }
         room.drain();
         let delivery = room.way.broadcast();
-        assert_eq!((delivery.sent, delivery.full), (members - full, full));
+        assert_eq!((delivery.sent, delivery.full), ((members - full) as u64, full as u64));
         room.drain();
         room
     }
@@ -185,7 +185,8 @@ impl<B: Broadcast> Room<B> {
     fn checked(way: B, queues: Vec<Receiver<Bytes>>) -> Self {
         let mut room = Self { way, queues, full: 0 };
         let delivery = room.way.broadcast();
-        assert_eq!((delivery.sent, delivery.total()), (room.deliveries(), room.deliveries()));
+        let deliveries = room.deliveries() as u64;
+        assert_eq!((delivery.sent, delivery.total()), (deliveries, deliveries));
         for queue in &mut room.queues {
             let received: Vec<Bytes> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
             assert_eq!(received.len(), B::MESSAGES);
@@ -213,8 +214,8 @@ impl<B: Broadcast> Room<B> {
             }
             spent += start.elapsed();
             let open = self.queues.len() - self.full;
-            assert_eq!(sent, batch as usize * open * B::MESSAGES, "just those that are to be full are");
-            assert_eq!(self.drain(), sent, "everything sent was there to receive");
+            assert_eq!(sent, batch * (open * B::MESSAGES) as u64, "just those that are to be full are");
+            assert_eq!(self.drain() as u64, sent, "everything sent was there to receive");
         }
         spent
     }

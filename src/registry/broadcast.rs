@@ -1,7 +1,9 @@
 //! Sending: to one client, to a session, to everyone. Nothing here waits, and nothing is sent under a lock.
 
+use std::fmt;
+
 use super::{
-    ClientRegistry, Delivery, SendError,
+    ClientRegistry, Delivery, Publisher, SendError,
     delivery::{self, Burst, Closed, One, Payload},
     roster::{Roster, Slot},
     session::{Retired, Session},
@@ -38,20 +40,35 @@ impl<M> ClientRegistry<M> {
                 (Delivery { full: 1, ..Delivery::default() }, Err(SendError::Full(message)))
             }
             Err(TrySendError::Closed(message)) => {
-                self.unregister_closed(&[&slot]);
                 (Delivery { closed: 1, ..Delivery::default() }, Err(SendError::Closed(message)))
             }
         };
         totals.add(delivery);
+        if delivery.closed != 0 {
+            self.unregister_closed(&[&slot]);
+        }
         result
     }
 
-    /// Unregisters clients whose channels were found closed, unless their ids have been registered anew since.
+    /// Unregisters clients whose channels were found closed, unless their ids have been registered again since.
     #[cold]
     pub(super) fn unregister_closed(&self, closed: &[&Slot<M>]) {
         for slot in closed {
             self.unregister_if(slot.id, |client| client.slot.sender.same_channel(&slot.sender));
         }
+    }
+}
+
+impl<M> ClientRegistry<M> {
+    /// A broadcast to the clients that watch `session`, with a choice: whom to leave out, who observes it, one message or
+    /// a burst. [`broadcast_to_session`](Self::broadcast_to_session) and its like are short forms of it.
+    pub fn to(&self, session: SessionId) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
+        unobserved(To::Session(self, session))
+    }
+
+    /// As [`to`](Self::to), to every registered client: see [`broadcast_to_all`](Self::broadcast_to_all).
+    pub fn to_all(&self) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
+        unobserved(To::All(self))
     }
 }
 
@@ -64,7 +81,7 @@ impl<M: Clone> ClientRegistry<M> {
     ///
     /// # Consistency
     /// See [`ClientRegistry`]. Broadcasts from several threads to one session have no common order; for messages in
-    /// order use one [`Publisher`](crate::Publisher), or [`broadcast_burst`](Self::broadcast_burst).
+    /// order use one [`Publisher`], or [`broadcast_burst`](Self::broadcast_burst).
     pub fn broadcast_to_session(&self, session: SessionId, message: M) -> Delivery {
         self.broadcast(session, One::new(message), None, |_, _| {})
     }
@@ -75,17 +92,6 @@ impl<M: Clone> ClientRegistry<M> {
         self.broadcast(session, One::new(message), Some(except), |_, _| {})
     }
 
-    /// As [`broadcast_to_session`](Self::broadcast_to_session), and tells `observe` what became of each client's
-    /// message, so that a caller can apply a policy of its own. `observe` runs outside every lock.
-    pub fn broadcast_to_session_observed(
-        &self,
-        session: SessionId,
-        message: M,
-        observe: impl FnMut(ClientId, Delivery),
-    ) -> Delivery {
-        self.broadcast(session, One::new(message), None, observe)
-    }
-
     /// Offers `messages`, in order, to every client that watches `session`: to each as many from the front as it has
     /// room for, with one reservation, so that nobody else takes of that room. They arrive in order; messages that
     /// another thread sends meanwhile may come between them. A burst of none does nothing.
@@ -93,20 +99,21 @@ impl<M: Clone> ClientRegistry<M> {
     /// # Locking
     /// The session's shard, to clone one handle. Allocates nothing.
     pub fn broadcast_burst(&self, session: SessionId, messages: &[M]) -> Delivery {
-        self.broadcast_burst_observed(session, messages, |_, _| {})
-    }
-
-    /// As [`broadcast_burst`](Self::broadcast_burst), and tells `observe` what became of each client's messages.
-    pub fn broadcast_burst_observed(
-        &self,
-        session: SessionId,
-        messages: &[M],
-        observe: impl FnMut(ClientId, Delivery),
-    ) -> Delivery {
         if messages.is_empty() {
             return Delivery::default();
         }
-        self.broadcast(session, Burst(messages), None, observe)
+        self.broadcast(session, Burst(messages), None, |_, _| {})
+    }
+
+    /// Offers `message` to every registered client, attached or not, without waiting.
+    ///
+    /// Clients that come or go while this runs may or may not be included.
+    ///
+    /// # Locking
+    /// Every client shard in turn, to clone its senders: unlike a session's roster they are not kept ready, so this
+    /// costs an allocation and a few atomic operations for each client. Meant for the rare message to all.
+    pub fn broadcast_to_all(&self, message: M) -> Delivery {
+        self.broadcast_everywhere(One::new(message), None, |_, _| {})
     }
 
     fn broadcast(
@@ -146,21 +153,18 @@ impl<M: Clone> ClientRegistry<M> {
         roster.unwrap_or_default()
     }
 
-    /// Offers `message` to every registered client, attached or not, without waiting.
-    ///
-    /// Clients that come or go while this runs may or may not be included.
-    ///
-    /// # Locking
-    /// Every client shard in turn, to clone its senders: unlike a session's roster they are not kept ready, so this
-    /// costs an allocation and a few atomic operations for each client. Meant for the rare message to all.
-    pub fn broadcast_to_all(&self, message: M) -> Delivery {
+    fn broadcast_everywhere(
+        &self,
+        mut payload: impl Payload<M>,
+        except: Option<ClientId>,
+        mut observe: impl FnMut(ClientId, Delivery),
+    ) -> Delivery {
         let mut total = Delivery::default();
-        let mut payload = One::new(message);
         for shard in 0..self.inner.clients.len() {
-            let slots: Vec<Slot<M>> = self
-                .inner
-                .clients
-                .at(shard, |clients| clients.values().map(|client| client.slot.clone()).collect());
+            let slots: Vec<Slot<M>> = self.inner.clients.at(shard, |clients| {
+                let slots = clients.values().map(|client| &client.slot);
+                slots.filter(|slot| except != Some(slot.id)).cloned().collect()
+            });
             let mut closed = Closed::new();
             for slot in &slots {
                 let delivery = delivery::offer(slot, &mut payload, false);
@@ -169,9 +173,107 @@ impl<M: Clone> ClientRegistry<M> {
                 }
                 self.inner.clients.totals(&self.inner.clients.key(slot.id)).add(delivery);
                 total += delivery;
+                observe(slot.id, delivery);
             }
             self.unregister_closed(&closed);
         }
         total
+    }
+}
+
+/// A broadcast with a choice: from [`ClientRegistry::to`], [`ClientRegistry::to_all`], [`Publisher::except`] or
+/// [`Publisher::observe`].
+///
+/// # Examples
+/// ```
+/// use fugue_server::{ClientRegistry, SessionId};
+/// use tokio::sync::mpsc;
+///
+/// let registry = ClientRegistry::new();
+/// let room = SessionId::named("lobby");
+/// let mut join = |depth| {
+///     let (sender, queue) = mpsc::channel(depth);
+///     let client = registry.next_client_id();
+///     registry.register_client(client, sender).expect("an id of its own");
+///     registry.attach_to_session(client, room).expect("a registered client");
+///     (client, queue)
+/// };
+/// let ((ann, _anns), (_bob, _bobs), (slow, _slows)) = (join(8), join(8), join(1));
+///
+/// // What Ann says reaches all others, and those that miss some of it are noted.
+/// let mut missed = Vec::new();
+/// let delivery = registry
+///     .to(room)
+///     .except(ann)
+///     .observe(|client, delivery| {
+///         if !delivery.is_complete() {
+///             missed.push(client);
+///         }
+///     })
+///     .burst(&["hello", "there"]);
+/// assert_eq!((delivery.sent, delivery.full), (3, 1));
+/// assert_eq!(missed, [slow]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a broadcast does nothing until `send` or `burst`"]
+pub struct Broadcast<'a, M, F> {
+    to: To<'a, M>,
+    except: Option<ClientId>,
+    observe: F,
+}
+
+/// Whom a broadcast is for.
+pub(super) enum To<'a, M> {
+    Session(&'a ClientRegistry<M>, SessionId),
+    Members(&'a mut Publisher<M>),
+    All(&'a ClientRegistry<M>),
+}
+
+pub(super) fn unobserved<M>(to: To<'_, M>) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
+    Broadcast { to, except: None, observe: |_, _| {} }
+}
+
+impl<'a, M, F> Broadcast<'a, M, F> {
+    /// Leaves `client` out: most often the one that the message came from.
+    pub fn except(mut self, client: ClientId) -> Self {
+        self.except = Some(client);
+        self
+    }
+
+    /// Tells `observe` what became of each client's messages, so that a caller can apply a policy of its own. It runs
+    /// outside every lock, and takes the place of an earlier one.
+    pub fn observe<G: FnMut(ClientId, Delivery)>(self, observe: G) -> Broadcast<'a, M, G> {
+        Broadcast { to: self.to, except: self.except, observe }
+    }
+}
+
+impl<M: Clone, F: FnMut(ClientId, Delivery)> Broadcast<'_, M, F> {
+    /// Offers `message` to each client without waiting.
+    pub fn send(self, message: M) -> Delivery {
+        self.offer(One::new(message))
+    }
+
+    /// Offers `messages` to each client, in order, as many from the front as it has room for. A burst of none does
+    /// nothing.
+    pub fn burst(self, messages: &[M]) -> Delivery {
+        if messages.is_empty() {
+            return Delivery::default();
+        }
+        self.offer(Burst(messages))
+    }
+
+    fn offer(self, payload: impl Payload<M>) -> Delivery {
+        let Self { to, except, observe } = self;
+        match to {
+            To::Session(registry, session) => registry.broadcast(session, payload, except, observe),
+            To::Members(publisher) => publisher.deliver(payload, except, observe),
+            To::All(registry) => registry.broadcast_everywhere(payload, except, observe),
+        }
+    }
+}
+
+impl<M, F> fmt::Debug for Broadcast<'_, M, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broadcast").field("except", &self.except).finish_non_exhaustive()
     }
 }

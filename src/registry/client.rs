@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ClientRegistry, roster::Slot};
+use super::{ClientRegistry, Unregistered, roster::Slot};
 use crate::{
     ClientId, SessionId,
     sync::{self, Arc, AtomicU64, AtomicUsize, Ordering, Sender},
@@ -38,9 +38,14 @@ pub(super) struct Registration {
 
 impl Registration {
     /// Counts messages that the client was skipped because its queue was full.
-    pub(super) fn add_skipped(&self, messages: usize) {
-        // Relaxed: a count that orders nothing.
-        self.skipped.fetch_add(messages as u64, Ordering::Relaxed);
+    pub(super) fn add_skipped(&self, messages: u64) {
+        // Relaxed, here and below: a count that orders nothing.
+        self.skipped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// What was counted, which starts again at 0.
+    pub(super) fn take_skipped(&self) -> u64 {
+        self.skipped.swap(0, Ordering::Relaxed)
     }
 
     fn skipped(&self) -> u64 {
@@ -74,7 +79,8 @@ pub struct ClientEntry<M> {
     pub sender: Sender<M>,
     /// The session the client watches.
     pub attached_session: Option<SessionId>,
-    /// Messages the client was skipped because its queue was full.
+    /// Messages the client was skipped because its queue was full, since it registered or since the last
+    /// [`take_skipped`](ClientRegistry::take_skipped).
     pub skipped: u64,
 }
 
@@ -118,7 +124,10 @@ impl<M> fmt::Debug for ClientEntry<M> {
 /// A registration that ends with its scope, from [`ClientRegistry::register_guarded`].
 ///
 /// Dropping the guard unregisters the client, however the scope was left: by return, by `?`, by a panic. It takes out
-/// its own registration only: if the client was unregistered and its id registered anew, the newer one stays.
+/// its own registration only: if the client was unregistered and its id registered again, the newer one stays.
+///
+/// A broadcast that finds the client's channel closed may take it out before the guard does. Who must hear of every
+/// client that leaves sets [`on_departure`](crate::RegistryBuilder::on_departure).
 #[must_use = "dropping the guard unregisters the client"]
 pub struct ClientGuard<M> {
     registry: ClientRegistry<M>,
@@ -136,12 +145,25 @@ impl<M> ClientGuard<M> {
     pub fn id(&self) -> ClientId {
         self.id
     }
+
+    /// Unregisters the client now, and returns what that took out. `None` if the registration has ended already.
+    ///
+    /// # Locking
+    /// The client's shard, then its session's.
+    pub fn unregister(self) -> Option<Unregistered<M>> {
+        // The drop that follows finds nothing.
+        self.take_out()
+    }
+
+    fn take_out(&self) -> Option<Unregistered<M>> {
+        let is_ours = |client: &Client<M>| Arc::ptr_eq(&client.slot.registration, &self.registration);
+        self.registry.unregister_if(self.id, is_ours)
+    }
 }
 
 impl<M> Drop for ClientGuard<M> {
     fn drop(&mut self) {
-        let is_ours = |client: &Client<M>| Arc::ptr_eq(&client.slot.registration, &self.registration);
-        self.registry.unregister_if(self.id, is_ours);
+        self.take_out();
     }
 }
 

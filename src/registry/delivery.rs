@@ -4,7 +4,11 @@
 //! more (is it still there?) and one addition on a line of its own; a message is cloned only for a client that has
 //! room for it.
 
-use std::{ops::AddAssign, ptr};
+use std::{
+    iter::Sum,
+    ops::{Add, AddAssign},
+    ptr,
+};
 
 use smallvec::SmallVec;
 
@@ -16,16 +20,18 @@ use crate::{
 
 /// What became of a message, or of a burst, counted in deliveries: one for each message and each client it was for.
 ///
-/// For a broadcast of `m` messages to `n` members, `sent + full + closed == m * n`.
+/// For a broadcast of `m` messages to `n` members, `sent + full + closed == m * n`. Deliveries add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[must_use = "a broadcast never waits: `full` and `closed` say who missed it"]
 pub struct Delivery {
     /// Placed in a client's queue.
-    pub sent: usize,
+    pub sent: u64,
     /// Skipped, because the client's queue had no room. The client stays registered.
-    pub full: usize,
-    /// Skipped, because the client's receiving end was gone. The client has been unregistered.
-    pub closed: usize,
+    pub full: u64,
+    /// Skipped, because the client's receiving end was gone. The client has been unregistered, which is told to
+    /// [`on_departure`](crate::RegistryBuilder::on_departure).
+    pub closed: u64,
 }
 
 impl Delivery {
@@ -37,7 +43,7 @@ impl Delivery {
 
     /// All deliveries that were asked for, whatever became of them.
     #[must_use]
-    pub fn total(&self) -> usize {
+    pub fn total(&self) -> u64 {
         self.sent + self.full + self.closed
     }
 }
@@ -47,6 +53,21 @@ impl AddAssign for Delivery {
         self.sent += other.sent;
         self.full += other.full;
         self.closed += other.closed;
+    }
+}
+
+impl Add for Delivery {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl Sum for Delivery {
+    fn sum<I: Iterator<Item = Self>>(deliveries: I) -> Self {
+        deliveries.fold(Self::default(), Self::add)
     }
 }
 
@@ -91,30 +112,32 @@ impl<M: Clone> Payload<M> for Burst<'_, M> {
     /// Gives the longest prefix that fits, with one reservation.
     #[inline]
     fn offer_to(&mut self, sender: &Sender<M>, _: bool) -> Delivery {
+        let messages = self.0.len() as u64;
         loop {
             let room = sender.capacity().min(self.0.len());
             if room == 0 {
-                return refused(sender, self.0.len());
+                return refused(sender, messages);
             }
             match sender.try_reserve_many(room) {
                 Ok(permits) => {
                     for (permit, message) in permits.zip(self.0) {
                         permit.send(message.clone());
                     }
-                    return Delivery { sent: room, full: self.0.len() - room, closed: 0 };
+                    let sent = room as u64;
+                    return Delivery { sent, full: messages - sent, closed: 0 };
                 }
                 // Somebody else took of the room in between: they made progress, and there is less to reserve now.
                 Err(TrySendError::Full(())) => {}
                 Err(TrySendError::Closed(())) => {
-                    return Delivery { closed: self.0.len(), ..Delivery::default() };
+                    return Delivery { closed: messages, ..Delivery::default() };
                 }
             }
         }
     }
 }
 
-/// A queue without room: a full one whose receiver is gone would else look full for ever.
-fn refused<M>(sender: &Sender<M>, messages: usize) -> Delivery {
+/// A queue without room: a full one whose receiver is gone would else look full forever.
+fn refused<M>(sender: &Sender<M>, messages: u64) -> Delivery {
     if sender.is_closed() {
         Delivery { closed: messages, ..Delivery::default() }
     } else {

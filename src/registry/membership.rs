@@ -6,7 +6,7 @@ use super::{
     AttachError, ClientRegistry, DetachError,
     client::Seat,
     roster::Slot,
-    session::{self, Retired},
+    session::{self, Retired, Session},
 };
 use crate::{ClientId, SessionId};
 
@@ -14,13 +14,14 @@ use crate::{ClientId, SessionId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attached {
-    /// The session the client watched before; the same one again if nothing changed.
-    pub previous: Option<SessionId>,
+    /// The session the client watched before, and the members that has now. It is the same session again, with this
+    /// client among its members, if nothing changed.
+    pub previous: Option<Detached>,
     /// Members of the session now, this client included.
     pub members: usize,
 }
 
-/// What a detach left behind.
+/// What a client left behind in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Detached {
@@ -51,18 +52,19 @@ impl<M> ClientRegistry<M> {
             let before = std::mem::replace(&mut entry.seat, Seat::In(session));
             let (previous, members) = match before {
                 Seat::Free(slot) => (None, sessions.with(&to, |sessions| session::join(sessions, to, slot))),
-                Seat::In(current) if current == session => (
-                    Some(current),
-                    sessions.with(&to, |sessions| sessions.get(&to).map_or(0, |s| s.members().len())),
-                ),
+                Seat::In(current) if current == session => {
+                    let count = |session: &Session<M>| session.members().len();
+                    let members = sessions.with(&to, |sessions| sessions.get(&to).map_or(0, count));
+                    (Some(Detached { session, members }), members)
+                }
                 Seat::In(previous) => {
                     let from = sessions.key(previous);
-                    let members = sessions.with_two(&from, &to, |mut sessions| {
+                    let (left, members) = sessions.with_two(&from, &to, |mut sessions| {
                         let retired = retired.get_or_insert_default();
-                        let (slot, _) = session::leave(sessions.first(), from, &entry.slot, retired);
-                        session::join(sessions.second(), to, slot)
+                        let (slot, left) = session::leave(sessions.first(), from, &entry.slot, retired);
+                        (left, session::join(sessions.second(), to, slot))
                     });
-                    (Some(previous), members)
+                    (Some(Detached { session: previous, members: left }), members)
                 }
             };
             Some(Attached { previous, members })

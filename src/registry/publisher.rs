@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    ClientRegistry, Delivery,
+    Broadcast, ClientRegistry, Delivery,
+    broadcast::{To, unobserved},
     delivery::{Burst, One, Payload},
     roster::Roster,
     session::{self, Retired},
@@ -114,34 +115,28 @@ impl<M: Clone> Publisher<M> {
         self.deliver(One::new(message), None, |_, _| {})
     }
 
-    /// As [`broadcast`](Self::broadcast), to every member but `except`.
-    pub fn broadcast_except(&mut self, except: ClientId, message: M) -> Delivery {
-        self.deliver(One::new(message), Some(except), |_, _| {})
-    }
-
     /// Offers `messages` to every member, in order, as many from the front as each has room for.
+    ///
+    /// # Locking
+    /// As [`broadcast`](Self::broadcast).
     pub fn broadcast_burst(&mut self, messages: &[M]) -> Delivery {
-        self.broadcast_burst_observed(messages, |_, _| {})
-    }
-
-    /// As [`broadcast`](Self::broadcast), and tells `observe` what became of each member's message.
-    pub fn broadcast_observed(&mut self, message: M, observe: impl FnMut(ClientId, Delivery)) -> Delivery {
-        self.deliver(One::new(message), None, observe)
-    }
-
-    /// As [`broadcast_burst`](Self::broadcast_burst), and tells `observe` what became of each member's messages.
-    pub fn broadcast_burst_observed(
-        &mut self,
-        messages: &[M],
-        observe: impl FnMut(ClientId, Delivery),
-    ) -> Delivery {
         if messages.is_empty() {
             return Delivery::default();
         }
-        self.deliver(Burst(messages), None, observe)
+        self.deliver(Burst(messages), None, |_, _| {})
     }
 
-    fn deliver(
+    /// A broadcast to every member but `client`: most often the one that the message came from.
+    pub fn except(&mut self, client: ClientId) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
+        unobserved(To::Members(self)).except(client)
+    }
+
+    /// A broadcast to every member, of which `observe` is told what became of each member's messages.
+    pub fn observe<F: FnMut(ClientId, Delivery)>(&mut self, observe: F) -> Broadcast<'_, M, F> {
+        unobserved(To::Members(self)).observe(observe)
+    }
+
+    pub(super) fn deliver(
         &mut self,
         payload: impl Payload<M>,
         except: Option<ClientId>,

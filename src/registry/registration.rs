@@ -3,7 +3,7 @@
 use tracing::debug;
 
 use super::{
-    ClientEntry, ClientGuard, ClientRegistry, Detached, RegisterError,
+    ClientEntry, ClientGuard, ClientRegistry, Departure, Detached, RegisterError,
     client::{Client, Registration, Seat},
     roster::Slot,
     session::Retired,
@@ -87,10 +87,22 @@ impl<M> ClientRegistry<M> {
 
     /// Removes a client, and from its session too, as one step. `None` if it was not registered.
     ///
+    /// `None` may also mean that a broadcast found its channel closed first: where every client that leaves must be
+    /// heard of, set [`on_departure`](crate::RegistryBuilder::on_departure).
+    ///
     /// # Locking
     /// The client's shard, then its session's.
     pub fn unregister_client(&self, id: ClientId) -> Option<Unregistered<M>> {
         self.unregister_if(id, |_| true)
+    }
+
+    /// Removes every client, one after another, and says how many. A client that registers while this runs may or may
+    /// not be among them.
+    ///
+    /// # Locking
+    /// Every client shard in turn for the list; then for each client its shard and its session's.
+    pub fn unregister_all(&self) -> usize {
+        self.clients().into_iter().filter(|client| self.unregister_client(*client).is_some()).count()
     }
 
     pub(super) fn unregister_if(
@@ -114,6 +126,9 @@ impl<M> ClientRegistry<M> {
         })?;
         drop((seat, retired));
         debug!(client = %id, "unregistered");
+        if let Some(departures) = &self.inner.departures {
+            departures.tell(self, Departure { client: id, detached });
+        }
         Some(Unregistered { entry: client.into_entry(), detached })
     }
 
@@ -127,7 +142,30 @@ impl<M> ClientRegistry<M> {
         self.inner.clients.with(&key, |clients| clients.get(&key).map(Client::entry))
     }
 
-    /// Registered clients.
+    /// How many messages the client was skipped because its queue was full; counting starts again at 0. `None` if it is
+    /// not registered.
+    ///
+    /// # Locking
+    /// The client's shard.
+    pub fn take_skipped(&self, id: ClientId) -> Option<u64> {
+        let key = self.inner.clients.key(id);
+        let take = |client: &Client<M>| client.slot.registration.take_skipped();
+        self.inner.clients.with(&key, |clients| clients.get(&key).map(take))
+    }
+
+    /// The ids of registered clients, in no particular order. A client that comes or goes while this looks may or may
+    /// not be among them.
+    ///
+    /// # Locking
+    /// Every client shard in turn.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientId> {
+        let mut all = Vec::new();
+        self.inner.clients.each(|_, clients| all.extend(clients.keys().map(|key| key.id)));
+        all
+    }
+
+    /// How many clients are registered.
     ///
     /// # Locking
     /// Every client shard in turn.

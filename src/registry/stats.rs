@@ -33,13 +33,13 @@ impl Totals {
     }
 
     pub(super) fn read(&self) -> Delivery {
-        let read = |total: &AtomicU64| total.load(Ordering::Relaxed) as usize;
+        let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
         Delivery { sent: read(&self.sent), full: read(&self.full), closed: read(&self.closed) }
     }
 
     fn by_outcome(&self, delivery: Delivery) -> [(&AtomicU64, u64); 3] {
         let Delivery { sent, full, closed } = delivery;
-        [(&self.sent, sent as u64), (&self.full, full as u64), (&self.closed, closed as u64)]
+        [(&self.sent, sent), (&self.full, full), (&self.closed, closed)]
     }
 }
 

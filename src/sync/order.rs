@@ -12,10 +12,10 @@ pub(crate) enum Rank {
     /// A shard of the session map, by its index.
     Sessions(usize),
     /// Who decides a session's size. Apart from the registry; leaves may be taken under it.
-    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has shards only"))]
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has no use for it"))]
     Size,
-    /// A lock under which no other is taken: a session's log, its queries, the manager's book, the list of clients.
-    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has shards only"))]
+    /// A lock under which no other is taken: a session's log, its queries, the manager's book, the list of clients, the
+    /// departures that are still to be told of.
     Leaf,
 }
 

@@ -107,9 +107,12 @@ fn cleaning_up_a_closed_channel_leaves_a_newer_registration_alone() {
         drop(queue);
         let mut newer = None;
         // The observer runs between the refusal and the clean-up.
-        let delivery = registry.broadcast_to_session_observed(session(1), 1, |_, _| {
-            newer = Some(register_anew(&registry, client));
-        });
+        let delivery = registry
+            .to(session(1))
+            .observe(|_, _| {
+                newer = Some(register_anew(&registry, client));
+            })
+            .send(1);
         assert_eq!(delivery, closed(1));
         assert_eq!(registry.session_clients(session(2)), [client]);
         assert_eq!(registry.broadcast_to_session(session(2), 2), sent(1));
@@ -125,9 +128,11 @@ fn a_publisher_that_finds_a_closed_channel_leaves_a_newer_registration_alone() {
         assert_eq!(publisher.broadcast(0), sent(1));
         drop(queue);
         let mut newer = None;
-        let delivery = publisher.broadcast_burst_observed(&[1, 2], |_, _| {
-            newer = Some(register_anew(&registry, client));
-        });
+        let delivery = publisher
+            .observe(|_, _| {
+                newer = Some(register_anew(&registry, client));
+            })
+            .burst(&[1, 2]);
         assert_eq!(delivery, closed(2));
         assert_eq!(registry.session_clients(session(2)), [client]);
         assert_eq!(publisher.broadcast(3).total(), 0);

@@ -44,6 +44,43 @@ fn an_entry_holds_a_handle_on_the_clients_queue() {
 }
 
 #[test]
+fn clients_lists_each_client_once() {
+    with_registries::<u32>(|registry| {
+        let clients: Vec<_> = (0..100).map(|_| connect(&registry, 1)).collect();
+        assert_eq!(sorted(registry.clients()), clients.iter().map(|(client, _)| *client).collect::<Vec<_>>());
+        registry.unregister_client(clients[0].0).unwrap();
+        assert!(!registry.clients().contains(&clients[0].0));
+    });
+}
+
+#[test]
+fn unregistering_all_frees_every_channel_and_counts_the_clients() {
+    with_registries::<u32>(|registry| {
+        let mut clients: Vec<_> = (0..100).map(|number| watch(&registry, session(number % 7), 1)).collect();
+        clients.push(connect(&registry, 1));
+        assert_eq!(registry.unregister_all(), 101);
+        assert_eq!((registry.client_count(), registry.session_count()), (0, 0));
+        assert!(clients.iter_mut().all(|(_, queue)| is_freed(queue)));
+        assert_eq!(registry.unregister_all(), 0);
+    });
+}
+
+#[test]
+fn skips_that_were_taken_are_not_counted_again() {
+    with_registries(|registry| {
+        let (client, _queue) = watch(&registry, session(1), 1);
+        assert_eq!(registry.broadcast_burst(session(1), &[1, 2, 3]).full, 2);
+        assert_eq!(registry.take_skipped(client), Some(2));
+        assert_eq!(registry.get_client(client).unwrap().skipped, 0);
+        assert_eq!(registry.broadcast_to_session(session(1), 4).full, 1);
+        assert_eq!(registry.take_skipped(client), Some(1));
+        assert_eq!(registry.stats().deliveries.full, 3, "the registry's own count goes on");
+        registry.unregister_client(client).unwrap();
+        assert_eq!(registry.take_skipped(client), None);
+    });
+}
+
+#[test]
 fn client_count_follows_every_registration() {
     with_registries::<u32>(|registry| {
         let clients: Vec<_> = (0..100).map(|_| connect(&registry, 1)).collect();
@@ -105,6 +142,25 @@ fn a_guard_unregisters_and_detaches_when_it_drops() {
         drop(guard);
         assert_eq!((registry.client_count(), registry.session_count()), (0, 0));
         assert!(is_freed(&mut queue));
+    });
+}
+
+#[test]
+fn a_guard_that_unregisters_returns_what_it_took_out() {
+    with_registries::<u32>(|registry| {
+        let (sender, mut queue) = mpsc::channel(1);
+        let guard = registry.register_guarded(ClientId(7), sender).unwrap();
+        registry.attach_to_session(guard.id(), session(1)).unwrap();
+        let gone = guard.unregister().unwrap();
+        assert_eq!((gone.entry.attached_session, gone.detached.unwrap().members), (Some(session(1)), 0));
+        drop(gone);
+        assert!(is_freed(&mut queue));
+
+        let (sender, _queue) = mpsc::channel(1);
+        let guard = registry.register_guarded(ClientId(7), sender).unwrap();
+        registry.unregister_client(ClientId(7)).unwrap();
+        let (_newer, _newer_queue) = (guard.unregister(), connect(&registry, 1));
+        assert_eq!(registry.client_count(), 1);
     });
 }
 

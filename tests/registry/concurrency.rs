@@ -1,32 +1,13 @@
 //! Threads at once: what each is told fits together, and nobody sees a change half done.
 
 use std::{
-    sync::{
-        Barrier,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
 use fugue_server::ClientRegistry;
 
-use super::{connect, drain, sent, session, sorted, watch, with_registries};
-
-/// Runs `work` on `threads` threads that start together, and collects what each returns.
-fn together<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let start = Barrier::new(threads);
-    thread::scope(|scope| {
-        let run = |thread| {
-            let (start, work) = (&start, &work);
-            scope.spawn(move || {
-                start.wait();
-                work(thread)
-            })
-        };
-        let running: Vec<_> = (0..threads).map(run).collect();
-        running.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
-}
+use super::{connect, drain, sent, session, sorted, together, watch, with_registries};
 
 #[test]
 fn ids_are_unique_across_threads() {
@@ -66,6 +47,24 @@ fn of_members_leaving_at_once_exactly_one_is_the_last() {
             });
             assert_eq!(sorted(left), (0..MEMBERS).collect::<Vec<_>>(), "each count is told once");
             assert_eq!(registry.session_count(), 0);
+        }
+    });
+}
+
+#[test]
+fn of_members_moving_away_at_once_exactly_one_is_the_last() {
+    const MEMBERS: usize = 8;
+    with_registries::<u32>(|registry| {
+        for _ in 0..100 {
+            let clients: Vec<_> = (0..MEMBERS).map(|_| watch(&registry, session(1), 1).0).collect();
+            let left = together(MEMBERS, |thread| {
+                let to = session(2 + thread as u64 % 3);
+                registry.attach_to_session(clients[thread], to).unwrap().previous.unwrap()
+            });
+            assert!(left.iter().all(|left| left.session == session(1)));
+            let members = left.iter().map(|left| left.members);
+            assert_eq!(sorted(members), (0..MEMBERS).collect::<Vec<_>>(), "each count is told once");
+            assert_eq!(registry.unregister_all(), MEMBERS);
         }
     });
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fugue_server::{ClientId, Delivery, SendError};
 
-use super::{closed, connect, drain, full, sent, session, sorted, watch, with_registries};
+use super::{closed, connect, counts, drain, full, sent, session, sorted, watch, with_registries};
 
 #[test]
 fn messages_of_one_thread_arrive_in_order() {
@@ -64,11 +64,14 @@ fn an_observer_is_told_what_became_of_each_members_message() {
         drop(queue);
 
         let mut seen = Vec::new();
-        let total = registry.broadcast_to_session_observed(session(1), 2, |client, outcome| {
-            seen.push((client, outcome.sent, outcome.full, outcome.closed));
-        });
+        let total = registry
+            .to(session(1))
+            .observe(|client, outcome| {
+                seen.push((client, outcome.sent, outcome.full, outcome.closed));
+            })
+            .send(2);
         assert_eq!(sorted(seen), [(room, 1, 0, 0), (busy, 0, 1, 0), (gone, 0, 0, 1)]);
-        assert_eq!(total, Delivery { sent: 1, full: 1, closed: 1 });
+        assert_eq!(total, counts(1, 1, 1));
     });
 }
 
@@ -77,9 +80,12 @@ fn an_observer_may_use_the_registry() {
     with_registries(|registry| {
         let (a, _queue_a) = watch(&registry, session(1), 1);
         let (b, _queue_b) = watch(&registry, session(1), 1);
-        let both = registry.broadcast_to_session_observed(session(1), "last words", |client, _| {
-            registry.unregister_client(client).unwrap();
-        });
+        let both = registry
+            .to(session(1))
+            .observe(|client, _| {
+                registry.unregister_client(client).unwrap();
+            })
+            .send("last words");
         assert_eq!(both, sent(2));
         assert!(registry.get_client(a).is_none() && registry.get_client(b).is_none());
         assert_eq!(registry.session_count(), 0);
@@ -91,7 +97,7 @@ fn a_panicking_observer_harms_nobody_else() {
     with_registries(|registry| {
         let (client, mut queue) = watch(&registry, session(1), 4);
         let broadcast = catch_unwind(AssertUnwindSafe(|| {
-            registry.broadcast_to_session_observed(session(1), "one", |_, _| panic!("the observer gives up"))
+            registry.to(session(1)).observe(|_, _| panic!("the observer gives up")).send("one")
         }));
         assert!(broadcast.is_err());
         assert_eq!(registry.broadcast_to_session(session(1), "two"), sent(1));
@@ -124,16 +130,15 @@ fn a_burst_gives_each_member_the_longest_prefix_that_fits() {
         }
 
         let mut outcomes = Vec::new();
-        let total =
-            registry.broadcast_burst_observed(session(1), &burst, |_, outcome| outcomes.push(outcome));
+        let total = registry.to(session(1)).observe(|_, outcome| outcomes.push(outcome)).burst(&burst);
         for (used, (client, queue)) in clients.iter_mut().enumerate() {
             let fits = (DEPTH - used).min(burst.len());
-            let partial = Delivery { sent: fits, full: burst.len() - fits, closed: 0 };
+            let partial = counts(fits, burst.len() - fits, 0);
             assert!(outcomes.contains(&partial), "{partial:?} in {outcomes:?}");
             assert_eq!(drain(queue)[used..], burst[..fits]);
-            assert_eq!(registry.get_client(*client).unwrap().skipped, partial.full as u64);
+            assert_eq!(registry.get_client(*client).unwrap().skipped, partial.full);
         }
-        assert_eq!(total.total(), burst.len() * clients.len());
+        assert_eq!(total.total(), (burst.len() * clients.len()) as u64);
         assert_eq!(outcomes.len(), clients.len());
     });
 }
@@ -149,10 +154,8 @@ fn every_delivery_asked_for_is_counted_as_one_outcome() {
             drop(gone);
 
             let delivery = registry.broadcast_burst(session(1), &burst);
-            assert_eq!(delivery.total(), messages * 12);
-            assert_eq!(delivery.closed, messages * 3);
             let received: usize = clients.iter_mut().map(|(_, queue)| drain(queue).len()).sum();
-            assert_eq!(delivery.sent, received);
+            assert_eq!(delivery, counts(received, messages * 9 - received, messages * 3));
             ids.into_iter().for_each(|client| drop(registry.unregister_client(client)));
         }
     });
@@ -162,10 +165,7 @@ fn every_delivery_asked_for_is_counted_as_one_outcome() {
 fn a_burst_into_a_queue_of_one_leaves_its_first_message() {
     with_registries(|registry| {
         let (client, mut queue) = watch(&registry, session(1), 1);
-        assert_eq!(
-            registry.broadcast_burst(session(1), &[1, 2, 3]),
-            Delivery { sent: 1, full: 2, closed: 0 }
-        );
+        assert_eq!(registry.broadcast_burst(session(1), &[1, 2, 3]), counts(1, 2, 0));
         assert_eq!(registry.broadcast_burst(session(1), &[4, 5]), full(2));
         assert_eq!(drain(&mut queue), [1]);
         assert_eq!(registry.broadcast_burst(session(1), &[6]), sent(1));
@@ -195,13 +195,56 @@ fn a_message_to_all_reaches_every_client_attached_or_not() {
         let (gone, queue) = clients.pop().unwrap();
         drop(queue);
         let delivery = registry.broadcast_to_all("again");
-        assert_eq!(delivery, Delivery { sent: 0, full: 19, closed: 1 });
+        assert_eq!(delivery, counts(0, 19, 1));
         assert!(registry.get_client(gone).is_none());
         assert_eq!(registry.get_client(busy).unwrap().skipped, 1);
         for (_, queue) in &mut clients {
             assert_eq!(drain(queue), ["notice"]);
         }
     });
+}
+
+#[test]
+fn any_broadcast_may_leave_one_out_and_be_observed() {
+    with_registries(|registry| {
+        let mut clients: Vec<_> = (0..5).map(|_| watch(&registry, session(1), 100)).collect();
+        let excluded = clients[2].0;
+        let mut publisher = registry.publisher(session(1));
+        let (mut seen, mut expected) = (Vec::new(), Delivery::default());
+        let mut note = |client, delivery: Delivery| seen.push((client, delivery.sent));
+
+        expected += registry.to(session(1)).except(excluded).send(0);
+        expected += registry.to(session(1)).except(excluded).burst(&[1, 2]);
+        expected += registry.to(session(1)).except(excluded).observe(&mut note).send(3);
+        expected += registry.to(session(1)).observe(&mut note).except(excluded).burst(&[4, 5]);
+        expected += registry.to_all().except(excluded).send(6);
+        expected += registry.to_all().except(excluded).burst(&[7, 8]);
+        expected += registry.to_all().except(excluded).observe(&mut note).send(9);
+        expected += registry.to_all().except(excluded).observe(&mut note).burst(&[10, 11]);
+        expected += publisher.except(excluded).burst(&[12, 13]);
+        expected += publisher.except(excluded).observe(&mut note).send(14);
+        expected += publisher.observe(&mut note).except(excluded).burst(&[15, 16]);
+
+        assert_eq!(expected, sent(17 * 4));
+        assert_eq!(registry.stats().deliveries, expected);
+        for (client, queue) in &mut clients {
+            let received = if *client == excluded { 0..0 } else { 0..17 };
+            assert!(drain(queue).into_iter().eq(received));
+            let observed: Vec<u64> =
+                seen.iter().filter(|(of, _)| of == client).map(|(_, sent)| *sent).collect();
+            assert_eq!(observed, if *client == excluded { vec![] } else { vec![1, 2, 1, 2, 1, 2] });
+        }
+    });
+}
+
+#[test]
+fn deliveries_add_up_beyond_32_bits() {
+    let mut many = Delivery::default();
+    (many.sent, many.full, many.closed) = (u64::from(u32::MAX), 1, 2);
+    let sum: Delivery = [many, many].into_iter().sum();
+    assert_eq!(sum, many + many);
+    assert_eq!((sum.sent, sum.full, sum.closed), (2 * u64::from(u32::MAX), 2, 4));
+    assert_eq!(sum.total(), 2 * u64::from(u32::MAX) + 6);
 }
 
 #[test]

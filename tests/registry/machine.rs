@@ -39,7 +39,9 @@ impl ReferenceStateMachine for Model {
 
     fn preconditions(model: &Self, operation: &Step) -> bool {
         match operation.0 {
-            Operation::DropGuard { client } => model.guarded().any(|guarded| guarded == client),
+            Operation::DropGuard { client } | Operation::UnregisterGuard { client } => {
+                model.guarded().any(|guarded| guarded == client)
+            }
             Operation::Publish { publisher, .. }
             | Operation::Refresh { publisher }
             | Operation::DropPublisher { publisher } => model.publishers.contains_key(&publisher),

@@ -22,7 +22,9 @@ fn re_attaching_leaves_the_old_session_and_names_it() {
         let (other, _queue_of_other) = watch(&registry, session(2), 4);
 
         let attached = registry.attach_to_session(mover, session(2)).unwrap();
-        assert_eq!((attached.previous, attached.members), (Some(session(1)), 2));
+        assert_eq!(attached.members, 2);
+        let left = attached.previous.unwrap();
+        assert_eq!((left.session, left.members), (session(1), 1));
         assert_eq!(registry.get_client(mover).unwrap().attached_session, Some(session(2)));
         assert_eq!(registry.session_clients(session(1)), [stays]);
         assert_eq!(sorted(registry.session_clients(session(2))), sorted([other, mover]));
@@ -43,7 +45,9 @@ fn re_attaching_works_for_any_two_sessions() {
         for (from, to) in (0..SESSIONS).flat_map(|from| (0..SESSIONS).map(move |to| (from, to))) {
             for next in [session(from), session(to)] {
                 let attached = registry.attach_to_session(client, next).unwrap();
-                assert_eq!((attached.previous, attached.members), (Some(previous), 1));
+                let left = attached.previous.unwrap();
+                let expected = if next == previous { 1 } else { 0 };
+                assert_eq!((left.session, left.members, attached.members), (previous, expected, 1));
                 assert_eq!(registry.sessions(), [next]);
                 previous = next;
             }
@@ -58,7 +62,8 @@ fn attaching_to_the_same_session_again_changes_nothing() {
         let (_other, _other_queue) = watch(&registry, session(1), 4);
 
         let again = registry.attach_to_session(client, session(1)).unwrap();
-        assert_eq!((again.previous, again.members), (Some(session(1)), 2));
+        let same = again.previous.unwrap();
+        assert_eq!((same.session, same.members, again.members), (session(1), 2, 2));
         assert_eq!(registry.session_client_count(session(1)), 2);
 
         assert_eq!(registry.broadcast_to_session(session(1), "once"), sent(2));

@@ -85,10 +85,9 @@ fn a_broadcast_to_a_session_nobody_watches_is_empty_and_complete() {
         let empty = [
             registry.broadcast_to_session(session(1), 1),
             registry.broadcast_to_session_except(session(1), NOBODY, 1),
-            registry
-                .broadcast_to_session_observed(session(1), 1, |_, _| panic!("there is nobody to observe")),
+            registry.to(session(1)).observe(|_, _| panic!("there is nobody to observe")).send(1),
             registry.broadcast_burst(session(1), &[1, 2]),
-            registry.broadcast_burst_observed(session(1), &[1], |_, _| panic!("there is nobody to observe")),
+            registry.to(session(1)).observe(|_, _| panic!("there is nobody to observe")).burst(&[1]),
             registry.broadcast_to_all(1),
             registry.publisher(session(1)).broadcast(1),
         ];
@@ -104,7 +103,7 @@ fn a_burst_of_no_messages_does_nothing() {
         let (client, mut queue) = watch(&registry, session(1), 1);
         assert_eq!(registry.broadcast_burst(session(1), &[]), Delivery::default());
         let observed =
-            registry.broadcast_burst_observed(session(1), &[], |_, _| panic!("there is nothing to observe"));
+            registry.to(session(1)).observe(|_, _| panic!("there is nothing to observe")).burst(&[]);
         assert_eq!(observed, Delivery::default());
         assert!(drain(&mut queue).is_empty());
 

@@ -8,6 +8,7 @@ mod cleanup;
 mod clients;
 mod concurrency;
 mod delivery;
+mod departures;
 mod leaks;
 mod locking;
 mod machine;
@@ -17,6 +18,8 @@ mod publisher;
 mod requested;
 mod sessions;
 mod stats;
+
+use std::{sync::Barrier, thread};
 
 use fugue_server::{ClientId, ClientRegistry, Delivery, SessionId};
 use tokio::{
@@ -72,14 +75,36 @@ fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     items
 }
 
+/// Runs `work` on `threads` threads that start together, and collects what each returns.
+fn together<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        let run = |thread| {
+            let (start, work) = (&start, &work);
+            scope.spawn(move || {
+                start.wait();
+                work(thread)
+            })
+        };
+        let running: Vec<_> = (0..threads).map(run).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn counts(sent: usize, full: usize, closed: usize) -> Delivery {
+    let mut delivery = Delivery::default();
+    (delivery.sent, delivery.full, delivery.closed) = (sent as u64, full as u64, closed as u64);
+    delivery
+}
+
 fn sent(sent: usize) -> Delivery {
-    Delivery { sent, ..Delivery::default() }
+    counts(sent, 0, 0)
 }
 
 fn full(full: usize) -> Delivery {
-    Delivery { full, ..Delivery::default() }
+    counts(0, full, 0)
 }
 
 fn closed(closed: usize) -> Delivery {
-    Delivery { closed, ..Delivery::default() }
+    counts(0, 0, closed)
 }

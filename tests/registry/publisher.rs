@@ -3,7 +3,7 @@
 use fugue_server::Delivery;
 use tokio::sync::mpsc;
 
-use super::{drain, full, is_freed, sent, session, sorted, watch, with_registries};
+use super::{counts, drain, full, is_freed, sent, session, sorted, watch, with_registries};
 
 #[test]
 fn a_publisher_reaches_members_from_before_and_after_it_was_made() {
@@ -50,21 +50,20 @@ fn every_way_to_broadcast_through_a_publisher_sees_the_latest_member() {
     with_registries(|registry| {
         let mut publisher = registry.publisher(session(1));
         let (first, mut queue) = watch(&registry, session(1), 16);
-        assert_eq!(publisher.broadcast_except(first, 0), sent(0));
+        assert_eq!(publisher.except(first).send(0), sent(0));
         let mut more = vec![watch(&registry, session(1), 16)];
-        assert_eq!(publisher.broadcast_except(first, 1), sent(1));
+        assert_eq!(publisher.except(first).send(1), sent(1));
         more.push(watch(&registry, session(1), 16));
         assert_eq!(publisher.broadcast_burst(&[2, 3]), sent(6));
 
         more.push(watch(&registry, session(1), 16));
         let mut seen = Vec::new();
-        assert_eq!(publisher.broadcast_observed(4, |client, _| seen.push(client)), sent(4));
+        assert_eq!(publisher.observe(|client, _| seen.push(client)).send(4), sent(4));
         assert_eq!(sorted(seen), sorted(registry.session_clients(session(1))));
 
         more.push(watch(&registry, session(1), 16));
         let mut seen = Vec::new();
-        let burst = publisher
-            .broadcast_burst_observed(&[5, 6, 7], |client, outcome| seen.push((client, outcome.sent)));
+        let burst = publisher.observe(|client, outcome| seen.push((client, outcome.sent))).burst(&[5, 6, 7]);
         assert_eq!(burst, sent(15));
         let everyone = registry.session_clients(session(1)).into_iter().map(|client| (client, 3));
         assert_eq!(sorted(seen), sorted(everyone));
@@ -78,7 +77,7 @@ fn an_empty_burst_through_a_publisher_does_nothing() {
         let (_client, mut queue) = watch(&registry, session(1), 1);
         let mut publisher = registry.publisher(session(1));
         assert_eq!(publisher.broadcast_burst(&[]), Delivery::default());
-        let observed = publisher.broadcast_burst_observed(&[], |_, _| panic!("there is nothing to observe"));
+        let observed = publisher.observe(|_, _| panic!("there is nothing to observe")).burst(&[]);
         assert_eq!(observed, Delivery::default());
         assert!(drain(&mut queue).is_empty());
     });
@@ -109,7 +108,7 @@ fn a_publisher_gives_a_busy_member_the_prefix_that_fits() {
         let (busy, mut queue) = watch(&registry, session(1), 4);
         let mut publisher = registry.publisher(session(1));
         assert_eq!(publisher.broadcast(0), sent(1));
-        assert_eq!(publisher.broadcast_burst(&[1, 2, 3, 4, 5]), Delivery { sent: 3, full: 2, closed: 0 });
+        assert_eq!(publisher.broadcast_burst(&[1, 2, 3, 4, 5]), counts(3, 2, 0));
         assert_eq!(publisher.broadcast(6), full(1));
         assert_eq!(drain(&mut queue), [0, 1, 2, 3]);
         assert_eq!(registry.get_client(busy).unwrap().skipped, 3);
@@ -123,7 +122,7 @@ fn a_publisher_unregisters_a_member_it_finds_closed() {
         let (gone, queue) = watch(&registry, session(1), 1);
         let (stays, _queue_of_stays) = watch(&registry, session(1), 4);
         drop(queue);
-        assert_eq!(publisher.broadcast(1), Delivery { sent: 1, full: 0, closed: 1 });
+        assert_eq!(publisher.broadcast(1), counts(1, 0, 1));
         assert!(registry.get_client(gone).is_none());
         assert_eq!(registry.session_clients(session(1)), [stays]);
         assert_eq!(publisher.broadcast(2), sent(1));

@@ -2,7 +2,7 @@
 
 use fugue_server::{Delivery, RegistryStats};
 
-use super::{connect, session, watch, with_registries};
+use super::{closed, connect, counts, full, sent, session, watch, with_registries};
 
 #[test]
 fn an_empty_registry_counts_nothing_in_every_shard() {
@@ -56,26 +56,26 @@ fn every_way_to_deliver_is_counted_by_its_outcome() {
 
         expected += registry.broadcast_to_session(session(1), 1);
         expected += registry.broadcast_to_session_except(session(1), busy, 2);
-        expected += registry.broadcast_to_session_observed(session(1), 3, |_, _| {});
+        expected += registry.to(session(1)).observe(|_, _| {}).send(3);
         expected += registry.broadcast_burst(session(1), &[4, 5]);
-        expected += registry.broadcast_burst_observed(session(1), &[6, 7], |_, _| {});
+        expected += registry.to(session(1)).observe(|_, _| {}).burst(&[6, 7]);
         expected += registry.broadcast_to_all(8);
         expected += publisher.broadcast(9);
-        expected += publisher.broadcast_except(busy, 10);
-        expected += publisher.broadcast_observed(11, |_, _| {});
+        expected += publisher.except(busy).send(10);
+        expected += publisher.observe(|_, _| {}).send(11);
         expected += publisher.broadcast_burst(&[12, 13]);
-        expected += publisher.broadcast_burst_observed(&[14, 15], |_, _| {});
+        expected += publisher.observe(|_, _| {}).burst(&[14, 15]);
         assert!(registry.send_to_client(busy, 16).unwrap_err().is_full());
-        expected += Delivery { full: 1, ..Delivery::default() };
+        expected += full(1);
         let (gone, queue) = connect(&registry, 1);
         registry.send_to_client(gone, 17).unwrap();
-        expected += Delivery { sent: 1, ..Delivery::default() };
+        expected += sent(1);
         drop(queue);
         registry.send_to_client(gone, 18).unwrap_err();
-        expected += Delivery { closed: 1, ..Delivery::default() };
+        expected += closed(1);
 
         // One message for `busy`, fifteen for the other, one for the client that went.
-        assert_eq!(expected, Delivery { sent: 17, full: 13, closed: 1 });
+        assert_eq!(expected, counts(17, 13, 1));
         assert_eq!(registry.stats().deliveries, expected);
         drop(publisher);
         assert_eq!(registry.stats().deliveries, expected);
@@ -93,7 +93,7 @@ fn a_publishers_deliveries_are_counted_once_alive_and_after_its_drop() {
         drop(queue);
         assert_eq!(other.broadcast(4).total(), 2);
 
-        let expected = Delivery { sent: 4, full: 3, closed: 1 };
+        let expected = counts(4, 3, 1);
         assert_eq!(registry.stats().deliveries, expected);
         drop(publisher);
         assert_eq!((registry.stats().deliveries, registry.stats().publishers), (expected, 1));
@@ -113,7 +113,7 @@ fn totals_outlive_the_clients_and_sessions_they_counted() {
             drop(queue);
         }
         let RegistryStats { deliveries, .. } = registry.stats();
-        assert_eq!(deliveries, Delivery { sent: 50, full: 100, closed: 0 });
+        assert_eq!(deliveries, counts(50, 100, 0));
         assert_eq!((registry.client_count(), registry.session_count()), (0, 0));
     });
 }

@@ -177,7 +177,7 @@ impl Worker {
             18 => {
                 let burst = self.burst();
                 let delivery = self.registry.broadcast_burst(session, &burst);
-                assert_eq!(delivery.total() % burst.len(), 0, "a part of a burst was not counted");
+                assert_eq!(delivery.total() % burst.len() as u64, 0, "a part of a burst was not counted");
                 self.delivered += delivery;
             }
             19 => {
@@ -196,7 +196,7 @@ impl Worker {
         let Some(publisher) = self.publishers.get_mut(chosen) else { return };
         let delivery = match way {
             0 => publisher.broadcast(burst[0].clone()),
-            1 => publisher.broadcast_except(client, burst[0].clone()),
+            1 => publisher.except(client).send(burst[0].clone()),
             2 => publisher.broadcast_burst(&burst),
             _ => {
                 publisher.refresh();

@@ -33,7 +33,7 @@ impl FanOut for BySession {
     fn send(&mut self, messages: &[Bytes]) -> usize {
         let mut sent = 0;
         for message in messages {
-            sent += self.0.broadcast_to_session(SessionId::from(SESSION), message.clone()).sent;
+            sent += self.0.broadcast_to_session(SessionId::from(SESSION), message.clone()).sent as usize;
         }
         sent
     }
@@ -52,7 +52,7 @@ impl FanOut for ByPublisher {
     fn send(&mut self, messages: &[Bytes]) -> usize {
         let mut sent = 0;
         for message in messages {
-            sent += self.0.broadcast(message.clone()).sent;
+            sent += self.0.broadcast(message.clone()).sent as usize;
         }
         sent
     }
@@ -69,6 +69,6 @@ impl Bursts {
 
 impl FanOut for Bursts {
     fn send(&mut self, messages: &[Bytes]) -> usize {
-        self.0.broadcast_burst(messages).sent
+        self.0.broadcast_burst(messages).sent as usize
     }
 }

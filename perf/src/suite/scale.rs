@@ -125,7 +125,7 @@ fn in_turn(sessions: usize, scale: Scale) -> anyhow::Result<Vec<Row>> {
     }
     contest.enter("fugue-broadcast", move || {
         turn.sample(&mut queues, scale, |session| {
-            registry.broadcast_to_session(SessionId::from(session as u64), message.clone()).sent
+            registry.broadcast_to_session(SessionId::from(session as u64), message.clone()).sent as usize
         })
     });
     Ok(contest.run(scale.rounds))

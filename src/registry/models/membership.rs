@@ -22,7 +22,7 @@ fn a_broadcast_that_starts_after_an_attach_reaches_it() {
         assert!(!is_later || second.sent == 2, "attached, and not reached");
         attaching.join().unwrap();
         assert_eq!(registry.broadcast_to_session(SESSION, 3).sent, 2);
-        let expected = [1, 2, 3].split_at(4 - first.sent - second.sent).1.to_vec();
+        let expected = [1, 2, 3].split_at((4 - first.sent - second.sent) as usize).1.to_vec();
         assert_eq!(received(&mut queue), expected);
     });
 }
@@ -52,7 +52,7 @@ fn a_publishers_cached_roster_is_renewed_by_every_attach() {
         attaching.join().unwrap();
         assert_eq!(publisher.broadcast_burst(&[3, 4]).sent, 4);
         let (first, second) = (received(&mut firsts_queue), received(&mut seconds_queue));
-        assert_eq!(first.len() + second.len(), before + then + 4);
+        assert_eq!((first.len() + second.len()) as u64, before + then + 4);
         assert!([1, 2, 3, 4].ends_with(&first) && [1, 2, 3, 4].ends_with(&second));
     });
 }

@@ -93,6 +93,54 @@ fn a_closed_channel_is_cleaned_up_once_however_many_find_it() {
 }
 
 #[test]
+fn a_departure_is_told_once_however_many_find_it() {
+    model::check(|| {
+        // std's lock: it is held for a push, and no model's thread is switched then.
+        let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let noted = std::sync::Arc::clone(&told);
+        let note = move |_: &Registry, gone| noted.lock().unwrap().push(gone);
+        let registry = Registry::builder().shards(1).on_departure(note).build().unwrap();
+        let (one, ones_queue) = member(&registry, SESSION);
+        let (two, _twos_queue) = member(&registry, SESSION);
+        drop(ones_queue);
+        let leaving = {
+            let registry = registry.clone();
+            model::spawn(move || {
+                let _ = registry.send_to_client(one, 1);
+                registry.unregister_client(two).unwrap();
+            })
+        };
+        let _ = registry.broadcast_to_session(SESSION, 2);
+        leaving.join().unwrap();
+        let mut told: Vec<Departure> = std::mem::take(&mut *told.lock().unwrap());
+        told.sort_unstable_by_key(|gone| gone.client);
+        assert_eq!([told[0].client, told[1].client], [one, two]);
+        let mut left = [0, 1].map(|at: usize| told[at].detached.unwrap().members);
+        left.sort_unstable();
+        assert_eq!((told.len(), left), (2, [0, 1]));
+    });
+}
+
+#[test]
+fn of_two_who_move_away_at_once_one_is_the_last() {
+    model::check(|| {
+        let registry = registry(2);
+        let [from, to] = two_sessions(&registry);
+        let (one, _ones_queue) = member(&registry, from);
+        let (two, _twos_queue) = member(&registry, from);
+        let moving = {
+            let registry = registry.clone();
+            model::spawn(move || registry.attach_to_session(one, to).unwrap().previous.unwrap().members)
+        };
+        let left = registry.attach_to_session(two, to).unwrap().previous.unwrap().members;
+        let mut left = [left, moving.join().unwrap()];
+        left.sort_unstable();
+        assert_eq!(left, [0, 1]);
+        assert_eq!(registry.sessions(), [to]);
+    });
+}
+
+#[test]
 fn a_guard_takes_out_its_own_registration_only() {
     model::check(|| {
         let registry = registry(1);
@@ -134,7 +182,7 @@ fn a_publisher_made_while_the_last_member_leaves_and_returns_still_reaches_it() 
             let joined = member(&registry, SESSION);
             assert_eq!(
                 publisher.broadcast(members).sent,
-                members as usize,
+                u64::from(members),
                 "the publisher's entry is a dead one"
             );
             joined

@@ -8,7 +8,7 @@ use std::{
 use fugue_server::{ClientId, Delivery, SessionId};
 
 use super::operation::{NAMED, Operation, Outcome, Way};
-use crate::registry::{session, sorted};
+use crate::registry::{counts, session, sorted};
 
 #[derive(Clone, Default)]
 pub(super) struct Model {
@@ -20,6 +20,8 @@ pub(super) struct Model {
     guards: Vec<usize>,
     pub(super) publishers: BTreeMap<u64, Publisher>,
     pub(super) deliveries: Delivery,
+    /// Who was unregistered, in whatever way, and what each left behind.
+    pub(super) departures: Vec<(ClientId, Option<(SessionId, usize)>)>,
     ids_drawn: u64,
     messages: u32,
     /// What the last operation must have given back.
@@ -111,13 +113,19 @@ impl Model {
             }
             Operation::RegisterClosed { .. } => Outcome::ReceiverGone,
             Operation::DropGuard { client } => {
-                let of_client = |number: &usize| self.registrations[*number].client == client;
-                if let Some(oldest) = self.guards.iter().position(of_client) {
-                    let number = self.guards.remove(oldest);
-                    self.unregister_registration(number);
-                }
+                self.end_guard(client);
                 Outcome::Nothing
             }
+            Operation::UnregisterGuard { client } => self.end_guard(client),
+            Operation::UnregisterAll => {
+                let clients: Vec<u64> = self.clients.keys().copied().collect();
+                clients.iter().for_each(|client| drop(self.unregister(*client)));
+                Outcome::Count(clients.len())
+            }
+            Operation::TakeSkipped { client } => match self.clients.get(&client) {
+                Some(number) => Outcome::Skipped(std::mem::take(&mut self.registrations[*number].skipped)),
+                None => Outcome::UnknownClient,
+            },
             Operation::Unregister { client } => self.unregister(client),
             Operation::Replace { client, depth } => {
                 Outcome::Each(vec![self.unregister(client), self.register(client, depth)])
@@ -143,9 +151,9 @@ impl Model {
                 let roster = self.watching(session);
                 self.broadcast(&roster, way)
             }
-            Operation::BroadcastToAll => {
+            Operation::BroadcastToAll { ref way } => {
                 let roster = self.clients.values().copied().collect();
-                self.broadcast(&roster, &Way::Plain)
+                self.broadcast(&roster, way)
             }
             Operation::MakePublisher { publisher, session } => {
                 let roster = self.watching(session);
@@ -205,21 +213,32 @@ impl Model {
         let Some(number) = self.clients.remove(&client) else { return Outcome::UnknownClient };
         let Registration { attached, skipped, .. } = self.registrations[number];
         let detached = attached.map(|of| (session(of), self.watching(of).len()));
+        self.departures.push((ClientId(client), detached));
         Outcome::Unregistered { attached: attached.map(session), skipped, detached }
     }
 
     /// Takes a registration out, unless it has ended; one that came after it under the same id stays.
-    fn unregister_registration(&mut self, number: usize) {
+    fn unregister_registration(&mut self, number: usize) -> Outcome {
         let client = self.registrations[number].client;
         if self.clients.get(&client) == Some(&number) {
-            self.clients.remove(&client);
+            self.unregister(client)
+        } else {
+            Outcome::UnknownClient
         }
+    }
+
+    fn end_guard(&mut self, client: u64) -> Outcome {
+        let of_client = |number: &usize| self.registrations[*number].client == client;
+        let Some(oldest) = self.guards.iter().position(of_client) else { return Outcome::UnknownClient };
+        let number = self.guards.remove(oldest);
+        self.unregister_registration(number)
     }
 
     fn attach(&mut self, client: u64, to: u64) -> Outcome {
         let Some(number) = self.clients.get(&client) else { return Outcome::UnknownClient };
         let previous = self.registrations[*number].attached.replace(to);
-        Outcome::Attached { previous: previous.map(session), members: self.watching(to).len() }
+        let previous = previous.map(|from| (session(from), self.watching(from).len()));
+        Outcome::Attached { previous, members: self.watching(to).len() }
     }
 
     fn detach(&mut self, client: u64) -> Outcome {
@@ -250,7 +269,7 @@ impl Model {
         let (mut total, mut each, mut closed) = (Delivery::default(), Vec::new(), Vec::new());
         for number in roster.iter().copied().filter(|_| !messages.is_empty()) {
             let client = self.registrations[number].client;
-            if matches!(*way, Way::Except { client: except } if except == client) {
+            if way.except == Some(client) {
                 continue;
             }
             let delivery = self.offer(number, &messages);
@@ -262,28 +281,28 @@ impl Model {
         }
         each.sort_by_key(|(client, _)| *client);
         let mut outcomes = Vec::new();
-        match way {
-            Way::Observed { meanwhile } | Way::ObservedBurst { meanwhile, .. } if !each.is_empty() => {
+        match &way.observer {
+            Some(meanwhile) if !each.is_empty() => {
                 outcomes.extend(meanwhile.iter().map(|operation| self.perform(operation)));
             }
-            Way::Observed { .. } | Way::ObservedBurst { .. } => {}
-            _ => each.clear(),
+            Some(_) => {}
+            None => each.clear(),
         }
-        closed.into_iter().for_each(|number| self.unregister_registration(number));
+        closed.into_iter().for_each(|number| drop(self.unregister_registration(number)));
         Outcome::Broadcast { total, each, meanwhile: outcomes }
     }
 
     /// Puts as many messages into a queue as it has room for.
     fn offer(&mut self, number: usize, messages: &[u32]) -> Delivery {
         let to = &mut self.registrations[number];
-        let mut delivery = Delivery::default();
+        let delivery;
         if to.receiver == Receiving::Open {
-            delivery.sent = messages.len().min(to.depth - to.queue.len());
-            delivery.full = messages.len() - delivery.sent;
-            to.queue.extend(&messages[..delivery.sent]);
-            to.skipped += delivery.full as u64;
+            let room = messages.len().min(to.depth - to.queue.len());
+            delivery = counts(room, messages.len() - room, 0);
+            to.queue.extend(&messages[..room]);
+            to.skipped += delivery.full;
         } else {
-            delivery.closed = messages.len();
+            delivery = counts(0, 0, messages.len());
         }
         self.deliveries += delivery;
         delivery

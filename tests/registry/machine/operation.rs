@@ -42,7 +42,15 @@ pub(super) enum Operation {
     DropGuard {
         client: u64,
     },
+    /// As dropping it, and takes what that took out.
+    UnregisterGuard {
+        client: u64,
+    },
     Unregister {
+        client: u64,
+    },
+    UnregisterAll,
+    TakeSkipped {
         client: u64,
     },
     /// Unregisters the client, and registers it anew.
@@ -73,7 +81,9 @@ pub(super) enum Operation {
         session: u64,
         way: Way,
     },
-    BroadcastToAll,
+    BroadcastToAll {
+        way: Way,
+    },
     /// In the place of the one that had this number, if any.
     MakePublisher {
         publisher: u64,
@@ -103,22 +113,19 @@ pub(super) enum Operation {
     },
 }
 
-/// How a broadcast is made. What an observer does, it does when it is told of the last client.
+/// How a broadcast is made.
 #[derive(Clone, Debug)]
-pub(super) enum Way {
-    Plain,
-    Except { client: u64 },
-    Observed { meanwhile: Vec<Operation> },
-    Burst { messages: usize },
-    ObservedBurst { messages: usize, meanwhile: Vec<Operation> },
+pub(super) struct Way {
+    pub(super) except: Option<u64>,
+    /// What an observer does, if there is one, when it is told of the last client.
+    pub(super) observer: Option<Vec<Operation>>,
+    /// As a burst of so many; else one message.
+    pub(super) burst: Option<usize>,
 }
 
 impl Way {
     pub(super) fn messages(&self) -> usize {
-        match self {
-            Self::Burst { messages } | Self::ObservedBurst { messages, .. } => *messages,
-            _ => 1,
-        }
+        self.burst.unwrap_or(1)
     }
 }
 
@@ -132,7 +139,9 @@ pub(super) enum Outcome {
     UnknownClient,
     NotAttached,
     Unregistered { attached: Option<SessionId>, skipped: u64, detached: Option<(SessionId, usize)> },
-    Attached { previous: Option<SessionId>, members: usize },
+    Count(usize),
+    Skipped(u64),
+    Attached { previous: Option<(SessionId, usize)>, members: usize },
     Detached { session: SessionId, members: usize },
     Closed(Vec<ClientId>),
     Sent(Delivery),
@@ -169,7 +178,8 @@ pub(super) fn next(model: &Model) -> BoxedStrategy<Step> {
                 .prop_map(|(session, way)| Operation::Broadcast { session, way })
                 .boxed(),
         ),
-        (1, Just(Operation::BroadcastToAll).boxed()),
+        (2, way_to_look(clients.clone()).prop_map(|way| Operation::BroadcastToAll { way }).boxed()),
+        (1, client().prop_map(|client| Operation::TakeSkipped { client }).boxed()),
         (
             2,
             (0..PUBLISHERS, session())
@@ -186,7 +196,9 @@ pub(super) fn next(model: &Model) -> BoxedStrategy<Step> {
         (2, client().prop_map(|client| Operation::DropReceiver { client }).boxed()),
     ];
     if !guarded.is_empty() {
-        all.push((2, select(guarded).prop_map(|client| Operation::DropGuard { client }).boxed()));
+        let guarded = || select(guarded.clone());
+        all.push((2, guarded().prop_map(|client| Operation::DropGuard { client }).boxed()));
+        all.push((1, guarded().prop_map(|client| Operation::UnregisterGuard { client }).boxed()));
     }
     if !publishers.is_empty() {
         let publisher = || select(publishers.clone());
@@ -211,6 +223,11 @@ fn change(clients: BoxedStrategy<u64>) -> BoxedStrategy<Operation> {
         2 => client().prop_map(|client| Operation::Detach { client }),
         2 => client().prop_map(|client| Operation::Unregister { client }),
         2 => (client(), depth()).prop_map(|(client, depth)| Operation::Replace { client, depth }),
+        // Rare, for little happens to nobody.
+        1 => prop_oneof![
+            4 => client().prop_map(|client| Operation::Unregister { client }),
+            1 => Just(Operation::UnregisterAll),
+        ],
         1 => session().prop_map(|session| Operation::CloseSession { session }),
     ]
     .boxed()
@@ -220,14 +237,19 @@ fn way(clients: BoxedStrategy<u64>) -> impl Strategy<Value = Way> {
     // Most tempting is to put another registration in the place of one that was found closed.
     let replace = (clients.clone(), depth()).prop_map(|(client, depth)| Operation::Replace { client, depth });
     let meanwhile = vec(prop_oneof![change(clients.clone()), replace], 0..4);
-    prop_oneof![
-        2 => Just(Way::Plain),
-        2 => clients.prop_map(|client| Way::Except { client }),
-        1 => meanwhile.clone().prop_map(|meanwhile| Way::Observed { meanwhile }),
-        2 => (0..5_usize).prop_map(|messages| Way::Burst { messages }),
-        1 => (0..5_usize, meanwhile)
-            .prop_map(|(messages, meanwhile)| Way::ObservedBurst { messages, meanwhile }),
-    ]
+    (way_to_look(clients), meanwhile).prop_map(|(way, meanwhile)| {
+        let observer = way.observer.map(|_| meanwhile);
+        Way { observer, ..way }
+    })
+}
+
+/// With an observer that does nothing but look, if there is one: of a broadcast to all, it depends on the shards whether
+/// clients that were found closed are still there when it is told of the last one.
+fn way_to_look(clients: BoxedStrategy<u64>) -> impl Strategy<Value = Way> {
+    let observer = prop_oneof![2 => Just(None), 1 => Just(Some(Vec::new()))];
+    let burst = prop_oneof![Just(None), (0..5_usize).prop_map(Some)];
+    let except = prop_oneof![2 => Just(None), 1 => clients.prop_map(Some)];
+    (except, observer, burst).prop_map(|(except, observer, burst)| Way { except, observer, burst })
 }
 
 /// Most often one that is registered, and of those one whose receiver is gone: the next send will find it.

@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    sync::{Arc, Mutex},
 };
 
 use fugue_server::{
-    AttachError, ClientGuard, ClientId, ClientRegistry, Delivery, DetachError, Publisher, RegisterError,
-    SendError, SessionId,
+    AttachError, Broadcast, ClientGuard, ClientId, ClientRegistry, Delivery, Departure, DetachError,
+    Detached, Publisher, RegisterError, SendError, SessionId, Unregistered,
 };
 use tokio::sync::mpsc::{self, Receiver};
 
@@ -15,7 +16,7 @@ use super::{
     model::{Model, Receiving},
     operation::{self, Operation, Outcome, Way},
 };
-use crate::registry::{session, sorted};
+use crate::registry::{counts, session, sorted};
 
 /// A registry, with the ends that its users hold.
 pub(super) struct Tested {
@@ -25,6 +26,8 @@ pub(super) struct Tested {
     guards: Vec<ClientGuard<u32>>,
     publishers: BTreeMap<u64, Publisher<u32>>,
     messages: u32,
+    /// What the registry told of.
+    departures: Arc<Mutex<Vec<Departure>>>,
 }
 
 impl fmt::Display for Tested {
@@ -35,8 +38,21 @@ impl fmt::Display for Tested {
 
 impl Tested {
     pub(super) fn new(shards: usize) -> Self {
-        let registry = ClientRegistry::builder().shards(shards).build().unwrap();
-        Self { registry, queues: Vec::new(), guards: Vec::new(), publishers: BTreeMap::new(), messages: 0 }
+        let departures = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&departures);
+        let registry = ClientRegistry::builder()
+            .shards(shards)
+            .on_departure(move |_, gone| told.lock().unwrap().push(gone))
+            .build()
+            .unwrap();
+        Self {
+            registry,
+            queues: Vec::new(),
+            guards: Vec::new(),
+            publishers: BTreeMap::new(),
+            messages: 0,
+            departures,
+        }
     }
 
     pub(super) fn perform(&mut self, operation: &Operation) -> Outcome {
@@ -48,11 +64,18 @@ impl Tested {
                 refused(self.registry.register_client(ClientId(client), sender))
             }
             Operation::DropGuard { client } => {
-                let oldest = self.guards.iter().position(|guard| guard.id() == ClientId(client));
-                drop(oldest.map(|oldest| self.guards.remove(oldest)));
+                drop(self.oldest_guard(client));
                 Outcome::Nothing
             }
+            Operation::UnregisterGuard { client } => {
+                unregistered(self.oldest_guard(client).and_then(ClientGuard::unregister))
+            }
             Operation::Unregister { client } => self.unregister(ClientId(client)),
+            Operation::UnregisterAll => Outcome::Count(self.registry.unregister_all()),
+            Operation::TakeSkipped { client } => match self.registry.take_skipped(ClientId(client)) {
+                Some(skipped) => Outcome::Skipped(skipped),
+                None => Outcome::UnknownClient,
+            },
             Operation::Replace { client, depth } => {
                 let client = ClientId(client);
                 Outcome::Each(vec![self.unregister(client), self.register(client, depth)])
@@ -77,11 +100,7 @@ impl Tested {
             }
             Operation::Send { client } => self.send(ClientId(client)),
             Operation::Broadcast { session: to, ref way } => self.broadcast(to, way),
-            Operation::BroadcastToAll => {
-                let message = self.messages(1)[0];
-                let total = self.registry.broadcast_to_all(message);
-                Outcome::Broadcast { total, each: Vec::new(), meanwhile: Vec::new() }
-            }
+            Operation::BroadcastToAll { ref way } => self.broadcast_to_all(way),
             Operation::MakePublisher { publisher, session: to } => {
                 self.publishers.insert(publisher, self.registry.publisher(session(to)));
                 Outcome::Nothing
@@ -139,19 +158,19 @@ impl Tested {
     }
 
     fn unregister(&self, client: ClientId) -> Outcome {
-        let Some(unregistered) = self.registry.unregister_client(client) else {
-            return Outcome::UnknownClient;
-        };
-        Outcome::Unregistered {
-            attached: unregistered.entry.attached_session,
-            skipped: unregistered.entry.skipped,
-            detached: unregistered.detached.map(|detached| (detached.session, detached.members)),
-        }
+        unregistered(self.registry.unregister_client(client))
+    }
+
+    fn oldest_guard(&mut self, client: u64) -> Option<ClientGuard<u32>> {
+        let oldest = self.guards.iter().position(|guard| guard.id() == ClientId(client));
+        oldest.map(|oldest| self.guards.remove(oldest))
     }
 
     fn attach(&self, client: ClientId, to: u64) -> Outcome {
         match self.registry.attach_to_session(client, session(to)) {
-            Ok(attached) => Outcome::Attached { previous: attached.previous, members: attached.members },
+            Ok(attached) => {
+                Outcome::Attached { previous: attached.previous.map(left), members: attached.members }
+            }
             Err(AttachError::UnknownClient(_)) => Outcome::UnknownClient,
             Err(other) => panic!("{other}"),
         }
@@ -163,33 +182,37 @@ impl Tested {
         if let Err(refused) = sent {
             assert_eq!(refused.into_inner(), message, "another message was handed back");
         }
-        let (sent, full, closed) = match sent {
-            Ok(()) => (1, 0, 0),
-            Err(SendError::Full(_)) => (0, 1, 0),
-            Err(SendError::Closed(_)) => (0, 0, 1),
+        Outcome::Sent(match sent {
+            Ok(()) => counts(1, 0, 0),
+            Err(SendError::Full(_)) => counts(0, 1, 0),
+            Err(SendError::Closed(_)) => counts(0, 0, 1),
             Err(SendError::UnknownClient(_)) => return Outcome::UnknownClient,
             Err(other) => panic!("{other}"),
-        };
-        Outcome::Sent(Delivery { sent, full, closed })
+        })
     }
 
     fn broadcast(&mut self, to: u64, way: &Way) -> Outcome {
         let (registry, to, messages) = (self.registry.clone(), session(to), self.messages(way.messages()));
-        let mut observer = Observer::new(self, to, way);
+        let mut observer = Observer::new(self, registry.session_clients(to), way);
         let total = match *way {
-            Way::Plain => registry.broadcast_to_session(to, messages[0]),
-            Way::Except { client } => registry.broadcast_to_session_except(to, ClientId(client), messages[0]),
-            Way::Observed { .. } => {
-                registry.broadcast_to_session_observed(to, messages[0], |client, delivery| {
-                    observer.observe(client, delivery);
-                })
+            Way { except: None, observer: None, burst: None } => {
+                registry.broadcast_to_session(to, messages[0])
             }
-            Way::Burst { .. } => registry.broadcast_burst(to, &messages),
-            Way::ObservedBurst { .. } => {
-                registry.broadcast_burst_observed(to, &messages, |client, delivery| {
-                    observer.observe(client, delivery);
-                })
+            Way { except: Some(client), observer: None, burst: None } => {
+                registry.broadcast_to_session_except(to, ClientId(client), messages[0])
             }
+            Way { except: None, observer: None, burst: Some(_) } => registry.broadcast_burst(to, &messages),
+            _ => observer.offer(registry.to(to), way, &messages),
+        };
+        observer.outcome(total)
+    }
+
+    fn broadcast_to_all(&mut self, way: &Way) -> Outcome {
+        let (registry, messages) = (self.registry.clone(), self.messages(way.messages()));
+        let mut observer = Observer::new(self, registry.clients(), way);
+        let total = match *way {
+            Way { except: None, observer: None, burst: None } => registry.broadcast_to_all(messages[0]),
+            _ => observer.offer(registry.to_all(), way, &messages),
         };
         observer.outcome(total)
     }
@@ -198,17 +221,13 @@ impl Tested {
         let messages = self.messages(way.messages());
         // It leaves its place while it publishes, for the observer has the rest to itself.
         let mut by = self.publishers.remove(&publisher).unwrap();
-        let mut observer = Observer::new(self, by.session(), way);
+        let members = self.registry.session_clients(by.session());
+        let mut observer = Observer::new(self, members, way);
         let total = match *way {
-            Way::Plain => by.broadcast(messages[0]),
-            Way::Except { client } => by.broadcast_except(ClientId(client), messages[0]),
-            Way::Observed { .. } => by.broadcast_observed(messages[0], |client, delivery| {
-                observer.observe(client, delivery);
-            }),
-            Way::Burst { .. } => by.broadcast_burst(&messages),
-            Way::ObservedBurst { .. } => by.broadcast_burst_observed(&messages, |client, delivery| {
-                observer.observe(client, delivery);
-            }),
+            Way { except: None, observer: None, burst: None } => by.broadcast(messages[0]),
+            Way { except: None, observer: None, burst: Some(_) } => by.broadcast_burst(&messages),
+            Way { except: Some(client), .. } => observer.offer(by.except(ClientId(client)), way, &messages),
+            Way { except: None, .. } => observer.offer(by.observe(|_, _| {}), way, &messages),
         };
         let outcome = observer.outcome(total);
         self.publishers.insert(publisher, by);
@@ -247,6 +266,14 @@ impl Tested {
         }
         let (clients, sessions) = (model.clients.len(), model.sessions());
         assert_eq!(self.registry.client_count(), clients, "clients, {self}");
+        let ids: Vec<ClientId> = model.clients.keys().copied().map(ClientId).collect();
+        assert_eq!(sorted(self.registry.clients()), ids, "{self}");
+        // Of those who are found closed together, the registry says who is first; so what they leave is compared apart.
+        let told = self.departures.lock().unwrap();
+        let who = sorted(told.iter().map(|gone| gone.client));
+        assert_eq!(who, sorted(model.departures.iter().map(|(client, _)| *client)), "who left, {self}");
+        let what = sorted(told.iter().map(|gone| gone.detached.map(left)));
+        assert_eq!(what, sorted(model.departures.iter().map(|(_, left)| *left)), "what was left, {self}");
         assert_eq!(self.registry.session_count(), sessions.len(), "sessions, {self}");
         assert_eq!(sorted(self.registry.sessions()), sessions, "{self}");
         let stats = self.registry.stats();
@@ -294,13 +321,32 @@ struct Observer<'a> {
 }
 
 impl<'a> Observer<'a> {
-    fn new(tested: &'a mut Tested, of: SessionId, way: &'a Way) -> Self {
-        let meanwhile = match way {
-            Way::Observed { meanwhile } | Way::ObservedBurst { meanwhile, .. } => meanwhile.as_slice(),
-            _ => &[],
+    /// Of a broadcast to these, save whom it leaves out.
+    fn new(tested: &'a mut Tested, mut to: Vec<ClientId>, way: &'a Way) -> Self {
+        to.retain(|client| way.except != Some(client.0));
+        let meanwhile = way.observer.as_deref().unwrap_or_default();
+        Self { tested, members: to.len(), meanwhile, each: Vec::new(), outcomes: Vec::new() }
+    }
+
+    /// Makes a broadcast in `way`.
+    fn offer<F: FnMut(ClientId, Delivery)>(
+        &mut self,
+        broadcast: Broadcast<'_, u32, F>,
+        way: &Way,
+        messages: &[u32],
+    ) -> Delivery {
+        let broadcast = match way.except {
+            Some(client) => broadcast.except(ClientId(client)),
+            None => broadcast,
         };
-        let members = tested.registry.session_client_count(of);
-        Self { tested, members, meanwhile, each: Vec::new(), outcomes: Vec::new() }
+        match (&way.observer, way.burst) {
+            (None, None) => broadcast.send(messages[0]),
+            (None, Some(_)) => broadcast.burst(messages),
+            (Some(_), None) => broadcast.observe(|client, what| self.observe(client, what)).send(messages[0]),
+            (Some(_), Some(_)) => {
+                broadcast.observe(|client, what| self.observe(client, what)).burst(messages)
+            }
+        }
     }
 
     fn observe(&mut self, client: ClientId, delivery: Delivery) {
@@ -319,6 +365,21 @@ impl<'a> Observer<'a> {
 fn sorted_by_client(mut each: Vec<(ClientId, Delivery)>) -> Vec<(ClientId, Delivery)> {
     each.sort_by_key(|(client, _)| *client);
     each
+}
+
+fn left(detached: Detached) -> (SessionId, usize) {
+    (detached.session, detached.members)
+}
+
+fn unregistered(unregistered: Option<Unregistered<u32>>) -> Outcome {
+    match unregistered {
+        None => Outcome::UnknownClient,
+        Some(Unregistered { entry, detached, .. }) => Outcome::Unregistered {
+            attached: entry.attached_session,
+            skipped: entry.skipped,
+            detached: detached.map(left),
+        },
+    }
 }
 
 fn refused(refusal: Result<(), RegisterError<u32>>) -> Outcome {

@@ -131,8 +131,11 @@ impl Worker<'_> {
     fn broadcast(&mut self, operation: usize) {
         let message = self.load.message.clone();
         let delivery = self.load.registry.broadcast_to_session(self.session(operation), message);
-        assert!(delivery.sent >= MEMBERS && delivery.is_complete(), "every member gets it: {delivery:?}");
-        self.sent += delivery.sent;
+        assert!(
+            delivery.sent as usize >= MEMBERS && delivery.is_complete(),
+            "every member gets it: {delivery:?}"
+        );
+        self.sent += delivery.sent as usize;
     }
 
     /// One step of a client's life.
