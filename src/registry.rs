@@ -51,6 +51,10 @@ use crate::{
 /// program with rooms or topics; each client is a [`tokio::sync::mpsc::Sender`] of the embedder's making, bounded by
 /// the embedder's choice.
 ///
+/// A client watches **one session at a time**. A connection that is to be in two rooms at once registers an id for each:
+/// see [below](#two-rooms-at-once). What else an embedder knows of a client, such as its name, it keeps in a map of its
+/// own, whose entries [`on_departure`](RegistryBuilder::on_departure) takes out.
+///
 /// # Locking
 /// Clients are hashed into cache-padded shards, each a mutex around a map, and sessions likewise. Operations lock the
 /// client's shard, then the session's; only a re-attach takes two session shards, in ascending order. Critical sections
@@ -67,7 +71,8 @@ use crate::{
 /// - A session's entry goes with its last member and publisher, and a client's entry with the next send that finds its
 ///   channel closed, if nobody unregistered it before.
 /// - A full queue is not a dead client: it is skipped, counted (see [`ClientEntry::skipped`]) and stays. A closed
-///   channel is unregistered by the broadcast that finds it, unless its id has been registered anew since.
+///   channel is unregistered by the broadcast that finds it, unless its id has been registered again since.
+/// - Each client that leaves, however, is told of once: see [`RegistryBuilder::on_departure`].
 /// - A receiver must not infer that it was unregistered from its channel's end: see [`Publisher`].
 ///
 /// # Examples
@@ -90,6 +95,30 @@ use crate::{
 /// drop(queue);
 /// assert_eq!(registry.broadcast_to_session(lobby, "anyone?").closed, 1);
 /// assert_eq!(registry.client_count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Two rooms at once
+/// One connection, one queue, and an id for each room. An id costs some 300 bytes beside the queue. Each is a client of its
+/// own: it is skipped, excepted and told of apart, and a message to all comes once for each.
+/// ```
+/// use fugue_server::{ClientRegistry, SessionId};
+/// use tokio::sync::mpsc;
+///
+/// let registry = ClientRegistry::new();
+/// let rooms = ["lobby", "kitchen"].map(SessionId::named);
+///
+/// let (sender, mut queue) = mpsc::channel(16);
+/// let [in_lobby, in_kitchen] = rooms.map(|_| registry.next_client_id());
+/// for (id, room) in [in_lobby, in_kitchen].into_iter().zip(rooms) {
+///     registry.register_client(id, sender.clone())?;
+///     registry.attach_to_session(id, room)?;
+/// }
+/// drop(sender); // the registry's are enough, and the queue ends with them
+///
+/// assert_eq!(registry.broadcast_to_session(rooms[0], "in the lobby").sent, 1);
+/// assert_eq!(registry.to(rooms[1]).except(in_kitchen).send("by itself, in the kitchen").sent, 0);
+/// assert_eq!(queue.try_recv()?, "in the lobby");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ClientRegistry<M = ServerMessage> {

@@ -266,3 +266,19 @@ fn an_idle_connection_keeps_nothing_of_a_long_request() {
     assert!(info.bytes_current < 4096, "{info:?}");
     serving.abort();
 }
+
+#[test]
+fn a_further_id_of_a_connection_costs_some_300_bytes() {
+    const IDS: u64 = 10_000;
+    let registry = ClientRegistry::<ServerMessage>::builder().shards(64).build().unwrap();
+    let (sender, _queue) = mpsc::channel(1);
+    let info = measure(|| {
+        for id in (0..IDS).map(ClientId::from) {
+            registry.register_client(id, sender.clone()).unwrap();
+            // In a room of a hundred.
+            registry.attach_to_session(id, SessionId::from(id.0 % 100)).unwrap();
+        }
+    });
+    let bytes = info.bytes_current / IDS as i64;
+    assert!((100..300).contains(&bytes), "{bytes} bytes each");
+}

@@ -27,9 +27,45 @@ use crate::{
 /// reaches the client; once a detach or unregister has returned, none does. Messages of one publisher reach each
 /// client in the order they were broadcast. Two publishers of one session have no common order.
 ///
+/// # Channels of clients that left
 /// The roster it keeps holds the senders of clients that have left since its last broadcast. Their channels are freed
-/// when it broadcasts again, is [refreshed](Self::refresh), or is dropped; so a receiver must not take its channel's
-/// end for the news that it was unregistered.
+/// when it broadcasts again, is [refreshed](Self::refresh), or is dropped. While it idles, a task that receives until its
+/// channel ends goes on waiting. So whoever owns an idle publisher refreshes it now and then, which costs one load while
+/// nothing has changed; or the receiving side is told by other means, and closes its queue itself:
+/// ```
+/// use fugue_server::{ClientRegistry, SessionId};
+/// use tokio::sync::{mpsc, oneshot};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = ClientRegistry::new();
+/// let mut publisher = registry.publisher(SessionId::named("ticker"));
+///
+/// let (sender, mut queue) = mpsc::channel(8);
+/// let (kick, mut kicked) = oneshot::channel::<()>();
+/// let guard = registry.register_guarded(registry.next_client_id(), sender)?;
+/// registry.attach_to_session(guard.id(), publisher.session())?;
+/// assert_eq!(publisher.broadcast("one").sent, 1);
+///
+/// // Elsewhere somebody ends the client: it leaves the registry, and its task is told.
+/// drop(guard);
+/// drop(kick);
+///
+/// // The task. Without the first branch it would wait for the publisher's next broadcast, perhaps forever.
+/// let mut received = Vec::new();
+/// loop {
+///     tokio::select! {
+///         _ = &mut kicked, if !queue.is_closed() => queue.close(), // takes no more, and ends after what is in it
+///         message = queue.recv() => match message {
+///             Some(message) => received.push(message),
+///             None => break,
+///         },
+///     }
+/// }
+/// assert_eq!(received, ["one"]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Examples
 /// ```
