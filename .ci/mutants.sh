@@ -8,7 +8,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seed=${1:?which seed} count=${2:?how many mutants}
-command -v cargo-mutants cargo-nextest > /dev/null || { echo "needs cargo-mutants and cargo-nextest" >&2; exit 1; }
+for tool in cargo-mutants cargo-nextest; do
+    command -v "$tool" > /dev/null || { echo "needs $tool: cargo install --locked $tool" >&2; exit 1; }
+done
 
 output=${CARGO_TARGET_DIR:-target}/mutants
 rm -rf "$output" && mkdir -p "$output"
@@ -19,7 +21,7 @@ of=(-f 'src/registry/**' -f src/registry.rs -f 'src/session/**' -f src/session.r
     -f 'src/wire/**' -f src/wire.rs -e '**/tests.rs' -e '**/tests/**' -e '**/models*' -e '**/fuzz.rs' -e '**/machine.rs' -e '**/compare.rs')
 cargo mutants --list "${of[@]}" > "$output/all"
 # The same seed gives the same order.
-shuf --random-source=<(yes "$seed") "$output/all" | head -n "$count" | sort > "$output/sample"
+shuf --random-source=<(yes "$seed") -n "$count" -o "$output/sample" "$output/all"
 echo "$(wc -l < "$output/sample") of $(wc -l < "$output/all") mutants"
 
 # Runs the mutants of a list against some tests; those that survive are the next list.
