@@ -178,10 +178,11 @@ impl Server {
         Feeds::new(Arc::clone(&self.shared.sessions))
     }
 
-    /// Serves until `shutdown` completes; then stops accepting, tells the clients and lets them take what was printed
-    /// before, hangs up every session's program, and removes the socket.
+    /// Serves until `shutdown` completes; then removes the socket, tells the clients and lets them take what was printed
+    /// before, and hangs up every session's program.
     ///
-    /// A shutdown is bounded: by the drain timeout, then by the hang-up grace and about a second.
+    /// A shutdown is bounded: by the drain timeout, then by the hang-up grace and about a second; where a program can't be
+    /// killed, by five seconds.
     ///
     /// # Cancel safety
     /// Dropping the future ends every connection and hangs up every program, without telling anyone first.
@@ -216,6 +217,8 @@ impl Server {
         }
 
         info!("shutting down");
+        // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no more.
+        drop(socket);
         // First what feeds have accepted, which is as good as printed; then the clients, who are given what was printed.
         shared.sessions.drain_feeds().await;
         shared.stop();
@@ -226,7 +229,6 @@ impl Server {
             connections.wait().await;
         }
         shared.sessions.shut_down().await;
-        drop(socket);
     }
 }
 

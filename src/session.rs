@@ -18,18 +18,20 @@ mod pump;
 mod queries;
 mod screen;
 mod size;
+mod starter;
 mod terminal;
 
 use std::{
     io::ErrorKind,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Instant,
 };
 
 use bytes::Bytes;
+use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -58,7 +60,7 @@ use self::{
 pub(crate) use self::{queries::fuzz::queries as fuzz_queries, screen::fuzz::screen as fuzz_screen};
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, SessionInfo, SessionState, SessionStats},
+    message::{ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
 };
@@ -86,6 +88,8 @@ pub(crate) struct Session {
     registry: ClientRegistry<Arc<ServerMessage>>,
     /// Asks for the program to be hung up.
     hang_up: CancellationToken,
+    /// The program's process id, if it was still there when the session was given up.
+    survivor: OnceLock<u32>,
     /// Set once the log has its final entry and the session left the manager.
     gone: CancellationToken,
 }
@@ -224,14 +228,26 @@ impl Session {
         let Some(pty) = &self.pty else {
             return Err(std::io::Error::new(ErrorKind::Unsupported, "no program reads this session's input"));
         };
-        tokio::select! {
-            biased;
-            () = self.gone.cancelled() => Err(ErrorKind::BrokenPipe.into()),
-            typed = pty.write_all(data) => typed,
-        }
+        pty.write_all(data).await
     }
 
-    /// Asks for the program to be hung up: SIGHUP, then SIGKILL. Returns at once.
+    /// Closes the terminal of a program that can't be killed, which ends most. Gives up the others: their end is not known
+    /// to anybody, and the runtime waits for them.
+    async fn hang_up_by_closing(&self, mut child: Child) -> ExitStatus {
+        if let Some(pty) = &self.pty {
+            pty.close();
+        }
+        if let Some(status) = pty::exit_within(&mut child, pty::KILLED).await {
+            return status;
+        }
+        let pid = child.id().unwrap_or_default();
+        warn!(session = %self.id, name = %self.name, pid, "the program can't be killed, and is left");
+        // Nobody set it before: a session ends once.
+        let _ = self.survivor.set(pid);
+        ExitStatus::Unknown
+    }
+
+    /// Asks for the program to be hung up: SIGHUP, then SIGKILL, then its terminal is closed. Returns at once.
     pub(crate) fn hang_up(&self) {
         self.hang_up.cancel();
     }
@@ -243,6 +259,18 @@ impl Session {
     pub(crate) async fn gone(&self) -> ExitStatus {
         self.gone.cancelled().await;
         self.span().ended.unwrap_or(ExitStatus::Unknown)
+    }
+
+    /// Waits as [`gone`](Self::gone), for a reply to who wanted it ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn killed(&self) -> Result<ExitStatus, RequestError> {
+        let status = self.gone().await;
+        match self.survivor.get() {
+            Some(pid) => Err(RequestError::NotKilled { name: self.name.clone(), pid: *pid }),
+            None => Ok(status),
+        }
     }
 
     /// The session for `list`; how many watch it is the registry's to say.

@@ -5,11 +5,15 @@ use std::{
     io::{self, Write},
     os::fd::RawFd,
     path::{Path, PathBuf},
+    pin::pin,
 };
 
 use anyhow::Context;
 use nix::sys::signal::SigSet;
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::Signal;
+use tokio::signal::unix::{self, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
 use super::{Common, Exit, tell};
 use crate::server::Server;
@@ -21,7 +25,7 @@ pub(super) const READY: &str = "ready";
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "`new` and `attach` start a server by themselves when none runs; use this to choose its \
-settings, to see its log, or to run it under a supervisor."
+settings, to see its log, or to run it under a supervisor. A second SIGTERM or SIGINT ends it at once."
 )]
 pub(super) struct Args {
     /// Shards of the client registry, a power of two from 1 to 4096 [default: 128 per hardware thread]
@@ -55,7 +59,8 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
             server = server.shards(shards);
         }
         // From before the socket is there, so that a signal never leaves it behind.
-        let stop = stop_signal()?;
+        let mut signals = StopSignals::new()?;
+        ignore_no_signal();
         let server = server.bind()?;
         if args.background {
             leave_terminal(common, &server)?;
@@ -65,7 +70,19 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         }
         // Whoever waits for this may have gone meanwhile.
         let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
-        server.serve(stop).await;
+        let stop = CancellationToken::new();
+        let mut serving = pin!(server.serve(stop.clone().cancelled_owned()));
+        tokio::select! {
+            () = &mut serving => {}
+            () = signals.first() => {
+                stop.cancel();
+                tokio::select! {
+                    () = serving => {}
+                    // It is dropped: connections are closed, and the kernel hangs up the programs.
+                    () = signals.another() => warn!("told again to stop; ending at once"),
+                }
+            }
+        }
         Ok(Exit::SUCCESS)
     })
 }
@@ -87,18 +104,56 @@ fn unblock_signals() {
     let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Completes on the first signal that asks for an end. Later ones find the shutdown under way, which is bounded.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+/// Gives every signal that this process ignores a handler that does nothing, because `nohup` and shells without job
+/// control have programs ignore some: a program that can't be interrupted or hung up is not what its user started.
+///
+/// A signal that has a handler is back to its default in the programs, one that is ignored stays so.
+fn ignore_no_signal() {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // The standard library itself puts SIGPIPE back; the others above 31 are for real-time programs.
+    let ignored =
+        (1..32).filter(|number| ignored & 1 << (number - 1) != 0 && *number != Signal::PIPE.as_raw());
+    for number in ignored {
+        if let Err(error) = signal(SignalKind::from_raw(number)) {
+            debug!(number, %error, "programs ignore this signal, as this process does");
         }
-    })
+    }
+}
+
+/// The signals that ask for an end.
+struct StopSignals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+
+    /// Completes when somebody will not wait for the shutdown. A hangup says nothing of the kind: it comes with SIGTERM as a
+    /// person logs out.
+    async fn another(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Becomes independent of the terminal and the directory the server was started from.

@@ -297,7 +297,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// A request was refused; nothing was changed. Each says what to do next.
+/// A request was refused; nothing was changed, unless it says so. Each says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -353,4 +353,16 @@ pub enum RequestError {
     /// The server is going away.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The session was ended and its terminal closed, and its program lives on. It runs as another user, or the kernel
+    /// does not let it go.
+    #[error(
+        "session {name} has ended, but its program, process {pid}, can't be killed; if another user runs it, end it as \
+         that user: `sudo kill -9 {pid}`"
+    )]
+    NotKilled {
+        /// What the session was called.
+        name: SessionName,
+        /// The program's process id.
+        pid: u32,
+    },
 }

@@ -2,7 +2,7 @@
 //!
 //! Requests that concern what this client watches become commands to the writer, which carries them out in order with
 //! its output. Requests that wait (typing into a terminal, seeing a program out) wait in tasks of their own, so that the
-//! next request is not held up by them. An attach alone is waited for: what the client may do next depends on it.
+//! next request is not held up by them. Starts and attaches alone are waited for: what the client may do next depends on them.
 
 use std::sync::{Arc, Weak};
 
@@ -107,7 +107,7 @@ impl Router {
             ClientMessage::List => self.command(Command::List { request: id }).await?,
             ClientMessage::Stats => self.command(Command::Stats { request: id }).await?,
             ClientMessage::Ping => return Ok(Handled::Reply(Reply::Pong)),
-            ClientMessage::Create(create) => return self.create(id, &create).await,
+            ClientMessage::Create(create) => return self.create(id, create).await,
             ClientMessage::Attach(Attach { session, view }) => {
                 let session = self.shared.sessions.find(&session)?;
                 self.watch(id, session, view, None).await?;
@@ -137,11 +137,12 @@ impl Router {
         async { sent.await.map_err(|_| WriterGone) }
     }
 
-    async fn create(&mut self, id: u64, create: &Create) -> Result<Handled, Failure> {
+    async fn create(&mut self, id: u64, create: Create) -> Result<Handled, Failure> {
         // The session prints nothing into its log until `begin` drops: after the attach, where there is one.
         let (begin, start) = oneshot::channel();
-        let session = self.shared.sessions.create(create, start)?;
-        let Some(options) = create.attach else {
+        let attach = create.attach;
+        let session = self.shared.sessions.create(create, start).await?;
+        let Some(options) = attach else {
             return Ok(Handled::Reply(Reply::Created(session.info(0))));
         };
         let options = ViewOptions { start: StartAt::Oldest, ..options };
@@ -235,7 +236,7 @@ impl Router {
         session.hang_up();
         let writer = self.writer.clone();
         self.waiting.spawn(async move {
-            let answer = Ok(Reply::Killed(session.gone().await));
+            let answer = session.killed().await.map(Reply::Killed);
             drop(session);
             // An error says that the connection ended meanwhile.
             let _ = writer.send(Command::Frame(wire::encode_reply(id, &answer)).into()).await;

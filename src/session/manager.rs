@@ -2,15 +2,15 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
-    fmt,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicU32},
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, atomic::AtomicU32},
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::{process::Child, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     MakeModel, Session,
@@ -23,6 +23,7 @@ use super::{
     queries::Queries,
     screen::Screen,
     size::Sizing,
+    starter::Starter,
     terminal::Terminal,
 };
 use crate::{
@@ -35,6 +36,9 @@ use crate::{
 };
 
 #[cfg(test)]
+#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+mod starting;
+#[cfg(test)]
 #[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
 mod tests;
 
@@ -44,6 +48,10 @@ const REMEMBERED: usize = 64;
 /// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would fill
 /// a reply, and the remembered ones the memory.
 const SHOWN: usize = 500;
+
+/// How long a shutdown waits for sessions after the grace. A program that can't be killed is given up within three
+/// seconds.
+const SEEN_OUT: Duration = Duration::from_secs(5);
 
 /// What every session of a server is given.
 #[derive(Clone)]
@@ -70,7 +78,9 @@ pub(crate) struct Manager {
     settings: SessionSettings,
     /// The sessions' tasks.
     tasks: TaskTracker,
-    /// Feeds are to accept nothing more; and those that have not printed yet what they accepted.
+    starter: Starter,
+    /// No program is to be started, and feeds are to accept nothing more; and those that have not printed yet what they
+    /// accepted.
     stopping: CancellationToken,
     undrained: TaskTracker,
     turns: Option<Arc<TurnLog>>,
@@ -105,6 +115,7 @@ impl Manager {
             registry,
             settings,
             tasks: TaskTracker::new(),
+            starter: Starter::new(),
             stopping: CancellationToken::new(),
             undrained: TaskTracker::new(),
             turns,
@@ -113,12 +124,51 @@ impl Manager {
     }
 
     /// Starts a program on a terminal of its own. Its output is read once `start` fires or is dropped.
-    pub(crate) fn create(
+    ///
+    /// # Cancel safety
+    /// Dropping the future lets the session begin, or fail, all the same.
+    pub(crate) async fn create(
         self: &Arc<Self>,
-        create: &Create,
+        create: Create,
         start: oneshot::Receiver<()>,
     ) -> Result<Arc<Session>, RequestError> {
-        self.enter(&create.name, || self.spawn(create, start))
+        self.create_by(create, start, pty::spawn).await
+    }
+
+    /// Creates a session whose program is started by `spawn`, which may block.
+    async fn create_by(
+        self: &Arc<Self>,
+        create: Create,
+        start: oneshot::Receiver<()>,
+        spawn: impl FnOnce(&Create, &Path) -> io::Result<(Pty, Child)> + Send + 'static,
+    ) -> Result<Arc<Session>, RequestError> {
+        self.reserve(&create.name)?;
+        let name = create.name.clone();
+        let (tell, told) = oneshot::channel();
+        let manager = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let create = Arc::new(create);
+            let (asked, SessionSettings { socket, hang_up_grace, .. }) =
+                (Arc::clone(&create), manager.settings.clone());
+            let spawn = move || spawn(&asked, &socket);
+            let created = match manager.starter.start(spawn, &manager.stopping, hang_up_grace).await {
+                Ok(program) => Ok(manager.run(&create, program, start)),
+                Err(why) => {
+                    manager.release(&create.name);
+                    Err(why.into_refusal(readable(create.command.get(..1).unwrap_or_default())))
+                }
+            };
+            // An error says that the client is gone; the session runs all the same.
+            let _ = tell.send(created);
+        });
+        told.await.unwrap_or_else(|_| {
+            // It panicked, or its runtime ends.
+            self.release(&name);
+            Err(RequestError::Failed {
+                what: format!("starting {name}"),
+                why: "it was broken off".to_owned(),
+            })
+        })
     }
 
     /// Starts a session that prints what is queued, until the feed ends.
@@ -129,45 +179,38 @@ impl Manager {
         pace: Pace,
         prints: crate::sync::Arc<PrintQueue>,
     ) -> Result<Arc<Session>, RequestError> {
-        self.enter(name, || {
-            let session = self.open(name, size, (SizePolicy::Fixed, pace), None);
-            let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.printer(&session));
-            let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
-            let mut undrained = Some(self.undrained.token());
-            self.tasks.spawn(async move {
-                let status = pump.run(manager.stopping.clone(), &mut undrained).await;
-                manager.end(&ended, pump.into_printer(), status);
-            });
-            Ok(session)
-        })
+        self.reserve(name)?;
+        let session = self.open(name, size, (SizePolicy::Fixed, pace), None);
+        self.enter(&session);
+        let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.printer(&session));
+        let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
+        let mut undrained = Some(self.undrained.token());
+        self.tasks.spawn(async move {
+            let status = pump.run(manager.stopping.clone(), &mut undrained).await;
+            manager.end(&ended, pump.into_printer(), status);
+        });
+        Ok(session)
     }
 
-    /// Enters a session into the book under a free name.
-    fn enter(
-        &self,
-        name: &SessionName,
-        start: impl FnOnce() -> Result<Arc<Session>, RequestError>,
-    ) -> Result<Arc<Session>, RequestError> {
-        self.reserve(name)?;
-        let started = start();
-        let (is_late, _freed) = self.with(|book| {
-            let freed = match &started {
-                Ok(session) => {
-                    if let Some(reserved) = book.names.get_mut(name) {
-                        *reserved = Some(session.id);
-                    }
-                    book.live.insert(session.id, Arc::clone(session));
-                    None
-                }
-                Err(_) => book.names.remove_entry(name),
-            };
-            (book.closed, freed)
+    /// Enters a session into the book under the name that was reserved for it; before it runs, and so may end.
+    fn enter(&self, session: &Arc<Session>) {
+        let is_late = self.with(|book| {
+            if let Some(reserved) = book.names.get_mut(&session.name) {
+                *reserved = Some(session.id);
+            }
+            book.live.insert(session.id, Arc::clone(session));
+            book.closed
         });
         // It was not in the book yet when all were hung up. That wakes its tasks, so not under the lock.
-        if let (true, Ok(session)) = (is_late, &started) {
+        if is_late {
             session.hang_up();
         }
-        started
+    }
+
+    /// Frees a name that was reserved for a session that failed to start.
+    fn release(&self, name: &SessionName) {
+        let freed = self.with(|book| book.names.remove_entry(name));
+        drop(freed);
     }
 
     fn reserve(&self, name: &SessionName) -> Result<(), RequestError> {
@@ -185,16 +228,13 @@ impl Manager {
         })
     }
 
-    fn spawn(
+    /// Runs a session of a program that was started.
+    fn run(
         self: &Arc<Self>,
         create: &Create,
+        (pty, child): (Pty, Child),
         start: oneshot::Receiver<()>,
-    ) -> Result<Arc<Session>, RequestError> {
-        let (pty, child) =
-            pty::spawn(create, &self.settings.socket).map_err(|error| RequestError::NotStarted {
-                program: readable(create.command.get(..1).unwrap_or_default()),
-                why: error.to_string(),
-            })?;
+    ) -> Arc<Session> {
         let pty = Arc::new(pty);
         let program = Program {
             command: readable(&create.command),
@@ -202,15 +242,22 @@ impl Manager {
             pty: Arc::clone(&pty),
         };
         let session = self.open(&create.name, create.size, (create.size_policy, create.pace), Some(program));
+        self.enter(&session);
         let supervisor =
             self.tasks.spawn(pty::supervise(child, session.hang_up.clone(), self.settings.hang_up_grace));
-        let mut pump = Pump::new(Arc::clone(&session), Terminal::new(pty), self.printer(&session));
+        let terminal = Terminal::new(Arc::clone(&pty));
+        let mut pump = Pump::new(Arc::clone(&session), terminal, self.printer(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
         self.tasks.spawn(async move {
-            let status = pump.run(start, supervisor).await;
+            let status = match pump.run(start, supervisor).await {
+                Ok(status) => status,
+                Err(child) => ended.hang_up_by_closing(child).await,
+            };
             manager.end(&ended, pump.into_printer(), status);
+            // Also for those who read the log on, which keeps the session.
+            pty.close();
         });
-        Ok(session)
+        session
     }
 
     /// Sets up what every session has, and starts to keep its screen.
@@ -244,6 +291,7 @@ impl Manager {
             queries: Mutex::new(Rank::Leaf, Queries::default()),
             registry: self.registry.clone(),
             hang_up: CancellationToken::new(),
+            survivor: OnceLock::new(),
             gone: CancellationToken::new(),
         });
         info!(session = %session.id, name = %session.name, pid = session.pid, "started");
@@ -338,6 +386,7 @@ impl Manager {
 
     /// Hangs up every session and starts no more.
     pub(crate) fn hang_up_all(&self) {
+        self.stopping.cancel();
         let live: Vec<_> = self.with(|book| {
             book.closed = true;
             book.live.values().cloned().collect()
@@ -347,14 +396,18 @@ impl Manager {
         }
     }
 
-    /// Hangs up every session, starts no more, and waits until all are gone.
+    /// Hangs up every session, starts no more, and waits until all are gone: for the grace, and as long as what a program
+    /// that can't be killed is then given, a few seconds, and no longer.
     ///
     /// # Cancel safety
     /// Cancel safe: the sessions go on ending without it.
     pub(crate) async fn shut_down(&self) {
         self.hang_up_all();
         self.tasks.close();
-        self.tasks.wait().await;
+        let limit = self.settings.hang_up_grace + SEEN_OUT;
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            warn!(left = self.tasks.len(), "sessions did not end in time");
+        }
     }
 
     fn with<R>(&self, critical: impl FnOnce(&mut Book) -> R) -> R {

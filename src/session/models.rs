@@ -75,6 +75,7 @@ pub(super) fn session_with(
         queries: Mutex::new(Rank::Leaf, Queries::default()),
         registry: registry.clone(),
         hang_up: CancellationToken::new(),
+        survivor: std::sync::OnceLock::new(),
         gone: CancellationToken::new(),
     })
 }

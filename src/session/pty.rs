@@ -8,7 +8,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +21,6 @@ use rustix::{
 use tokio::{
     io::{Interest, Ready, unix::AsyncFd},
     process::Child,
-    signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -29,13 +28,11 @@ use tracing::debug;
 use crate::{
     TerminalSize,
     message::{Create, ExitStatus},
+    sync::{Mutex, Rank},
 };
 
-/// Held while a PTY is opened and its program started.
-///
-/// `pty_process` marks the master close-on-exec with a second system call; a program forked between the two would
-/// inherit another session's terminal.
-static SPAWNING: Mutex<()> = Mutex::new(());
+/// How long a program has to be gone once it was killed, and again once its terminal was closed.
+pub(super) const KILLED: Duration = Duration::from_secs(1);
 
 /// How often a terminal that no process has open is looked at again.
 const REOPENED: Duration = Duration::from_millis(100);
@@ -47,9 +44,17 @@ const REOPENED: Duration = Duration::from_millis(100);
 /// pump and the program need. Two descriptors, because a poller takes each but once.
 #[derive(Debug)]
 pub(super) struct Pty {
+    /// `None` once it is closed. A leaf lock.
+    master: Mutex<Option<Arc<Master>>>,
+    /// Serialises writers, first come, first served, so that one client's paste arrives in one piece.
+    typing: tokio::sync::Mutex<()>,
+    closed: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Master {
     reading: OwnedFd,
-    /// Its lock serialises writers, first come, first served, so that one client's paste arrives in one piece.
-    typing: tokio::sync::Mutex<OwnedFd>,
+    writing: OwnedFd,
 }
 
 /// What a read found.
@@ -63,6 +68,8 @@ pub(super) enum Got {
 }
 
 /// Starts a program on a new terminal. Its environment names its session and the socket of its server.
+///
+/// Blocks until the program runs, which may take as long as a file server likes.
 pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> {
     let argument = |bytes: &Vec<u8>| OsStr::from_bytes(bytes).to_owned();
     let (program, arguments) = create.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -77,36 +84,14 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
         command = command.current_dir(Path::new(OsStr::from_bytes(cwd)));
     }
 
-    hand_on_no_ignored_signals();
-    let spawning = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
     let (master, slave) = pty_process::open().map_err(into_io)?;
     master.resize(pty_process::Size::new(create.size.rows(), create.size.cols())).map_err(into_io)?;
     let child = with_no_signal_blocked(|| command.spawn(slave)).map_err(into_io)?;
-    drop(spawning);
 
     // As plain descriptors; by now they are non-blocking, which the two have in common.
     let reading = OwnedFd::from(master);
-    let typing = tokio::sync::Mutex::new(reading.try_clone()?);
-    Ok((Pty { reading, typing }, child))
-}
-
-/// Sees to it that no signal is ignored in the programs because it is in this process, as `nohup` and shells without job
-/// control have it: a program that can't be interrupted or hung up is not what its user started.
-///
-/// A signal with a handler is back to its default after an `exec`, one that is ignored stays so. So a handler that does
-/// nothing takes the place of every ignored one.
-fn hand_on_no_ignored_signals() {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return };
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    // The standard library itself puts SIGPIPE back; the others above 31 are for real-time programs.
-    for number in
-        (1..32).filter(|number| *number != Signal::PIPE.as_raw() && ignored & 1 << (number - 1) != 0)
-    {
-        if let Err(error) = signal(SignalKind::from_raw(number)) {
-            debug!(number, %error, "programs ignore this signal, as this process does");
-        }
-    }
+    let writing = reading.try_clone()?;
+    Ok((Pty::new(Master { reading, writing }), child))
 }
 
 /// Starts a program on this thread, whose signal mask the program gets: it is to block none, whatever this process was
@@ -141,18 +126,40 @@ fn into_io(error: pty_process::Error) -> io::Error {
 }
 
 impl Pty {
+    fn new(master: Master) -> Self {
+        Self {
+            master: Mutex::new(Rank::Leaf, Some(Arc::new(master))),
+            typing: tokio::sync::Mutex::default(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    fn master(&self) -> Option<Arc<Master>> {
+        self.master.with(|master| master.clone())
+    }
+
+    /// Closes it, unless it is being read just now. The kernel then hangs up whatever has the terminal open, which it asks
+    /// nobody's permission for. What was not read is lost.
+    pub(super) fn close(&self) {
+        let master = self.master.with(Option::take);
+        drop(master);
+        self.closed.cancel();
+    }
+
     /// Waits until a read may find something.
     ///
     /// # Cancel safety
     /// Cancel safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        ready(&self.reading, Interest::READABLE).await.map(drop)
+        let Some(master) = self.master() else { return Ok(()) };
+        ready(&master.reading, Interest::READABLE).await.map(drop)
     }
 
     /// Takes what is there, at most 4 KiB on Linux, without waiting.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Got> {
+        let Some(master) = self.master() else { return Ok(Got::Hangup) };
         loop {
-            match rustix::io::read(&self.reading, &mut *buffer) {
+            match rustix::io::read(&master.reading, &mut *buffer) {
                 Ok(0) | Err(Errno::IO) => return Ok(Got::Hangup),
                 Ok(bytes) => return Ok(Got::Bytes(bytes)),
                 Err(Errno::AGAIN) => return Ok(Got::Dry),
@@ -162,14 +169,24 @@ impl Pty {
         }
     }
 
-    pub(super) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
-        let typing = self.typing.lock().await;
+    /// Types `data`; waits while the program does not read.
+    pub(super) async fn write_all(&self, data: &[u8]) -> io::Result<()> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(io::ErrorKind::BrokenPipe.into()),
+            written = self.write(data) => written,
+        }
+    }
+
+    async fn write(&self, mut data: &[u8]) -> io::Result<()> {
+        let _typing = self.typing.lock().await;
+        let Some(master) = self.master() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         while !data.is_empty() {
-            match rustix::io::write(&*typing, data) {
+            match rustix::io::write(&master.writing, data) {
                 Ok(written) => data = &data[written..],
                 Err(Errno::INTR) => {}
                 // The poller calls a hung-up terminal ready, though it takes no more.
-                Err(Errno::AGAIN) if ready(&typing, Interest::WRITABLE).await?.is_write_closed() => {
+                Err(Errno::AGAIN) if ready(&master.writing, Interest::WRITABLE).await?.is_write_closed() => {
                     self.reopened().await;
                 }
                 Err(Errno::AGAIN) => {}
@@ -186,39 +203,47 @@ impl Pty {
 
     /// The character that interrupts the program when typed, if one does. Linux tells the master its slave's settings.
     pub(super) fn interrupt_character(&self) -> Option<u8> {
-        let settings = tcgetattr(&self.reading).ok()?;
+        let settings = tcgetattr(&self.master()?.reading).ok()?;
         let character = settings.special_codes[SpecialCodeIndex::VINTR];
         (settings.local_modes.contains(LocalModes::ISIG) && character != 0).then_some(character)
     }
 
     pub(super) fn resize(&self, size: TerminalSize) -> io::Result<()> {
         let size = Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel: 0, ws_ypixel: 0 };
-        Ok(tcsetwinsize(&self.reading, size)?)
+        // A program that is gone has no size to be told.
+        self.master().map_or(Ok(()), |master| Ok(tcsetwinsize(&master.reading, size)?))
     }
 }
 
-/// Waits for the program to exit; hangs it up when asked, and kills it when it has not gone within `grace` of that.
+/// Waits for the program to exit; hangs it up when asked, and kills it when it has not gone within `grace` of that. Hands
+/// it back if it is still there [a second](KILLED) later: it runs as another user, or the kernel does not let it go.
 ///
 /// The program leads a process group of its own, and the signals go to all of it. They are sent only while the child
 /// has not been waited for, so its id can't have been given to another process.
-pub(super) async fn supervise(mut child: Child, hang_up: CancellationToken, grace: Duration) -> ExitStatus {
-    let status = tokio::select! {
+pub(super) async fn supervise(
+    mut child: Child,
+    hang_up: CancellationToken,
+    grace: Duration,
+) -> Result<ExitStatus, Child> {
+    tokio::select! {
         biased;
-        status = child.wait() => status,
-        () = hang_up.cancelled() => {
-            kill(&child, Signal::HUP);
-            // A stopped program can't act on a hangup.
-            kill(&child, Signal::CONT);
-            match tokio::time::timeout(grace, child.wait()).await {
-                Ok(status) => status,
-                Err(_) => {
-                    kill(&child, Signal::KILL);
-                    child.wait().await
-                }
-            }
-        }
-    };
-    status.map_or(ExitStatus::Unknown, ExitStatus::from)
+        status = child.wait() => return Ok(status.map_or(ExitStatus::Unknown, ExitStatus::from)),
+        () = hang_up.cancelled() => {}
+    }
+    kill(&child, Signal::HUP);
+    // A stopped program can't act on a hangup.
+    kill(&child, Signal::CONT);
+    if let Some(status) = exit_within(&mut child, grace).await {
+        return Ok(status);
+    }
+    kill(&child, Signal::KILL);
+    exit_within(&mut child, KILLED).await.ok_or(child)
+}
+
+/// How the program ended, if it does in time.
+pub(super) async fn exit_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let status = tokio::time::timeout(limit, child.wait()).await.ok()?;
+    Some(status.map_or(ExitStatus::Unknown, ExitStatus::from))
 }
 
 fn kill(child: &Child, signal: Signal) {

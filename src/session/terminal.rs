@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{process::Child, sync::oneshot, task::JoinHandle};
 use tracing::warn;
 
 use super::{
@@ -98,14 +98,15 @@ impl Source for Terminal {
 }
 
 impl Pump<Terminal> {
-    /// Pumps until the program is gone and all of its output is in the log; returns how it ended.
+    /// Pumps until the program is gone and all of its output is in the log; returns how it ended. Hands the program back
+    /// if it can't be killed.
     ///
     /// Starts once `start` fires or is dropped, or the session is hung up.
     pub(super) async fn run(
         &mut self,
         start: oneshot::Receiver<()>,
-        mut supervisor: JoinHandle<ExitStatus>,
-    ) -> ExitStatus {
+        mut supervisor: JoinHandle<Result<ExitStatus, Child>>,
+    ) -> Result<ExitStatus, Child> {
         tokio::select! {
             biased;
             // An error says that the client that was to attach first is gone; the session runs all the same.
@@ -122,13 +123,13 @@ impl Pump<Terminal> {
             Err(error) => {
                 warn!(session = %self.session.id, %error, "reading the terminal failed; hanging up");
                 self.session.hang_up();
-                return supervisor.await.unwrap_or(ExitStatus::Unknown);
+                return supervisor.await.unwrap_or(Ok(ExitStatus::Unknown));
             }
         };
         if let Err(error) = self.drain().await {
             warn!(session = %self.session.id, %error, "reading what an exited program left failed");
         }
-        status.unwrap_or(ExitStatus::Unknown)
+        status.unwrap_or(Ok(ExitStatus::Unknown))
     }
 
     /// Reads what an exited program left behind, then for a while what others print that keep its terminal open.

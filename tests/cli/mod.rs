@@ -10,6 +10,7 @@ mod recording;
 mod security;
 mod surroundings;
 mod terminals;
+mod unkillable;
 mod usage;
 
 use std::{
@@ -120,9 +121,8 @@ impl Drop for Home {
         let pid = stats.ok().and_then(|stats| serde_json::from_slice::<Value>(&stats.stdout).ok());
         if let Some(pid) = pid.and_then(|stats| stats["pid"].as_u64()) {
             signal(pid, Signal::TERM);
-            let gone = || !self.socket().exists();
             let start = Instant::now();
-            while !gone() && start.elapsed() < PATIENCE {
+            while lives(pid) && start.elapsed() < PATIENCE {
                 thread::park_timeout(Duration::from_millis(2));
             }
         }

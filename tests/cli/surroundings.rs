@@ -7,9 +7,14 @@ use std::{
     process::ChildStderr,
 };
 
-use fugue_server::wire::{Hello, HelloReply};
+use fugue_server::{
+    Client,
+    wire::{Hello, HelloReply},
+};
+use tokio::task::JoinSet;
 
 use super::*;
+use crate::support::{LOSSLESS, attached, shell, soon, transcript};
 
 /// The lines that a program prints as a session.
 fn prints(home: &Home, name: &str, command: &[&str]) -> Vec<String> {
@@ -146,6 +151,29 @@ fn programs_get_no_descriptor_that_their_server_was_started_with() {
     let open: Vec<_> = open.map(|entry| fs::read_link(entry.unwrap().path()).unwrap_or_default()).collect();
     let inherited = |path: &&PathBuf| path.ends_with("passwd") || path.ends_with("held");
     assert_eq!(open.iter().find(inherited), None, "{open:?}");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_started_at_once_get_no_terminal_of_each_other() {
+    let home = Home::new();
+    let mut server = serve(&home, &[]);
+    let mut starters = JoinSet::new();
+    for starter in 0..8 {
+        let mut client = soon(Client::connect(&home.socket())).await.unwrap();
+        starters.spawn(async move {
+            for number in 0..50 {
+                let lists = shell(&format!("{starter}-{number}"), "exec ls -1 /proc/self/fd", Some(LOSSLESS));
+                attached(&mut client, &lists).await;
+                let (open, _) = transcript(&mut client, 0).await;
+                // 3 is the directory that is being listed.
+                assert_eq!(String::from_utf8_lossy(&open), "0\r\n1\r\n2\r\n3\r\n");
+            }
+        });
+    }
+    while let Some(listed) = starters.join_next().await {
+        listed.unwrap();
+    }
     server.stop();
 }
 

@@ -133,34 +133,3 @@ async fn input_to_a_program_that_is_gone_says_so() {
     };
     assert_eq!(error, RequestError::SessionEnded { name: "brief".into(), status: ExitStatus::Code(4) });
 }
-
-#[tokio::test]
-async fn the_program_gets_its_terminal_and_no_other_descriptor() {
-    let server = TestServer::start();
-    let mut client = server.client().await;
-    // Others are open while this one is started.
-    for number in 0..4 {
-        create(&mut client, &format!("other-{number}"), "exec sleep 1000").await;
-    }
-    let script =
-        "ls -1 /proc/$$/fd; grep -E 'SigBlk|SigIgn' /proc/self/status; echo $FUGUE_SESSION $TERM; tty";
-    attached(&mut client, &shell("clean", script, Some(LOSSLESS))).await;
-    let (bytes, _) = transcript(&mut client, 0).await;
-    let text = String::from_utf8(bytes).unwrap();
-    // What this process was itself started with, and must pass on; and what a shell keeps at 10 for itself.
-    let inherited = |fd: &u32| {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
-        u32::from_str_radix(flags.trim(), 8).is_ok_and(|flags| flags & 0o2_000_000 == 0)
-    };
-    let descriptors = text.lines().map_while(|line| line.trim().parse().ok());
-    let others: Vec<u32> = descriptors.filter(|fd| ![0, 1, 2, 10].contains(fd) && !inherited(fd)).collect();
-    assert!(others.is_empty(), "{others:?}: {text}");
-    assert!(text.contains("SigBlk:\t0000000000000000"), "{text}");
-    let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
-    // Those above 31 are the C library's and of real-time programs.
-    let ignored = u64::from_str_radix(ignored, 16).unwrap() & ((1 << 31) - 1);
-    assert_eq!(ignored, 0, "whatever this process ignores: {text}");
-    assert!(text.contains("clean xterm-256color"), "{text}");
-    assert!(text.contains("/dev/pts/"), "{text}");
-}

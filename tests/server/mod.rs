@@ -13,6 +13,7 @@ mod input;
 mod interrupt;
 mod limits;
 mod pace;
+mod programs;
 mod refusals;
 mod requests;
 mod resync;
