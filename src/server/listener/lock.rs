@@ -26,19 +26,31 @@ impl Lock {
     pub(super) fn take(directory: &Directory, name: &OsStr) -> io::Result<Result<Self, Held>> {
         loop {
             let file = directory.open_file(name, OFlags::empty())?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(Err(Held(holder(&file)))),
-                Err(errno) => return Err(errno.into()),
-            }
-            let ours = id(&fstat(&file)?);
-            let lock = Self { file, inode: ours.1 };
-            // A lock on a file that was removed or replaced meanwhile excludes nobody.
-            if directory.id(name) == Ok(ours) {
-                lock.say_who();
-                return Ok(Ok(lock));
+            if let Some(taken) = Self::take_open(file, directory, name)? {
+                return Ok(taken);
             }
         }
+    }
+
+    /// Locks an open file, unless another process has. `None` if it is no longer the one of this name: a lock on a file
+    /// that was removed or replaced meanwhile excludes nobody.
+    fn take_open(
+        file: OwnedFd,
+        directory: &Directory,
+        name: &OsStr,
+    ) -> io::Result<Option<Result<Self, Held>>> {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(Some(Err(Held(holder(&file))))),
+            Err(errno) => return Err(errno.into()),
+        }
+        let ours = id(&fstat(&file)?);
+        let lock = Self { file, inode: ours.1 };
+        if directory.id(name) != Ok(ours) {
+            return Ok(None);
+        }
+        lock.say_who();
+        Ok(Some(Ok(lock)))
     }
 
     /// A number that no other lock in the directory has at the same time.
@@ -75,5 +87,27 @@ impl Drop for Lock {
         if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
             debug!(%error, "the lock was left to go with its file");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_on_a_file_that_was_removed_meanwhile_makes_nobody_the_server() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&parent.path().join("own")).unwrap();
+        let name = OsStr::new("server.sock.lock");
+        let late = directory.open_file(name, OFlags::empty()).unwrap();
+        directory.remove(name).unwrap();
+        assert!(Lock::take_open(late, &directory, name).unwrap().is_none(), "nothing has the name");
+
+        let late = directory.open_file(name, OFlags::empty()).unwrap();
+        directory.remove(name).unwrap();
+        let server = Lock::take(&directory, name).unwrap().unwrap();
+        assert!(Lock::take_open(late, &directory, name).unwrap().is_none(), "another has the name");
+        assert!(Lock::take(&directory, name).unwrap().is_err());
+        drop(server);
     }
 }
