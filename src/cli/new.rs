@@ -6,7 +6,7 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::{Common, Exit, attach, block_on, print, start, terminal};
 use crate::{
@@ -73,11 +73,14 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         Size::Fixed(size) => (size, SizePolicy::Fixed),
         Size::Follow(policy) => (own_size, policy),
     };
+    // In its place the program would get the server's, where what it does to relative paths was never meant.
+    let directory = env::current_dir()
+        .context("the current directory can't be found, so nothing was started; change to one that exists")?;
     let create = Create {
         name: args.name,
         command: command.iter().map(|word| bytes(word)).collect(),
         env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
-        cwd: env::current_dir().ok().map(|directory| bytes(directory.as_os_str())),
+        cwd: Some(bytes(directory.as_os_str())),
         size,
         size_policy,
         pace: match args.pace {

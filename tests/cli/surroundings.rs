@@ -116,6 +116,20 @@ fn closed_standard_descriptors_are_nobodys_trouble() {
 }
 
 #[test]
+fn nothing_is_started_from_a_directory_that_is_gone() {
+    let home = Home::new();
+    for arguments in ["-d -- touch here", "-- touch here"] {
+        let started =
+            script(&home, &format!("mkdir -p gone; cd gone; rmdir ../gone; fugue-server new a {arguments}"));
+        assert_eq!(started.status.code(), Some(255), "{started:?}");
+        let why = String::from_utf8_lossy(&started.stderr);
+        assert!(why.contains("the current directory") && why.contains("change to one"), "{why}");
+    }
+    // Nor a server.
+    assert!(!home.socket().exists());
+}
+
+#[test]
 fn a_broken_pipe_ends_nothing_and_a_hangup_all_in_good_order() {
     let home = Home::new();
     let mut server = serve(&home, &[]);
