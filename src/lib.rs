@@ -64,7 +64,7 @@ pub use registry::{
     ShardCountError, Unregistered,
 };
 #[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
-pub use server::{BindError, Clients, Server, ServerBuilder, ServerError, default_socket_path};
+pub use server::{BindError, Clients, Server, ServerBuilder, ServerError, Sessions, default_socket_path};
 #[cfg(feature = "server")]
 pub use session::{Feed, FeedClosed, Feeds, ScreenModel};
 

@@ -15,6 +15,7 @@ mod listener;
 mod outgoing;
 mod progress;
 mod router;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -40,6 +41,7 @@ pub use self::{
     clients::Clients,
     error::ServerError,
     listener::{BindError, default_socket_path},
+    sessions::Sessions,
 };
 use self::{
     clients::{Connected, Counters},
@@ -143,6 +145,12 @@ impl Server {
     #[must_use]
     pub fn clients(&self) -> Clients {
         Clients::new(Arc::clone(&self.shared))
+    }
+
+    /// Its sessions: a handle, to list, start and end them from beside the server.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(Arc::clone(&self.shared.sessions))
     }
 
     /// Starts sessions without a program, from beside the server: what is printed through them is what clients see.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fugue_server::{
     ClientId, Server, ServerError,
     client::{ClientError, Incoming},
-    message::{ClientMessage, CloseReason, Event},
+    message::{ClientMessage, CloseReason, Event, ExitStatus, RequestError, Target},
 };
 
 use crate::support::*;
@@ -84,4 +84,36 @@ async fn a_client_that_reads_no_replies_is_disconnected_all_the_same() {
     }
     assert!(server.clients.disconnect(id));
     eventually("it is gone", || server.clients.count() == 0).await;
+}
+
+#[tokio::test]
+async fn an_embedder_starts_lists_awaits_and_ends_sessions_without_a_connection() {
+    let server = TestServer::start();
+    let sessions = &server.sessions;
+    let create = |name: &str, script: &str| match shell(name, script, None) {
+        ClientMessage::Create(create) => create,
+        other => panic!("{other:?}"),
+    };
+    let started = soon(sessions.create(create("a", "read go; exit 7"))).await.unwrap();
+    assert_eq!((started.name.as_str(), started.clients), ("a", 0));
+    assert_eq!(sessions.list()[0].id, started.id);
+    let taken = soon(sessions.create(create("a", "true"))).await.unwrap_err();
+    assert!(matches!(taken, RequestError::NameTaken(_)), "{taken:?}");
+    let mut attached = create("b", "true");
+    attached.attach = Some(LOSSLESS);
+    let refused = soon(sessions.create(attached)).await.unwrap_err();
+    assert!(matches!(refused, RequestError::Malformed(_)), "{refused:?}");
+
+    let target = Target::Id(started.id);
+    let (ended, typed) = tokio::join!(soon(sessions.ended(&target)), async {
+        let mut client = server.client().await;
+        soon(client.request(&input(started.id, "\n"))).await.unwrap();
+    });
+    assert_eq!((ended, typed), (Ok(ExitStatus::Code(7)), ()));
+    assert_eq!(soon(sessions.ended(&target)).await, Ok(ExitStatus::Code(7)), "it is remembered");
+    let name = |name: &str| Target::Name(name.parse().unwrap());
+    soon(sessions.create(create("c", "exec sleep 1000"))).await.unwrap();
+    assert_eq!(soon(sessions.kill(&name("c"))).await, Ok(ExitStatus::Signal(1)));
+    let unknown = soon(sessions.ended(&name("never"))).await.unwrap_err();
+    assert!(matches!(unknown, RequestError::UnknownSession(_)), "{unknown:?}");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use fugue_server::{
-    Client, ClientId, Clients, Feeds, Server, ServerBuilder, SessionId, TerminalSize,
+    Client, ClientId, Clients, Feeds, Server, ServerBuilder, SessionId, Sessions, TerminalSize,
     client::{ClientError, Incoming},
     message::{
         Access, Attach, AttachedTo, ClientMessage, ClientState, ClientStats, Create, Event, ExitStatus,
@@ -44,6 +44,7 @@ pub(crate) struct TestServer {
     pub(crate) socket: PathBuf,
     pub(crate) clients: Clients,
     pub(crate) feeds: Feeds,
+    pub(crate) sessions: Sessions,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     _directory: TempDir,
@@ -60,10 +61,10 @@ impl TestServer {
         // A client that a test leaves unread is not closed for it, however slow the machine is.
         let server = Server::builder(&socket).stall_timeout(Duration::from_secs(3600));
         let server = configure(server).bind().unwrap();
-        let (clients, feeds) = (server.clients(), server.feeds());
+        let (clients, feeds, sessions) = (server.clients(), server.feeds(), server.sessions());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
-        Self { socket, clients, feeds, stop: Some(stop), serving, _directory: directory }
+        Self { socket, clients, feeds, sessions, stop: Some(stop), serving, _directory: directory }
     }
 
     pub(crate) async fn client(&self) -> Client {
