@@ -10,7 +10,10 @@ pub(crate) use self::with_loom::{Arc, block_on, check, spawn, yield_now};
 pub(crate) use self::with_shuttle::{below, block_on, check, spawn, yield_now};
 
 #[cfg(not(any(fugue_loom, fugue_shuttle)))]
-pub(crate) use self::with_threads::{below, block_on, check, spawn, yield_now};
+pub(crate) use self::with_threads::{below, check, spawn};
+// The registry's models wait for nothing.
+#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+pub(crate) use self::with_threads::{block_on, yield_now};
 
 #[cfg(not(any(fugue_loom, fugue_shuttle)))]
 mod with_threads {
@@ -20,7 +23,9 @@ mod with_threads {
         time::Duration,
     };
 
-    pub(crate) use std::thread::{spawn, yield_now};
+    pub(crate) use std::thread::spawn;
+    #[cfg(feature = "server")]
+    pub(crate) use std::thread::yield_now;
 
     /// How often each model is run.
     const RUNS: usize = 50;
@@ -34,6 +39,7 @@ mod with_threads {
         usize::try_from(RandomState::new().hash_one(bound)).unwrap_or_default() % bound
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.expect("a runtime needs nothing").block_on(future)
