@@ -99,8 +99,8 @@ use crate::{
 /// ```
 ///
 /// # Two rooms at once
-/// One connection, one queue, and an id for each room. An id costs some 300 bytes beside the queue. Each is a client of its
-/// own: it is skipped, excepted and told of apart, and a message to all comes once for each.
+/// One connection, one queue, and an id for each room. An id costs 200 to 300 bytes beside the queue. Each is a client of
+/// its own: it is skipped, excepted and told of apart, and a message to all comes once for each.
 /// ```
 /// use fugue_server::{ClientRegistry, SessionId};
 /// use tokio::sync::mpsc;
