@@ -8,6 +8,7 @@
 //! so that a stopped terminal delays neither a key nor a signal.
 
 mod io_threads;
+mod notices;
 
 use std::{collections::VecDeque, env, ffi::OsStr, io::Write, time::Duration};
 
@@ -18,7 +19,10 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
 };
 
-use self::io_threads::{Keys, Room, Screen};
+use self::{
+    io_threads::{Keys, Room, Screen},
+    notices::Notices,
+};
 use super::{
     Common, Exit, block_on, complain,
     serve::parse_bytes,
@@ -181,7 +185,7 @@ pub(super) async fn watch(
     let keys = if interactive { Some(Keys::start()) } else { None };
     let mut screen = Screen::start();
     let mut modes = Modes::default();
-    let mut notices = Vec::new();
+    let mut notices = Notices::default();
 
     let (requests, frames, early) = client.into_split();
     let window = Semaphore::new(OUTSTANDING);
@@ -219,8 +223,8 @@ pub(super) async fn watch(
         // Wherever the session left the cursor, what follows begins on a line of its own.
         let _ = writeln!(std::io::stderr(), "\r");
     }
-    for notice in notices {
-        tell(format_args!("[notice: {notice}]"));
+    for line in notices.lines() {
+        tell(format_args!("{line}"));
     }
     shown.context("writing the output failed")?;
     Ok(report(outcome, &attached.name))
@@ -362,7 +366,7 @@ struct Receiver<'a> {
     modes: Option<&'a mut Modes>,
     /// The first screen is drawn beneath what the terminal shows.
     scroll_away: bool,
-    notices: &'a mut Vec<String>,
+    notices: &'a mut Notices,
 }
 
 impl Receiver<'_> {

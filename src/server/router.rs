@@ -4,7 +4,7 @@
 //! its output. Requests that wait (typing into a terminal, seeing a program out) wait in tasks of their own, so that the
 //! next request is not held up by them. Starts and attaches alone are waited for: what the client may do next depends on them.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, task::JoinSet};
@@ -19,7 +19,7 @@ use crate::{
     message::{
         Access, Attach, ClientMessage, Create, Reply, RequestError, StartAt, Target, View as ViewOptions,
     },
-    session::{Claim, Session},
+    session::{Claim, ClientStatus, Session},
     wire,
 };
 
@@ -29,7 +29,8 @@ const MAX_WAITING: usize = 16;
 pub(super) struct Router {
     shared: Arc<Shared>,
     client: ClientId,
-    /// What the client watches.
+    status: Arc<ClientStatus>,
+    /// What the client watches, or did when its session ended.
     watching: Option<Watching>,
     writer: Commands,
     /// Kills whose reply is outstanding.
@@ -41,10 +42,9 @@ pub(super) struct Router {
 #[derive(Debug)]
 pub(super) struct WriterGone;
 
-/// A client's part in the session it watches, which it does not keep: an idle client holds nothing of one that ended.
+/// A client's part in the session it watches. Not the session itself: an idle client holds nothing of one that ended.
 struct Watching {
     id: SessionId,
-    session: Weak<Session>,
     access: Access,
     is_terminal: bool,
     /// With a terminal that may type: its claim on the session's size.
@@ -77,8 +77,13 @@ impl From<WriterGone> for Failure {
 }
 
 impl Router {
-    pub(super) fn new(shared: Arc<Shared>, client: ClientId, writer: Commands) -> Self {
-        Self { shared, client, watching: None, writer, waiting: JoinSet::new(), input: None }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        client: ClientId,
+        status: Arc<ClientStatus>,
+        writer: Commands,
+    ) -> Self {
+        Self { shared, client, status, watching: None, writer, waiting: JoinSet::new(), input: None }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
@@ -158,23 +163,22 @@ impl Router {
         options: ViewOptions,
         begin: Option<oneshot::Sender<()>>,
     ) -> Result<(), WriterGone> {
-        let (id, weak) = (session.id(), Arc::downgrade(&session));
+        let id = session.id();
         let (attached, outcome) = oneshot::channel();
         let attach = writer::Attach { request, session, options, begin, attached };
         self.command(Command::Attach(attach)).await?;
         // An error says that it was refused, and that everything is as before; or that the writer has ended.
         if let Ok(claim) = outcome.await {
             let (access, is_terminal) = (options.access, options.size.is_some());
-            self.watching = Some(Watching { id, session: weak, access, is_terminal, claim });
+            self.watching = Some(Watching { id, access, is_terminal, claim });
         }
         Ok(())
     }
 
     fn is_read_only(&self) -> bool {
-        let watching = self.watching.as_ref().filter(|watching| watching.access == Access::ReadOnly);
-        // Once its session has ended, a client watches nothing.
-        let session = watching.and_then(|watching| watching.session.upgrade());
-        session.is_some_and(|session| session.span().ended.is_none())
+        let is_read_only = self.watching.as_ref().is_some_and(|watching| watching.access == Access::ReadOnly);
+        // A client that was told of its session's end watches nothing.
+        is_read_only && self.status.is_watching()
     }
 
     /// What this client has in a session, if it watches it.

@@ -6,11 +6,14 @@
 //! any --> Closed
 //! ```
 //!
-//! The client's [`Follower`](super::Follower) alone moves it; `stats` reads it. All accesses are `Relaxed`: these are
-//! counts for people, and order nothing. Each client has its own, so that no two writers count on one line.
+//! The client's [`Follower`](super::Follower) alone moves it; `stats` reads it. Nearly all accesses are `Relaxed`:
+//! these are counts for people, and order nothing. Each client has its own, so that no two writers count on one line.
 
 use std::{
-    sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU64,
+        Ordering::{self, Relaxed},
+    },
     time::Instant,
 };
 
@@ -26,6 +29,7 @@ pub(crate) struct ClientStatus {
     client: ClientId,
     connected: Instant,
     state: AtomicU8,
+    is_watching: AtomicBool,
     /// The offset of the first byte of output that the client has not taken.
     taken: AtomicU64,
     lag_max: AtomicU64,
@@ -49,6 +53,7 @@ impl ClientStatus {
             client,
             connected: Instant::now(),
             state: AtomicU8::new(0),
+            is_watching: AtomicBool::new(false),
             taken: AtomicU64::new(0),
             lag_max: AtomicU64::new(0),
             replays: AtomicU64::new(0),
@@ -80,6 +85,16 @@ impl ClientStatus {
             ClientState::Live | ClientState::Closed => {}
         }
         debug!(client = %self.client, ?before, ?next, "moved");
+    }
+
+    /// Whether the client watches a session.
+    pub(crate) fn is_watching(&self) -> bool {
+        // Acquire and Release: a client that was told that it watches nothing finds that so with its next request.
+        self.is_watching.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_watching(&self, is_watching: bool) {
+        self.is_watching.store(is_watching, Ordering::Release);
     }
 
     /// The client was brought to an offset without being sent what lies before it.

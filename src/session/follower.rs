@@ -205,12 +205,14 @@ impl Follower {
         };
         let claim = attachment.claim;
         self.attachment = Some(attachment);
+        self.status.set_watching(true);
         Ok(Followed { to, drawn, claim })
     }
 
     /// Watches nothing from now on.
     pub(crate) fn leave(&mut self) {
         if self.attachment.take().is_some() {
+            self.status.set_watching(false);
             // An error says that the client was unregistered before; it is in no session then.
             let _ = self.registry.detach_from_session(self.client);
         }

@@ -162,15 +162,16 @@ impl History {
 
     /// Appends what the pump read, before it is broadcast, and returns the new head.
     pub(super) fn append(&self, data: &[Bytes]) -> u64 {
-        // Freed after the unlock.
+        // Freed after the unlock, like the pieces that were merged.
         let mut evicted = SmallVec::<[Chunk; 8]>::new();
+        let mut merged = SmallVec::<[Chunk; 8]>::new();
         self.with(|log| {
             for data in data {
                 let chunk = Chunk { offset: log.head, data: data.clone() };
                 log.head = chunk.end();
                 log.charged += chunk.charge();
                 log.chunks.push_back(chunk);
-                log.merge_small();
+                log.merge_small(&mut merged);
             }
             let keep = pace::hold(&log.readers, self.pace).unwrap_or(u64::MAX).min(log.floor);
             while log.charged > self.limit && log.chunks.front().is_some_and(|oldest| oldest.end() <= keep) {
@@ -382,8 +383,8 @@ impl Log {
     }
 
     /// Merges the last chunk into the one before while that is no larger, as in a binary counter: each byte is copied
-    /// at most once per doubling.
-    fn merge_small(&mut self) {
+    /// at most once per doubling. What is merged goes into `pieces`.
+    fn merge_small(&mut self, pieces: &mut SmallVec<[Chunk; 8]>) {
         while let Some(before) = self.chunks.len().checked_sub(2) {
             let (first, second) = (&self.chunks[before], &self.chunks[before + 1]);
             let length = first.data.len() + second.data.len();
@@ -394,7 +395,7 @@ impl Log {
             merged.extend_from_slice(&first.data);
             merged.extend_from_slice(&second.data);
             let merged = Chunk { offset: first.offset, data: merged.freeze() };
-            self.chunks.truncate(before);
+            pieces.extend(self.chunks.drain(before..));
             self.chunks.push_back(merged);
             self.charged -= CHUNK_COST;
         }

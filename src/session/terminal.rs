@@ -148,3 +148,31 @@ impl Pump<Terminal> {
         tokio::time::timeout(DRAIN_TIME, self.pump()).await.unwrap_or(Ok(()))
     }
 }
+
+#[cfg(test)]
+#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+mod tests {
+    use super::{super::models, *};
+    use crate::{
+        message::{Create, OnLag, Pace, StartAt},
+        session::pty,
+    };
+
+    #[tokio::test]
+    async fn last_words_are_in_the_log_though_no_reader_has_room() {
+        let session = models::session(&models::registry(), models::SMALL, Pace::Free);
+        let _stands_still = session.history.attach(StartAt::Now, OnLag::Lossless).unwrap();
+        // As much as its terminal holds, after which it is gone.
+        let script = "stty -opost; head -c 3000 /dev/zero | tr '\\0' x; exit 7";
+        let words = ["/bin/sh", "-c", script].map(|word| word.as_bytes().to_vec());
+        let mut create = Create::new("a".parse().unwrap(), words.to_vec());
+        create.env = vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())];
+        let (pty, child) = pty::spawn(&create, std::path::Path::new("/nowhere")).unwrap();
+        let supervisor = tokio::spawn(pty::supervise(child, session.hang_up.clone(), Duration::ZERO));
+        let terminal = Terminal::new(Arc::new(pty));
+        let mut pump = Pump::new(Arc::clone(&session), terminal, models::printer(&session));
+        let (_, start) = oneshot::channel();
+        let ended = pump.run(start, supervisor).await;
+        assert_eq!((ended.ok(), session.head()), (Some(ExitStatus::Code(7)), 3000));
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fugue_server::{
-    TerminalSize,
+    Feed, TerminalSize,
     message::{ClientMessage, OnLag, Pace, RequestError, StartAt, View},
 };
 
@@ -11,37 +11,58 @@ use crate::support::*;
 
 const HOLD: Duration = Duration::from_secs(10);
 
-/// A client that lost its hold on the program gets it back, by having taken all there is or by having taken enough. Time
-/// stands still here, but for what everything waits for.
+/// How long printing takes that a client of this feed may hold up. Time stands still in these tests, but for what everything
+/// waits for.
+async fn held_up(feed: &Feed) -> Duration {
+    let start = tokio::time::Instant::now();
+    // More than a socket and a window hold, so that it ends once the client no longer holds it.
+    feed.print(vec![b'x'; 3 << 20].into()).await.unwrap();
+    feed.flush().await;
+    start.elapsed()
+}
+
+async fn lossless() -> (TestServer, Feed, fugue_server::Client) {
+    let server = TestServer::with(|server| server.lossless_timeout(HOLD).history_bytes(8 << 20));
+    let feed = server.feeds.start("feed".parse().unwrap(), TerminalSize::DEFAULT, Pace::Free).unwrap();
+    let mut client = server.client().await;
+    attached(&mut client, &attach("feed", FROM_OLDEST)).await;
+    (server, feed, client)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_lossless_client_holds_again_once_it_takes_enough_or_all() {
-    for takes_all in [true, false] {
-        let server = TestServer::with(|server| server.lossless_timeout(HOLD).history_bytes(8 << 20));
-        let name = "feed".parse().unwrap();
-        let feed = server.feeds.start(name, TerminalSize::DEFAULT, Pace::Free).unwrap();
-        let mut client = server.client().await;
-        attached(&mut client, &attach("feed", FROM_OLDEST)).await;
-        // More than its socket and a window hold, so that printing ends once the client no longer holds it.
-        let print = async || {
-            let start = tokio::time::Instant::now();
-            feed.print(vec![b'x'; 3 << 20].into()).await.unwrap();
-            feed.flush().await;
-            start.elapsed()
-        };
-        assert!(print().await >= HOLD);
-        // Without its hold, nobody waits for it.
-        assert!(print().await < HOLD);
-        let mut transcript = Transcript::from(0);
-        let enough = if takes_all { 6 << 20 } else { 1 << 20 };
-        transcript.read_until(&mut client, |bytes| bytes.len() >= enough).await;
-        // Its writer has noticed once it has answered.
-        soon(client.send(&ClientMessage::Ping)).await.unwrap();
-        if takes_all {
-            let mut other = server.client().await;
-            live_client_stats(&mut other, client.id()).await;
-        }
-        assert!(print().await >= HOLD, "{takes_all}");
+async fn a_lossless_client_holds_again_once_it_takes_enough() {
+    let (_server, feed, mut client) = lossless().await;
+    assert!(held_up(&feed).await >= HOLD);
+    // Without its hold, nobody waits for it.
+    assert!(held_up(&feed).await < HOLD);
+    Transcript::from(0).read_until(&mut client, |bytes| bytes.len() >= 1 << 20).await;
+    assert!(held_up(&feed).await >= HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lossless_client_holds_again_once_it_has_all_however_little() {
+    let (server, feed, mut client) = lossless().await;
+    let mut other = server.client().await;
+    // Until a little of it waits for the client, and stays.
+    let mut printed = 0;
+    while live_lag(&mut other, client.id()).await == 0 {
+        feed.print(vec![b'x'; 8 << 10].into()).await.unwrap();
+        feed.flush().await;
+        printed += 8 << 10;
     }
+    // Nothing else is waited for, so this is over at once.
+    tokio::time::sleep(2 * HOLD).await;
+    Transcript::from(0).read_until(&mut client, |bytes| bytes.len() == printed).await;
+    live_client_stats(&mut other, client.id()).await;
+    assert!(held_up(&feed).await >= HOLD);
+}
+
+/// What a client has not taken, once its writer has done what it can.
+async fn live_lag(other: &mut fugue_server::Client, client: fugue_server::ClientId) -> u64 {
+    for _ in 0..20 {
+        soon(other.request(&ClientMessage::Ping)).await.unwrap();
+    }
+    client_stats(other, client).await.lag_bytes
 }
 
 #[tokio::test]

@@ -1,8 +1,18 @@
-//! What a client costs the server in memory: one that is idle, and one that does not read while its session floods.
+//! What a client costs the server in memory: one that is idle, one that does not read while its session floods, and one
+//! that ran a session of its own to its end and is idle again.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+};
 
 use anyhow::Context;
+use fugue_server::{
+    message::{ClientMessage, Create, Event, OnLag, StartAt, View},
+    wire::{self, HEADER_LEN, Hello, Kind},
+};
 
 use crate::{
     receiver::{Address, Protocol, Socket},
@@ -39,6 +49,11 @@ pub(crate) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
         }
         rows.push(row("idle", "fugue", clients).with_samples(idle));
         rows.push(row("stalled, beyond idle", "fugue", clients).with_samples(stalled));
+        let ended = (0..scale.rounds.min(3)).map(|_| after_a_session(clients));
+        let (connected, after): (Vec<_>, Vec<_>) =
+            ended.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
+        rows.push(row("connected", "fugue", clients).with_samples(connected));
+        rows.push(row("connected, after a session each", "fugue", clients).with_samples(after));
         for (name, system) in
             [("redis", System::Redis), ("nats", System::Nats), ("mosquitto", System::Mosquitto)]
         {
@@ -77,6 +92,55 @@ fn fugue(clients: usize) -> anyhow::Result<Measured> {
     let stalled = resident(server.pid())?;
     drop(sockets);
     Ok(Measured { empty, idle, stalled })
+}
+
+/// What a client takes that is connected, and what it takes once it ran a session to its end.
+fn after_a_session(clients: usize) -> anyhow::Result<(f64, f64)> {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("fugue/server.sock");
+    let server = Served::start(&socket)?;
+    let connect = || {
+        let mut client = UnixStream::connect(&socket)?;
+        client.write_all(&Hello::encode())?;
+        read_frame(&mut client)?;
+        anyhow::Ok(client)
+    };
+    let run = |client: &mut UnixStream| {
+        let mut create = Create::new("a".parse()?, vec![b"/bin/true".to_vec()]);
+        create.attach = Some(View::new(StartAt::Oldest, OnLag::Resync));
+        client.write_all(&wire::encode_request(1, &ClientMessage::Create(create))?)?;
+        loop {
+            match read_frame(client)? {
+                (kind, payload) if kind == Kind::Event as u8 => {
+                    if let Event::Ended { .. } = wire::decode_event(&payload)? {
+                        return anyhow::Ok(());
+                    }
+                }
+                (kind, payload) if kind == Kind::Reply as u8 => drop(wire::decode_reply(&payload)??),
+                _ => {}
+            }
+        }
+    };
+    // The sessions that are remembered, and what a first one sets up, are not the clients'.
+    for _ in 0..100 {
+        run(&mut connect()?)?;
+    }
+    let before = resident(server.pid())?;
+    let mut connected = (0..clients).map(|_| connect()).collect::<anyhow::Result<Vec<_>>>()?;
+    let idle = resident(server.pid())?;
+    connected.iter_mut().try_for_each(run)?;
+    let after = resident(server.pid())?;
+    Ok(((idle - before) / clients as f64, (after - before) / clients as f64))
+}
+
+/// A frame's kind and payload.
+fn read_frame(client: &mut UnixStream) -> anyhow::Result<(u8, Vec<u8>)> {
+    let mut header = [0; HEADER_LEN];
+    client.read_exact(&mut header)?;
+    let [l0, l1, l2, l3, kind, ..] = header;
+    let mut payload = vec![0; u32::from_le_bytes([l0, l1, l2, l3]) as usize];
+    client.read_exact(&mut payload)?;
+    Ok((kind, payload))
 }
 
 fn peer(system: System, clients: usize) -> anyhow::Result<f64> {
