@@ -14,6 +14,8 @@ for tool in cargo-mutants cargo-nextest; do
 done
 
 output=${CARGO_TARGET_DIR:-target}/mutants
+# Each job builds in its own copy of the tree.
+unset CARGO_TARGET_DIR
 rm -rf "$output" && mkdir -p "$output"
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
 
