@@ -19,7 +19,7 @@ unset CARGO_TARGET_DIR
 rm -rf "$output" && mkdir -p "$output" && : > "$output/unviable"
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
 
-common=(--baseline skip --timeout 120 --test-tool nextest --colors never --no-shuffle -j "${JOBS:-1}")
+common=(--baseline skip --timeout 90 --test-tool nextest --colors never --no-shuffle -j "${JOBS:-1}")
 of=(-f 'src/registry/**' -f src/registry.rs -f 'src/session/**' -f src/session.rs -f 'src/server/**' -f src/server.rs
     -f 'src/wire/**' -f src/wire.rs -e '**/tests.rs' -e '**/tests/**' -e '**/models*' -e '**/fuzz.rs' -e '**/machine.rs' -e '**/compare.rs')
 cargo mutants --list "${of[@]}" > "$output/all"
@@ -40,7 +40,7 @@ run() { # list, survivors, tests
     grep -Fxf "$list" "$output/mutants.out/missed.txt" > "$survivors" || true
     grep -Fxf "$list" "$output/mutants.out/unviable.txt" >> "$output/unviable" || true
 }
-run "$output/sample" "$output/survived-lib" --lib -E 'not test(fuzz::)'
+run "$output/sample" "$output/survived-lib" --lib -E 'not (test(fuzz::) + test(no_output_is_too_strange))'
 if [ -s "$output/survived-lib" ]; then
     run "$output/survived-lib" "$output/survived" --lib --test main --test alloc
 else

@@ -17,9 +17,9 @@ pub const TARGETS: [(&str, EntryPoint); 8] = [
     ("frames", crate::wire::fuzz::frames),
     ("messages", crate::wire::fuzz::messages),
     ("connection", crate::server::fuzz::connection),
-    ("screen", crate::session::fuzz_screen),
-    ("queries", crate::session::fuzz_queries),
-    ("modes", crate::cli::fuzz::modes),
+    ("screen", crate::terminal::fuzz::screen),
+    ("queries", crate::terminal::fuzz_queries),
+    ("modes", crate::terminal::fuzz::modes),
     ("command_line", crate::cli::fuzz::command_line),
     ("names", names),
 ];

@@ -50,6 +50,8 @@ mod server;
 mod session;
 mod sync;
 #[cfg(feature = "server")]
+mod terminal;
+#[cfg(feature = "server")]
 pub mod wire;
 
 #[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
@@ -57,7 +59,7 @@ pub use client::Client;
 pub use id::{ClientId, SessionId};
 pub use message::ServerMessage;
 #[cfg(feature = "server")]
-pub use name::{NameError, SessionName, SizeError, TerminalSize};
+pub use name::{NameError, SessionName};
 pub use registry::{
     AttachError, Attached, Broadcast, ClientEntry, ClientGuard, ClientRegistry, Delivery, Departure,
     DetachError, Detached, Publisher, RegisterError, RegistryBuilder, RegistryStats, SendError,
@@ -66,7 +68,9 @@ pub use registry::{
 #[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
 pub use server::{BindError, Clients, Server, ServerBuilder, ServerError, Sessions, default_socket_path};
 #[cfg(feature = "server")]
-pub use session::{Feed, FeedClosed, Feeds, ScreenModel};
+pub use session::{Feed, FeedClosed, Feeds};
+#[cfg(feature = "server")]
+pub use terminal::{ScreenModel, SizeError, TerminalSize};
 
 /// The README's example, compiled and run with the other documentation.
 #[cfg(doctest)]

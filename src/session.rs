@@ -15,7 +15,6 @@ mod pace;
 mod printer;
 mod pty;
 mod pump;
-mod queries;
 mod screen;
 mod size;
 mod starter;
@@ -35,34 +34,23 @@ use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use self::feed::{Feed, FeedClosed, Feeds};
 pub(crate) use self::{
     client_status::ClientStatus,
     follower::{Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
     manager::{Manager, SessionSettings},
     printer::TurnLog,
-    queries::{HOLD_TIME, Typed},
-    screen::{Drawn, MakeModel, emulator},
+    screen::Drawn,
     size::Claim,
 };
-pub use self::{
-    feed::{Feed, FeedClosed, Feeds},
-    screen::ScreenModel,
-};
-use self::{
-    history::History,
-    pty::Pty,
-    queries::Queries,
-    screen::{RESET, Screen},
-    size::Sizing,
-};
-#[cfg(all(any(test, fuzzing), feature = "cli"))]
-pub(crate) use self::{queries::fuzz::queries as fuzz_queries, screen::fuzz::screen as fuzz_screen};
+use self::{history::History, pty::Pty, screen::Screen, size::Sizing};
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
+    terminal::{Queries, RESET, Typed},
 };
 
 /// One live session, or one that ended and is still being read.

@@ -27,7 +27,7 @@ use super::{
     Common, Exit, block_on, complain,
     serve::parse_bytes,
     start, tell,
-    terminal::{self, DetachKey, Modes, RawMode},
+    terminal::{self, DetachKey, RawMode},
 };
 use crate::{
     SessionId, SessionName,
@@ -35,6 +35,7 @@ use crate::{
     message::{
         Access, Attach, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, Reply, StartAt, Target, View,
     },
+    terminal::Modes,
 };
 
 /// Pieces of input that may be outstanding: with pieces of 4 KiB, half of what the server allows.

@@ -1,4 +1,4 @@
-//! The command line, and the modes a client tracks, from bytes of any kind.
+//! The command line, from bytes of any kind.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -7,12 +7,7 @@ use std::{
 
 use clap::Parser;
 
-use super::{
-    Args,
-    serve::parse_bytes,
-    terminal::{DetachKey, Modes},
-};
-use crate::fuzz::{choice, pieces};
+use super::{Args, serve::parse_bytes, terminal::DetachKey};
 
 /// Parses a command line, one word to a line: it is understood, or refused with words that can be shown.
 pub(crate) fn command_line(input: &[u8]) {
@@ -29,22 +24,4 @@ pub(crate) fn command_line(input: &[u8]) {
             assert!(key < 32);
         }
     }
-}
-
-/// Follows a session's output: however it comes, the same is undone at the end, and undoing it leaves nothing to undo
-/// but what any output leaves.
-pub(crate) fn modes(input: &[u8]) {
-    let (cut, output) = choice(input);
-    let mut whole = Modes::default();
-    whole.follow(output);
-    let mut pieced = Modes::default();
-    pieces(output, cut).for_each(|piece| pieced.follow(piece));
-    let undo = whole.undo();
-    assert_eq!(undo, pieced.undo());
-    assert!(undo.len() < 512);
-    assert_eq!(undo.is_empty(), output.is_empty());
-    // The sequence that the output may have ended in is cut off first, as any terminal would by a control character.
-    whole.follow(b"\x18");
-    whole.follow(&undo);
-    assert!(whole.undo().len() <= b"\x1b[m\x1b(B\x0f".len());
 }

@@ -4,10 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-pub(super) use self::modes::Modes;
-use crate::TerminalSize;
-
-mod modes;
+use crate::terminal::{Modes, TerminalSize};
 
 /// Whether a person sits at both ends: standard input and output are terminals.
 pub(super) fn is_interactive() -> bool {

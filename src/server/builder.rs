@@ -19,7 +19,8 @@ use super::{
 use crate::{
     TerminalSize,
     registry::ClientRegistry,
-    session::{MakeModel, Manager, ScreenModel, SessionSettings, TurnLog, emulator},
+    session::{Manager, SessionSettings, TurnLog},
+    terminal::{MakeModel, ScreenModel, emulator},
 };
 
 /// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.

@@ -13,7 +13,8 @@ use crate::{
     TerminalSize,
     fuzz::{choice, pieces},
     message::{CloseReason, Event, Pace},
-    session::{Feed, SessionSettings, emulator},
+    session::{Feed, SessionSettings},
+    terminal::emulator,
     wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
 };
 

@@ -20,8 +20,9 @@ use super::writer::{Command, Commands};
 use crate::{
     ClientId, SessionId,
     message::{Reply, RequestError},
-    session::{HOLD_TIME, Session, Typed},
+    session::Session,
     sync::{Mutex, Rank},
+    terminal::{HOLD_TIME, Typed},
     wire,
 };
 

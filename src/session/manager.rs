@@ -13,14 +13,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use super::{
-    MakeModel, Session,
+    Session,
     feed::{PrintQueue, Prints},
     history::History,
     packed,
     printer::{Printer, TurnLog},
     pty::{self, Pty},
     pump::Pump,
-    queries::Queries,
     screen::Screen,
     size::Sizing,
     starter::Starter,
@@ -33,6 +32,7 @@ use crate::{
     },
     registry::ClientRegistry,
     sync::{Mutex, Rank},
+    terminal::{MakeModel, Queries},
 };
 
 #[cfg(test)]

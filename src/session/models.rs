@@ -11,12 +11,12 @@ use super::{
     follower::Draw,
     printer::Printer,
     pump::{Pump, Source, Taken},
-    screen::ScreenModel,
     *,
 };
 use crate::{
     message::{Event, OnLag, Pace, SizePolicy, StartAt, View},
     sync::{Rank, model, queue},
+    terminal::ScreenModel,
 };
 
 /// Nothing is missed: not the last message, not the end, whatever was skipped.

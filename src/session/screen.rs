@@ -6,14 +6,6 @@
 //!
 //! A model that panics is given up: the session goes on without it.
 
-#[cfg(any(test, fuzzing))]
-mod compare;
-mod emulator;
-#[cfg(all(any(test, fuzzing), feature = "cli"))]
-pub(crate) mod fuzz;
-mod redraw;
-mod visible;
-
 #[cfg(test)]
 mod tests;
 
@@ -21,25 +13,20 @@ use std::{
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use self::emulator::Emulator;
-pub(crate) use self::redraw::RESET;
 use super::{
     follower::PICTURE_TIME,
     history::{History, Read},
 };
 use crate::{
-    TerminalSize,
     sync::{Mutex, Rank},
+    terminal::{ScreenModel, TerminalSize},
 };
 
 /// How much a model is fed at a time, in bytes: some milliseconds at most, which others on this thread wait for.
@@ -48,34 +35,6 @@ const STEP: usize = 128 * 1024;
 /// How long the model lets output gather. In a flood, what scrolls past within that time is never seen, and skipping it
 /// costs a hundredth of showing it; whoever wants to see the screen has it brought up to the newest byte at once.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// A terminal, as the bytes it was given have left it.
-///
-/// [`ServerBuilder::screen_model`](crate::ServerBuilder::screen_model) takes one of your own. A panic in any of
-/// these is caught; the session goes on without a model, and says so in its statistics.
-pub trait ScreenModel: Send {
-    /// Shows more of the program's output. Characters and sequences may be cut anywhere.
-    fn advance(&mut self, output: &[u8]);
-
-    /// The terminal has another size from here on.
-    fn resize(&mut self, size: TerminalSize);
-
-    /// The bytes that bring a terminal of the same size, whatever it showed, into the state of this one: text, cursor,
-    /// both screens, margins, modes, character sets, title.
-    fn redraw(&mut self) -> Vec<u8>;
-
-    /// The bytes that show this, or the part of it around the cursor, on a terminal of another size, whatever that
-    /// showed before.
-    fn picture(&mut self, size: TerminalSize) -> Vec<u8>;
-}
-
-/// Makes each session's model.
-pub(crate) type MakeModel = Arc<dyn Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync>;
-
-/// Makes the model that comes with this crate.
-pub(crate) fn emulator() -> MakeModel {
-    Arc::new(|size| Box::new(Emulator::new(size)))
-}
 
 /// What a terminal is to be shown.
 #[derive(Clone, Debug)]

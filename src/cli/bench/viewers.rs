@@ -34,7 +34,8 @@ use crate::{
         View,
     },
     server::Server,
-    session::{TurnLog, emulator},
+    session::TurnLog,
+    terminal::emulator,
 };
 
 /// What the run showed.

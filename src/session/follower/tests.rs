@@ -4,9 +4,9 @@ use crate::{
     session::{
         models::{LARGE, SMALL, STATUS, printer, registry, session, session_with},
         printer::Printer,
-        screen::ScreenModel,
     },
     sync::{model::block_on, queue},
+    terminal::ScreenModel,
 };
 
 /// A session that is printed to by hand, and one client of it.

@@ -1,6 +1,6 @@
 //! From a model's state to the bytes that bring a terminal into it, whatever it showed before.
 //!
-//! Two forms. [`whole`] is for a terminal of the session's own size, which is given the program's output from there on:
+//! Two sequences. [`whole`] is for a terminal of the session's own size, which is given the program's output from there on:
 //! it restores everything that output may rely on. [`picture`] is for a terminal of another size, which is only ever
 //! given pictures: it shows a part, or the whole with a margin, and restores what matters for the keyboard and mouse.
 

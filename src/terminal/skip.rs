@@ -33,7 +33,7 @@ enum State {
 
 /// Cuts a stream into what to feed.
 #[derive(Debug, Default)]
-pub(super) struct Visible {
+pub(super) struct ScrollSkipper {
     state: State,
 }
 
@@ -44,7 +44,7 @@ pub(super) trait Feed {
     fn scrolling_rows(&self) -> Option<usize>;
 }
 
-impl Visible {
+impl ScrollSkipper {
     /// Feeds what matters of `data`, and returns how many bytes that was.
     pub(super) fn advance(&mut self, data: &[u8], model: &mut impl Feed) -> usize {
         let (mut at, mut unfed, mut fed) = (0, 0, 0);

@@ -17,10 +17,9 @@ use alacritty_terminal::{
 };
 
 use super::{
-    ScreenModel, redraw,
-    visible::{Feed, Visible},
+    ScreenModel, TerminalSize, redraw,
+    skip::{Feed, ScrollSkipper},
 };
-use crate::TerminalSize;
 
 /// Combining characters on one character. No script needs more, and without a bound they would fill the memory.
 const MAX_COMBINING: usize = 8;
@@ -37,10 +36,10 @@ const MIN_COLUMNS: u16 = 2;
 const OTHER_MODES: [u16; 5] = [5, 9, 1015, 1016, 2031];
 
 /// A terminal of one size, as the bytes so far have left it.
-pub(super) struct Emulator {
+pub(crate) struct Emulator {
     pub(super) screen: Tracked,
     parser: Processor<Unsynchronised>,
-    visible: Visible,
+    skipper: ScrollSkipper,
 }
 
 /// The emulator, and what it hides.
@@ -92,7 +91,7 @@ impl Dimensions for Room {
 }
 
 impl Emulator {
-    pub(super) fn new(size: TerminalSize) -> Self {
+    pub(crate) fn new(size: TerminalSize) -> Self {
         // A shape that no program can choose stands for none having been chosen.
         let default_cursor_style = CursorStyle { shape: CursorShape::HollowBlock, blinking: false };
         let config = Config { scrolling_history: 0, default_cursor_style, ..Config::default() };
@@ -108,7 +107,7 @@ impl Emulator {
             modify_other_keys: None,
             colors_used: false,
         };
-        Self { screen, parser: Processor::new(), visible: Visible::default() }
+        Self { screen, parser: Processor::new(), skipper: ScrollSkipper::default() }
     }
 }
 
@@ -122,8 +121,8 @@ impl Emulator {
 
 impl ScreenModel for Emulator {
     fn advance(&mut self, output: &[u8]) {
-        let Self { screen, parser, visible } = self;
-        visible.advance(output, &mut Parsed { screen, parser });
+        let Self { screen, parser, skipper } = self;
+        skipper.advance(output, &mut Parsed { screen, parser });
     }
 
     fn resize(&mut self, size: TerminalSize) {
@@ -306,7 +305,7 @@ impl Handler for Tracked {
 
     fn set_private_mode(&mut self, mode: PrivateMode) {
         match mode {
-            // The older forms of one mode: with and without clearing, and the cursor alone.
+            // The older sequences of one mode: with and without clearing, and the cursor alone.
             PrivateMode::Unknown(47 | 1047) => {
                 self.term.set_private_mode(NamedPrivateMode::SwapScreenAndSetRestoreCursor.into());
             }

@@ -2,7 +2,7 @@
 
 use super::{
     BEL, CAN, ESC, MAX_KEPT, SUB,
-    forms::{self, Kind},
+    sequences::{self, Kind},
 };
 
 /// How many bytes of a control sequence are kept. No query is half as long.
@@ -94,7 +94,7 @@ impl Scanner {
                 if byte >= b'@' {
                     self.within = Within::Text;
                     if self.kept.len() <= MAX_CONTROL {
-                        forms::control_query(&self.kept).into_iter().for_each(note);
+                        sequences::control_query(&self.kept).into_iter().for_each(note);
                     }
                 }
             }
@@ -121,7 +121,7 @@ impl Scanner {
         };
         // The part of a graphics command that makes it a query stands at its beginning; other long strings set things.
         if ends && (self.kept.len() <= MAX_KEPT || introducer == b'_') {
-            forms::string_queries(introducer, &self.kept, note);
+            sequences::string_queries(introducer, &self.kept, note);
         }
     }
 

@@ -17,15 +17,15 @@ use std::{
 };
 
 use self::{
-    forms::{Input, Kind},
     scanner::Scanner,
+    sequences::{Input, Kind},
 };
 use crate::ClientId;
 
-mod forms;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzz;
 mod scanner;
+mod sequences;
 #[cfg(test)]
 mod tests;
 
@@ -235,7 +235,7 @@ impl Typed {
             return;
         }
         self.held.push(byte);
-        match forms::input(&self.held) {
+        match sequences::input(&self.held) {
             Input::Beginning if self.held.len() < MAX_KEPT => {}
             Input::Beginning | Input::Key => turn.passed.append(&mut self.settle(true)),
             Input::PasteStart => {

@@ -1,9 +1,10 @@
-//! The model of a screen, fed bytes of any kind.
+//! The model of a screen, and the modes a client tracks, fed bytes of any kind.
 
 use super::{
     ScreenModel,
     compare::{assert_same, assert_same_throughout, is_out_of_its_region, restored},
     emulator::Emulator,
+    undo::Modes,
 };
 use crate::{
     TerminalSize,
@@ -51,4 +52,22 @@ pub(crate) fn screen(input: &[u8]) {
 
 fn size(cols: u8, rows: u8) -> TerminalSize {
     TerminalSize::new(u16::from(cols) + 1, u16::from(rows) + 1).unwrap_or(TerminalSize::DEFAULT)
+}
+
+/// Follows a session's output: however it comes, the same is undone at the end, and undoing it leaves nothing to undo
+/// but what any output leaves.
+pub(crate) fn modes(input: &[u8]) {
+    let (cut, output) = choice(input);
+    let mut whole = Modes::default();
+    whole.follow(output);
+    let mut pieced = Modes::default();
+    pieces(output, cut).for_each(|piece| pieced.follow(piece));
+    let undo = whole.undo();
+    assert_eq!(undo, pieced.undo());
+    assert!(undo.len() < 512);
+    assert_eq!(undo.is_empty(), output.is_empty());
+    // The sequence that the output may have ended in is cut off first, as any terminal would by a control character.
+    whole.follow(b"\x18");
+    whole.follow(&undo);
+    assert!(whole.undo().len() <= b"\x1b[m\x1b(B\x0f".len());
 }
