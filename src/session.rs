@@ -50,7 +50,7 @@ use crate::{
     message::{ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
-    terminal::{Queries, RESET, Typed},
+    terminal::{Queries, Typed, reset},
 };
 
 /// One live session, or one that ended and is still being read.
@@ -114,7 +114,7 @@ impl Session {
             Some(drawn) => drawn,
             None => {
                 self.nudge();
-                Drawn { bytes: Bytes::from_static(RESET.as_bytes()), at: self.history.tail() }
+                Drawn { bytes: Bytes::from(reset()), at: self.history.tail() }
             }
         }
     }

@@ -2,16 +2,39 @@
 //!
 //! Nothing here reads, writes, waits, or knows more of this crate than sizes and the ids of clients.
 
+/// Appends formatted text to bytes, which can't fail.
+macro_rules! put {
+    ($out:expr, $($format:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!($out, $($format)*);
+    }};
+}
+
+mod answers;
+mod cell;
+mod charsets;
 #[cfg(any(test, fuzzing))]
 mod compare;
+mod control;
 mod emulator;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzz;
+mod grid;
+mod history;
 mod model;
+mod modes;
+mod parser;
+mod perform;
 mod queries;
+mod rectangles;
 mod redraw;
+mod resize;
+mod screen;
+mod settings;
+mod sgr;
 mod size;
 mod skip;
+mod state;
 #[cfg(feature = "cli")]
 mod undo;
 
@@ -26,7 +49,7 @@ pub(crate) use self::{
     emulator::Emulator,
     model::{MakeModel, emulator},
     queries::{HOLD_TIME, Queries, Typed},
-    redraw::RESET,
+    redraw::reset,
 };
 pub use self::{
     model::ScreenModel,

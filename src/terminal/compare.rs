@@ -1,85 +1,131 @@
 //! Two models side by side: all of their state that people see or a program may build on.
 
-use alacritty_terminal::{
-    grid::{Cursor, Dimensions},
-    index::Line,
-    term::{
-        TermMode,
-        cell::{Cell, Flags},
-    },
+use super::{
+    ScreenModel, TerminalSize,
+    cell::{Attributes, Cell},
+    emulator::Emulator,
+    modes::{self, MODES},
+    screen::Cursor,
+    state::State,
 };
 
-use super::{ScreenModel, emulator::Emulator, redraw};
-use crate::TerminalSize;
-
 /// What people see of a cell, and what a program may build on.
-fn cell(cell: &Cell, shown: Option<char>) -> String {
-    let halves = Flags::WIDE_CHAR | Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER;
-    let mut flags = cell.flags.difference(halves | Flags::WRAPLINE);
-    if shown == Some(' ') {
-        // Nobody sees how a space looks, but for its colours and lines.
-        flags -= Flags::BOLD | Flags::DIM | Flags::ITALIC | Flags::HIDDEN;
+fn cell(state: &State, cell: &Cell) -> String {
+    if cell.attributes.has(Attributes::TAIL) {
+        return "the rest of it".to_owned();
     }
-    let link = cell.hyperlink().map(|link| link.uri().to_owned());
-    let marks = cell.zerowidth().unwrap_or_default();
-    format!("{:?} {:?} {flags:?} {marks:?} {:?} {link:?}", cell.fg, cell.bg, cell.underline_color())
-}
-
-fn rows(emulator: &Emulator) -> Vec<String> {
-    let grid = emulator.screen.term.grid();
-    let mut rows = Vec::new();
-    for line in 0..grid.screen_lines() {
-        let row = &grid[Line(i32::try_from(line).unwrap_or(i32::MAX))][..];
-        for column in 0..row.len() {
-            let shown = redraw::shown(row, column);
-            rows.push(format!("{line} {column}: {shown:?} {}", cell(&row[column], shown)));
+    let extra = state.extras.get(cell.extra);
+    let mut bytes = Vec::new();
+    cell.glyph.push_to(&mut bytes);
+    // Nobody sees how a space looks, but for its colours and lines.
+    let mut attributes = cell.attributes;
+    if bytes == b" " && extra.marks.is_empty() {
+        for unseen in [Attributes::BOLD, Attributes::DIM, Attributes::ITALIC, Attributes::HIDDEN] {
+            attributes = attributes.with(unseen, false);
         }
     }
-    rows
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let link = extra.link.rsplit_once(';').map(|(_, link)| link);
+    let (fore, back) = (cell.foreground, cell.background);
+    format!("{text:?} {fore:?} {back:?} {attributes:?} {:?} {:?} {link:?}", extra.marks, extra.underline)
 }
 
-fn cursor(cursor: &Cursor<Cell>) -> String {
-    let template = &cursor.template;
-    format!("{:?} {} {:?} {:?}", cursor.point, cell(template, None), template.flags, cursor.charsets)
+fn rows(state: &State) -> Vec<String> {
+    let lines = state.grid().lines.iter().enumerate();
+    let text = |(row, line): (usize, &super::grid::Line)| {
+        let cells =
+            line.cells.iter().enumerate().map(|(column, it)| format!("{row} {column}: {}", cell(state, it)));
+        cells.chain([format!("{row}: {}", line.size)]).collect::<Vec<_>>()
+    };
+    lines.flat_map(text).collect()
 }
 
 /// All of a model's state that a redraw restores, but its rows.
 fn beside_rows(emulator: &Emulator) -> Vec<String> {
-    let screen = &emulator.screen;
-    let grid = screen.term.grid();
+    let state = &emulator.state;
+    let settings = &state.settings;
+    let pen = |pen: &super::screen::Pen| cell(state, &pen.cell);
+    let saved = &state.screen().saved;
+    let cursor = |cursor: &Cursor| format!("{cursor:?}");
+    let set: Vec<_> = (0..MODES.len())
+        .filter(|row| MODES[*row].kind != modes::Kind::Screen && state.is_set(*row))
+        .map(|row| MODES[row].name)
+        .collect();
+    let colours: Vec<_> = settings.colours.iter().filter(|(_, colour)| colour.is_some()).collect();
     vec![
-        format!("cursor {} {}", cursor(&grid.cursor), grid.cursor.input_needs_wrap),
-        format!("saved {}", cursor(&grid.saved_cursor)),
-        format!("modes {:?}", screen.term.mode()),
-        format!("region {:?} charset {:?}", screen.region, screen.charset as usize),
-        format!("tabs {:?}", screen.tabs.as_ref().map(|tabs| &tabs[..grid.columns()])),
-        format!("title {:?} keys {:?}", screen.title, screen.keyboard),
-        format!("others {:?} {:?}", screen.other_modes, screen.modify_other_keys),
-        format!("style {:?}", screen.term.cursor_style()),
+        format!("cursor {} pen {} charsets {:?}", cursor(&state.cursor), pen(&state.pen), state.charsets),
+        format!(
+            "saved {} pen {} {:?} {}",
+            cursor(&saved.cursor),
+            pen(&saved.pen),
+            saved.charsets,
+            saved.origin
+        ),
+        format!("modes {set:?} screen {}", settings.screen()),
+        format!("margins {:?}", state.margins()),
+        format!(
+            "tabs {:?}",
+            (0..state.columns()).filter(|column| state.tabs.is_stop(*column)).collect::<Vec<_>>()
+        ),
+        format!("titles {:?} {:?}", settings.titles, settings.title_stack),
+        format!("keyboards {:?}", settings.keyboards),
+        format!(
+            "keys {:?} {:?}",
+            settings.key_modifiers.map(Option::flatten),
+            settings.key_formats.map(Option::flatten)
+        ),
+        format!("style {:?} colours {colours:?}", settings.cursor_style.unwrap_or(0)),
+        format!(
+            "pointer {:?} {:?} {:?}",
+            settings.pointer.as_deref().unwrap_or(""),
+            settings.pointer_stack,
+            settings.pointer_mode.unwrap_or(1)
+        ),
+        format!(
+            "progress {:?} {:?}",
+            settings.progress.as_deref().filter(|progress| !progress.starts_with('0')),
+            settings.directory
+        ),
+        format!(
+            "replies {} extent {} titles {}",
+            settings.eight_bit_replies, settings.attribute_extent, settings.title_modes
+        ),
+        format!("pens {:?}", state.pens.iter().map(pen).collect::<Vec<_>>()),
+        format!("protection {:?}", state.protection),
+        format!("pending {:?}", emulator.parser.pending()),
     ]
 }
 
 /// Fails where two models' states differ.
 pub(super) fn assert_same(one: &Emulator, other: &Emulator, what: &str) {
-    let (grid, others) = (one.screen.term.grid(), other.screen.term.grid());
-    let mut lines = (0..).map(Line).take(grid.screen_lines());
+    let (grid, others) = (one.state.grid(), other.state.grid());
     // Cells are seldom different where they look the same, and text takes far longer to compare.
-    if grid.screen_lines() != others.screen_lines() || !lines.all(|line| grid[line][..] == others[line][..]) {
-        assert_same_lines(&rows(one), &rows(other), what);
+    if grid.lines.len() != others.lines.len() || grid != others {
+        assert_same_lines(&rows(&one.state), &rows(&other.state), what);
     }
     assert_same_lines(&beside_rows(one), &beside_rows(other), what);
 }
 
-/// As [`assert_same`], and of models on the alternate screen, which they leave, compares that beneath as well.
+/// As [`assert_same`], and of models on the other screen, which they leave, compares that beneath as well.
 pub(super) fn assert_same_throughout(one: &mut Emulator, other: &mut Emulator, what: &str) {
     assert_same(one, other, what);
-    if one.screen.term.mode().contains(TermMode::ALT_SCREEN) {
+    if one.state.settings.screen() == 1 {
         for emulator in [&mut *one, &mut *other] {
-            emulator.advance(b"\x18\x1b[?6;7l\x1b[r\x1b[?1049l");
+            emulator.advance(b"\x18\x1b[?1049l");
         }
-        assert_same_lines(&rows(one), &rows(other), what);
-        assert_eq!(one.screen.term.grid().cursor.point, other.screen.term.grid().cursor.point, "{what}");
+        assert_same(one, other, &format!("{what}, beneath"));
     }
+}
+
+/// Fails where the lines that scrolled away differ.
+pub(super) fn assert_same_history(one: &mut Emulator, other: &mut Emulator) {
+    let lines = |emulator: &mut Emulator| -> Vec<String> {
+        super::resize::read_history(&mut emulator.state);
+        let state = &emulator.state;
+        let text = |line: &super::grid::Line| line.cells.iter().map(|it| cell(state, it)).collect::<String>();
+        state.history.lines().map(|line| format!("{} {}", text(line), line.wraps)).collect()
+    };
+    assert_same_lines(&lines(one), &lines(other), "the history");
 }
 
 fn assert_same_lines(one: &[String], other: &[String], what: &str) {
@@ -91,8 +137,8 @@ fn assert_same_lines(one: &[String], other: &[String], what: &str) {
 
 /// A terminal that shows something else, in modes of its own, and was cut off in the middle of a sequence.
 const ELSEWHERE: &[u8] =
-    b"\x1b]8;;http://y\x1b\\junk\x1b[?1049h\x1b[31;44mjunk\x1b[2;3r\x1b[?6h\x1b[?7l\x1b[4h\x1b(0\x1b)0\x0e\x1b[?1000h\x1b[?2004h\
-    \x1b[?1h\x1b=\x1b[?25l\x1b[5 q\x1b[?1004h\x1b[20h\x1b[?5h\x1b]8;;http://x\x1b\\lots of junk\x1b[3;";
+    b"\x1b]8;;http://y\x1b\\junk\x1b[=3u\x1b[>5u\x1b[?1049h\x1b[>1u\x1b[31;44mjunk\x1b[2;3r\x1b[?69h\x1b[3;5s\x1b[?6h\x1b[?7l\x1b[4h\x1b(0\x1b)0\x0e\x1b[?1000h\
+    \x1b[?2004h\x1b[?1h\x1b=\x1b[?25l\x1b[?1004h\x1b[20h\x1b[?5h\x1b[1\"q\x1b[3g\x1b]8;;http://x\x1b\\lots of junk\x1b[3;";
 
 /// A terminal of this size that was given a redraw over all that.
 pub(super) fn restored(size: TerminalSize, redraw: &[u8]) -> Emulator {
@@ -102,9 +148,12 @@ pub(super) fn restored(size: TerminalSize, redraw: &[u8]) -> Emulator {
     emulator
 }
 
-/// With origin mode, no sequence takes the cursor to where it can still be left: outside the scroll region.
+/// With origin mode, no sequence takes the cursor to where it can still be left: outside the margins.
 pub(super) fn is_out_of_its_region(emulator: &Emulator) -> bool {
-    let line = usize::try_from(emulator.screen.term.grid().cursor.point.line.0).unwrap_or(0);
-    emulator.screen.term.mode().contains(TermMode::ORIGIN)
-        && emulator.screen.region.is_some_and(|(start, end)| !(start..end).contains(&line))
+    let state = &emulator.state;
+    let is_out = |cursor: &Cursor| !state.margins().contains(cursor.line, cursor.column);
+    let saved = &state.screen().saved;
+    state.is_set(modes::DECOM) && is_out(&state.cursor)
+        || saved.origin && is_out(&saved.cursor)
+        || state.screens[0].saved.origin
 }

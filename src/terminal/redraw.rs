@@ -1,404 +1,409 @@
-//! From a model's state to the bytes that bring a terminal into it, whatever it showed before.
+//! From a terminal's state to the bytes that bring another into it, whatever that showed before.
 //!
-//! Two sequences. [`whole`] is for a terminal of the session's own size, which is given the program's output from there on:
+//! Two forms. [`whole`] is for a terminal of the session's own size, which is given the program's output from there on:
 //! it restores everything that output may rely on. [`picture`] is for a terminal of another size, which is only ever
 //! given pictures: it shows a part, or the whole with a margin, and restores what matters for the keyboard and mouse.
 
-use std::fmt::Write;
-
-use alacritty_terminal::{
-    grid::{Cursor, Dimensions, Grid, GridCell},
-    index::{Column, Line},
-    term::{
-        TermMode,
-        cell::{Cell, Flags, Hyperlink},
-    },
-    vte::ansi::{CharsetIndex, Color, CursorShape, ModifyOtherKeys, NamedColor, StandardCharset},
+use super::{
+    cell::{Attributes, Cell, Colour, Glyph, Shade, is_disputed},
+    charsets,
+    grid::{Grid, Line},
+    modes,
+    parser::Parser,
+    resize,
+    screen::{Cursor, Pen, Saved, Screen, Tabs},
+    settings::Settings,
+    size::TerminalSize,
+    state::{Protection, State},
 };
 
-use super::emulator::Tracked;
-use crate::TerminalSize;
+/// Empties a keyboard's stack, of the screen that is shown; see [`Modes::on_top`](super::undo::Modes::on_top).
+pub(super) const EMPTY_KEYBOARD: &str = "\x1b[<64u";
 
-/// Ends whatever sequence was cut short, leaves the alternate screen, and undoes every mode a program may have set; a
-/// link that was begun ends as well.
-pub(crate) const RESET: &str = "\x18\x1b[?1049l\x1b]8;;\x1b\\\x1b[!p\x1b[?1;5;6;9;1000;1002;1003;1004;1005;1006;1015;1016;2004;2031l\
-                     \x1b[4;20l\x1b[?7h\x1b>\x1b[r\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[m";
-
-const CHARSETS: [(CharsetIndex, char); 4] =
-    [(CharsetIndex::G0, '('), (CharsetIndex::G1, ')'), (CharsetIndex::G2, '*'), (CharsetIndex::G3, '+')];
-
-/// Appends formatted text to a `String`, which can't fail.
-macro_rules! put {
-    ($out:expr, $($format:tt)*) => {
-        let _ = write!($out, $($format)*);
-    };
+/// How text is written: no link, no margins, no protection, no colours, no other character sets.
+fn put_plain(out: &mut Vec<u8>) {
+    put!(out, "\x1b]8;;\x1b\\{}\x1b[?6l\x1b[0\"q\x1b[m", charsets::RESET);
 }
 
-/// What brings a terminal of the same size into the state of `screen`.
-pub(super) fn whole(screen: &mut Tracked) -> Vec<u8> {
-    let mut out = String::from(RESET);
+/// What brings a terminal of any state back to normal.
+pub(crate) fn reset() -> Vec<u8> {
+    let mut out = Vec::new();
+    put_reset(&mut out, &Settings::default());
+    out
+}
+
+/// Ends whatever sequence was cut short, and leaves the other screen first: what that restores is undone as well.
+fn put_reset(out: &mut Vec<u8>, settings: &Settings) {
+    put!(out, "\x18\x1b[?1049l{EMPTY_KEYBOARD}\x1b[=0;1u");
+    settings.reset(out);
+    put!(out, "\x1b[r");
+    put_plain(out);
+}
+
+/// What brings a terminal of the same size into a state, with up to `history` lines above its screen.
+pub(super) fn whole(state: &mut State, parser: &Parser, history: usize) -> Vec<u8> {
+    let shows_other = state.settings.screen() == 1;
+    if history > 0 && !shows_other {
+        resize::read_history(state);
+    }
+    let state = &*state;
+    let [first, other] = &state.screens;
+    let mut out = Vec::new();
+    put_reset(&mut out, &state.settings);
+    // Nobody sees it being drawn.
+    put!(out, "\x1b[?2026h");
+    // What the other screen showed before is shown again by a program that goes there without clearing it.
+    put!(out, "\x1b[?1049h{EMPTY_KEYBOARD}\x1b[=0;1u\x1b[H\x1b7\x1b[2J");
+    if !shows_other {
+        lines(&mut out, state, &other.grid);
+        saved(&mut out, state, other);
+        state.settings.keyboards[1].restore(&mut out);
+    }
+    put!(out, "\x1b[?1049l");
+    put_plain(&mut out);
     // A cursor that another program saved is no longer there to be restored.
-    out += "\x1b[H\x1b7\x1b[2J";
-    if screen.term.mode().contains(TermMode::ALT_SCREEN) {
-        // The screen beneath is hidden: it is fetched to the front, and what was in front put back.
-        let front = screen.term.grid().clone();
-        screen.term.swap_alt();
-        lines(&mut out, screen.term.grid());
-        let beneath = &screen.term.grid().cursor;
-        position(&mut out, beneath.point.line.0, beneath.point.column.0);
-        pen(&mut out, &beneath.template);
-        let linked = beneath.template.hyperlink().is_some();
-        screen.term.swap_alt();
-        *screen.term.grid_mut() = front;
-        out += "\x1b[?1049h\x1b[m\x1b[H\x1b[2J";
-        if linked {
-            hyperlink(&mut out, None);
-        }
+    put!(out, "\x1b[H\x1b7\x1b[2J");
+    if history > 0 && !shows_other {
+        scrolled_lines(&mut out, state, history);
     }
-    let screen = &*screen;
-    let (grid, mode) = (screen.term.grid(), *screen.term.mode());
-    lines(&mut out, grid);
-    tabs(&mut out, screen);
-    saved_cursor(&mut out, &grid.saved_cursor);
-    if let Some((start, end)) = screen.region {
-        put!(out, "\x1b[{};{end}r", start + 1);
+    lines(&mut out, state, &first.grid);
+    if shows_other {
+        // Showing the other screen saves the cursor of this one, and all that goes with it.
+        put_saved(&mut out, state, &first.grid, &first.saved);
+        state.settings.keyboards[0].restore(&mut out);
+        put!(out, "\x1b[?1049h");
+        put_plain(&mut out);
+        put!(out, "\x1b[H\x1b[2J");
+        lines(&mut out, state, &other.grid);
     }
-    let point = grid.cursor.point;
-    let mut line = point.line.0;
-    if mode.contains(TermMode::ORIGIN) {
-        out += "\x1b[?6h";
-        line -= screen.region.map_or(0, |(start, _)| i32::try_from(start).unwrap_or(0));
+    tabs(&mut out, &state.tabs, state.columns());
+    margins(&mut out, state);
+    let screen = state.screen();
+    saved(&mut out, state, screen);
+    saved_modes(&mut out, &state.settings);
+    if state.is_set(modes::DECOM) {
+        put!(out, "\x1b[?6h");
     }
-    if grid.cursor.input_needs_wrap {
-        // The next character wraps: the terminal is brought there by writing the last one again.
-        let cells = &grid[point.line][..];
-        let column = point.column.0 - usize::from(shown(cells, point.column.0).is_none());
-        position(&mut out, line, column);
-        row_of(&mut out, &cells[column..=point.column.0]);
-    } else {
-        position(&mut out, line, point.column.0);
+    place(&mut out, state, &screen.grid, state.cursor, state.is_set(modes::DECOM));
+    pens(&mut out, state);
+    pen(&mut out, state, &state.pen);
+    if state.protection == Protection::Always && !state.pen.cell.attributes.has(Attributes::PROTECTED) {
+        put!(out, "\x1bV\x1bW");
     }
-    for (set, code) in [(TermMode::INSERT, 4), (TermMode::LINE_FEED_NEW_LINE, 20)] {
-        if mode.contains(set) {
-            put!(out, "\x1b[{code}h");
-        }
+    state.charsets.restore(&mut out);
+    state.settings.keyboards[usize::from(shows_other)].restore(&mut out);
+    state.settings.restore(&mut out);
+    if !state.is_set(SYNCHRONISED) {
+        put!(out, "\x1b[?2026l");
     }
-    if !mode.contains(TermMode::LINE_WRAP) {
-        out += "\x1b[?7l";
+    last_character(&mut out, state);
+    match state.charsets.single {
+        Some(2) => put!(out, "\x1bN"),
+        Some(_) => put!(out, "\x1bO"),
+        None => {}
     }
-    charsets(&mut out, &grid.cursor);
-    out += match screen.charset {
-        CharsetIndex::G0 => "",
-        CharsetIndex::G1 => "\x0e",
-        CharsetIndex::G2 => "\x1bn",
-        CharsetIndex::G3 => "\x1bo",
-    };
-    pen(&mut out, &grid.cursor.template);
-    input_modes(&mut out, screen);
-    cursor(&mut out, screen, true);
-    colors(&mut out, screen);
-    out.into_bytes()
+    out.extend(parser.pending());
+    out
 }
 
-/// What shows `screen` on a terminal of another size.
-pub(super) fn picture(screen: &Tracked, size: TerminalSize) -> Vec<u8> {
-    let grid = screen.term.grid();
-    let point = grid.cursor.point;
+const SYNCHRONISED: usize = match modes::index_of(modes::Number::Private(2026)) {
+    Some(row) => row,
+    None => panic!("no such row"),
+};
+
+/// What shows a state on a terminal of another size, and which part that is: its first line and column.
+pub(super) fn picture(state: &State, size: TerminalSize) -> (Vec<u8>, usize, usize) {
+    let grid = state.grid();
+    let Cursor { line, column, .. } = state.cursor;
     let (rows, cols) = (usize::from(size.rows()), usize::from(size.cols()));
-    let (line, column) = (usize::try_from(point.line.0).unwrap_or(0), point.column.0);
     let top = (line + 1).saturating_sub(rows);
     // In steps of half a width, so that the picture does not move with every key.
     let step = (cols / 2).max(1);
     let left = match column.checked_sub(cols) {
-        Some(beyond) => ((beyond / step + 1) * step).min(grid.columns().saturating_sub(cols)),
+        Some(beyond) => ((beyond / step + 1) * step).min(grid.columns.saturating_sub(cols)),
         None => 0,
     };
-
-    let mut out = String::from("\x1b[?2026h");
-    out += RESET;
-    out += "\x1b[?7;25l";
+    let mut out = b"\x1b[?2026h".to_vec();
+    put_reset(&mut out, &state.settings);
+    put!(out, "\x1b[?7;25l");
     for row in 0..rows {
-        position(&mut out, i32::try_from(row).unwrap_or(i32::MAX), 0);
+        go_to(&mut out, row, 0);
         let mut length = 0;
-        if top + row < grid.screen_lines() {
-            let line = &grid[Line(i32::try_from(top + row).unwrap_or(i32::MAX))];
-            let end = (left + cols).min(grid.columns());
-            let cells = &line[Column(left)..Column(end)];
-            length = cells.iter().rposition(|cell| !is_blank(cell)).map_or(0, |last| last + 1);
-            row_of(&mut out, &cells[..length]);
+        if let Some(line) = grid.lines.get(top + row) {
+            let mut line = line.clone();
+            let end = (left + cols).min(grid.columns);
+            // Of a character at an edge, a half is not shown.
+            line.cut(left, end);
+            let cells = &line.cells[left.min(end)..end];
+            length = cells.iter().rposition(|cell| !cell.is_blank()).map_or(0, |last| last + 1);
+            row_of(&mut out, state, cells, 0..length);
         }
         // After a whole line the cursor is still on its last character, which is not to be erased.
         if length < cols {
-            out += "\x1b[m\x1b[K";
+            put!(out, "\x1b[m\x1b[K");
         }
     }
-    input_modes(&mut out, screen);
-    position(&mut out, i32::try_from(line - top).unwrap_or(0), column.saturating_sub(left));
-    cursor(&mut out, screen, column - left < cols);
-    out += "\x1b[?2026l";
-    out.into_bytes()
+    state.settings.keyboards[state.settings.screen()].restore(&mut out);
+    put!(out, "\x1b[m");
+    let mut settings = state.settings.clone();
+    // Each picture would push them again.
+    settings.title_stack.clear();
+    settings.pointer_stack.clear();
+    for row in [modes::DECAWM, modes::IRM, modes::LNM, SYNCHRONISED] {
+        settings.modes.change(row, modes::MODES[row].normal.is_set());
+    }
+    let is_shown = state.is_set(modes::DECTCEM) && column - left < cols;
+    settings.modes.change(modes::DECTCEM, is_shown);
+    settings.restore(&mut out);
+    if is_shown {
+        put!(out, "\x1b[?25h");
+    }
+    go_to(&mut out, line - top, column.saturating_sub(left));
+    put!(out, "\x1b[?7h\x1b[?2026l");
+    (out, top, left)
+}
+
+/// The newest lines of the history, which scroll off the top of a cleared screen on their way.
+fn scrolled_lines(out: &mut Vec<u8>, state: &State, count: usize) {
+    let all: Vec<&Line> = state.history.lines().rev().take(count).collect();
+    let mut runs_on = true;
+    for line in all.into_iter().rev() {
+        if !runs_on {
+            put!(out, "\r\n");
+        }
+        row_of(out, state, &line.cells, 0..line.cells.len());
+        runs_on = line.wraps && line.cells.len() == state.columns();
+        if !runs_on {
+            put!(out, "\x1b[m");
+        }
+    }
+    put!(out, "\x1b[m");
+    // So many line feeds leave nothing of them on the screen, wherever the last one is.
+    out.extend(std::iter::repeat_n(b'\n', state.rows()));
+    put!(out, "\r");
 }
 
 /// All lines of a cleared screen. Lines that ran on into the next do so again.
-fn lines(out: &mut String, grid: &Grid<Cell>) {
+fn lines(out: &mut Vec<u8>, state: &State, grid: &Grid) {
     let mut runs_on = false;
-    for row in 0..grid.screen_lines() {
-        let index = i32::try_from(row).unwrap_or(i32::MAX);
-        let cells = &grid[Line(index)][..];
-        let Some(last) = cells.iter().rposition(|cell| !is_blank(cell)) else {
+    for (row, line) in grid.lines.iter().enumerate() {
+        let text = line.text();
+        if line.size != 0 {
+            go_to(out, row, 0);
+            put!(out, "\x1b#{}", line.size);
+            runs_on = false;
+        }
+        if text.is_empty() {
             runs_on = false;
             continue;
-        };
+        }
         if !runs_on {
-            position(out, index, 0);
+            go_to(out, row, 0);
         }
-        row_of(out, &cells[..=last]);
+        row_of(out, state, &line.cells, 0..text.len());
         // A wide character that found no room leaves a space behind; the line after that is placed.
-        runs_on = cells.last().is_some_and(|cell| {
-            cell.flags & (Flags::WRAPLINE | Flags::LEADING_WIDE_CHAR_SPACER) == Flags::WRAPLINE
-        });
+        runs_on = line.wraps && text.len() == grid.columns;
     }
-    *out += "\x1b[m";
+    put!(out, "\x1b[m");
 }
 
-fn is_blank(cell: &Cell) -> bool {
-    cell.is_empty() && cell.hyperlink().is_none()
-}
-
-/// A line's cells, from the first given on.
-fn row_of(out: &mut String, cells: &[Cell]) {
-    let mut before: Option<&Cell> = None;
-    let mut link: Option<Hyperlink> = None;
-    for (column, cell) in cells.iter().enumerate() {
-        let Some(shown) = shown(cells, column) else { continue };
-        if before.is_none_or(|before| !same_look(before, cell)) {
-            look(out, cell);
+/// Some of a line's cells, from the first column on.
+fn row_of(out: &mut Vec<u8>, state: &State, cells: &[Cell], range: std::ops::Range<usize>) {
+    let mut before = Cell::default();
+    let mut extra = state.extras.get(0);
+    let mut is_first = true;
+    let mut column = range.start;
+    while column < range.end {
+        let cell = &cells[column];
+        let other = state.extras.get(cell.extra);
+        if is_first || !cell.has_look_of(&before) || other.underline != extra.underline {
+            look(out, cell, other.underline);
+            if cell.attributes.has(Attributes::PROTECTED) != before.attributes.has(Attributes::PROTECTED) {
+                put!(out, "\x1b[{}\"q", u8::from(cell.attributes.has(Attributes::PROTECTED)));
+            }
         }
-        if link != cell.hyperlink() {
-            link = cell.hyperlink();
-            hyperlink(out, link.as_ref());
+        if other.link != extra.link {
+            link(out, &other.link);
         }
-        out.push(shown);
-        out.extend(cell.zerowidth().into_iter().flatten());
-        before = Some(cell);
+        let width = if cell.attributes.has(Attributes::WIDE) { 2 } else { 1 };
+        cell.glyph.push_to(out);
+        out.extend(other.marks.as_bytes());
+        if is_disputed(cell, &other.marks) && column + width < range.end {
+            put!(out, "\x1b[{}G", column + width + 1);
+        }
+        (before, extra, is_first) = (*cell, other, false);
+        column += width;
     }
-    if link.is_some() {
-        hyperlink(out, None);
+    if !extra.link.is_empty() {
+        link(out, "");
+    }
+    if before.attributes.has(Attributes::PROTECTED) {
+        put!(out, "\x1b[0\"q");
     }
 }
 
-/// The character to write for a cell; `None` for the second half of a wide one, which is written with the first. A half
-/// without the other shows as a space, and so does the mark that a tab leaves.
-pub(super) fn shown(cells: &[Cell], column: usize) -> Option<char> {
-    let cell = &cells[column];
-    let is = |column: Option<usize>, flag| {
-        column.and_then(|column| cells.get(column)).is_some_and(|cell: &Cell| cell.flags.contains(flag))
-    };
-    let is_half = if cell.flags.contains(Flags::WIDE_CHAR_SPACER) {
-        if is(column.checked_sub(1), Flags::WIDE_CHAR) {
-            return None;
-        }
-        true
-    } else {
-        cell.flags.contains(Flags::WIDE_CHAR) && !is(Some(column + 1), Flags::WIDE_CHAR_SPACER)
-    };
-    Some(if is_half || cell.c.is_control() { ' ' } else { cell.c })
-}
-
-fn position(out: &mut String, line: i32, column: usize) {
+fn go_to(out: &mut Vec<u8>, line: usize, column: usize) {
     put!(out, "\x1b[{};{}H", line + 1, column + 1);
 }
 
-const LOOKS: Flags = Flags::INVERSE
-    .union(Flags::BOLD)
-    .union(Flags::ITALIC)
-    .union(Flags::DIM)
-    .union(Flags::HIDDEN)
-    .union(Flags::STRIKEOUT)
-    .union(Flags::ALL_UNDERLINES);
-
-fn same_look(one: &Cell, other: &Cell) -> bool {
-    one.fg == other.fg
-        && one.bg == other.bg
-        && one.flags & LOOKS == other.flags & LOOKS
-        && one.underline_color() == other.underline_color()
-}
-
 /// Selects a cell's colours and attributes.
-fn look(out: &mut String, cell: &Cell) {
-    *out += "\x1b[0";
-    for (flag, code) in [
-        (Flags::BOLD, "1"),
-        (Flags::DIM, "2"),
-        (Flags::ITALIC, "3"),
-        (Flags::UNDERLINE, "4"),
-        (Flags::DOUBLE_UNDERLINE, "4:2"),
-        (Flags::UNDERCURL, "4:3"),
-        (Flags::DOTTED_UNDERLINE, "4:4"),
-        (Flags::DASHED_UNDERLINE, "4:5"),
-        (Flags::INVERSE, "7"),
-        (Flags::HIDDEN, "8"),
-        (Flags::STRIKEOUT, "9"),
+pub(super) fn look(out: &mut Vec<u8>, cell: &Cell, underline: Colour) {
+    put!(out, "\x1b[0");
+    for (attribute, code) in [
+        (Attributes::BOLD, 1),
+        (Attributes::DIM, 2),
+        (Attributes::ITALIC, 3),
+        (Attributes::BLINK, 5),
+        (Attributes::FAST_BLINK, 6),
+        (Attributes::INVERSE, 7),
+        (Attributes::HIDDEN, 8),
+        (Attributes::STRUCK, 9),
+        (Attributes::OVERLINE, 53),
     ] {
-        if cell.flags.contains(flag) {
+        if cell.attributes.has(attribute) {
             put!(out, ";{code}");
         }
     }
-    color(out, cell.fg, 30);
-    color(out, cell.bg, 40);
-    match cell.underline_color() {
-        Some(Color::Indexed(index)) => {
-            put!(out, ";58:5:{index}");
-        }
-        Some(Color::Spec(rgb)) => {
-            put!(out, ";58:2::{}:{}:{}", rgb.r, rgb.g, rgb.b);
-        }
-        _ => {}
+    match cell.attributes.underline() {
+        0 => {}
+        1 => put!(out, ";4"),
+        style => put!(out, ";4:{style}"),
     }
-    out.push('m');
+    colour(out, cell.foreground, 30);
+    colour(out, cell.background, 40);
+    match underline.shade() {
+        Shade::Default => {}
+        Shade::Named(index) | Shade::Indexed(index) => put!(out, ";58:5:{index}"),
+        Shade::Rgb(red, green, blue) => put!(out, ";58:2::{red}:{green}:{blue}"),
+    }
+    put!(out, "m");
 }
 
 /// A foreground (`base` 30) or background (`base` 40) colour.
-fn color(out: &mut String, color: Color, base: usize) {
-    match color {
-        Color::Named(named) if (named as usize) < 8 => {
-            put!(out, ";{}", base + named as usize);
-        }
-        Color::Named(named) if (named as usize) < 16 => {
-            put!(out, ";{}", base + 60 + named as usize - 8);
-        }
-        Color::Named(_) => {}
-        Color::Indexed(index) => {
-            put!(out, ";{};5;{index}", base + 8);
-        }
-        Color::Spec(rgb) => {
-            put!(out, ";{};2;{};{};{}", base + 8, rgb.r, rgb.g, rgb.b);
+fn colour(out: &mut Vec<u8>, colour: Colour, base: u8) {
+    match colour.shade() {
+        Shade::Default => {}
+        Shade::Named(index @ 0..=7) => put!(out, ";{}", base + index),
+        Shade::Named(index) => put!(out, ";{}", base + 60 + index - 8),
+        Shade::Indexed(index) => put!(out, ";{};5;{index}", base + 8),
+        Shade::Rgb(red, green, blue) => put!(out, ";{};2;{red};{green};{blue}", base + 8),
+    }
+}
+
+fn link(out: &mut Vec<u8>, link: &str) {
+    if link.is_empty() {
+        put!(out, "\x1b]8;;\x1b\\");
+    } else {
+        put!(out, "\x1b]8;{link}\x1b\\");
+    }
+}
+
+/// What is written next looks like this.
+fn pen(out: &mut Vec<u8>, state: &State, pen: &Pen) {
+    let extra = state.extras.get(pen.cell.extra);
+    look(out, &pen.cell, extra.underline);
+    if !extra.link.is_empty() {
+        link(out, &extra.link);
+    }
+    if pen.cell.attributes.has(Attributes::PROTECTED) {
+        match state.protection {
+            Protection::Selective => put!(out, "\x1b[1\"q"),
+            Protection::Always => put!(out, "\x1bV"),
         }
     }
 }
 
-/// What is written next looks like `template`.
-fn pen(out: &mut String, template: &Cell) {
-    look(out, template);
-    if let Some(link) = template.hyperlink() {
-        hyperlink(out, Some(&link));
+/// The stack of pens (XTPUSHSGR).
+fn pens(out: &mut Vec<u8>, state: &State) {
+    for pushed in &state.pens {
+        look(out, &pushed.cell, state.extras.get(pushed.cell.extra).underline);
+        put!(out, "\x1b[#{{");
     }
 }
 
-fn hyperlink(out: &mut String, link: Option<&Hyperlink>) {
-    match link {
-        Some(link) => {
-            put!(out, "\x1b]8;id={};{}\x1b\\", link.id(), link.uri());
+fn tabs(out: &mut Vec<u8>, tabs: &Tabs, columns: usize) {
+    put!(out, "\x1b[3g");
+    for column in (0..columns).filter(|column| tabs.is_stop(*column)) {
+        put!(out, "\x1b[{}G\x1bH", column + 1);
+    }
+}
+
+fn margins(out: &mut Vec<u8>, state: &State) {
+    if (state.top, state.bottom) != (0, state.rows()) {
+        put!(out, "\x1b[{};{}r", state.top + 1, state.bottom);
+    }
+    if state.is_set(modes::DECLRMM) {
+        put!(out, "\x1b[?69h");
+        if (state.left, state.right) != (0, state.columns()) {
+            put!(out, "\x1b[{};{}s", state.left + 1, state.right);
         }
-        None => *out += "\x1b]8;;\x1b\\",
     }
 }
 
-fn charsets(out: &mut String, cursor: &Cursor<Cell>) {
-    for (index, designator) in CHARSETS {
-        if cursor.charsets[index] == StandardCharset::SpecialCharacterAndLineDrawing {
-            put!(out, "\x1b{designator}0");
+/// Modes that were saved (XTSAVE), which are saved again as they were.
+fn saved_modes(out: &mut Vec<u8>, settings: &Settings) {
+    for (row, set) in &settings.saved_modes {
+        let mode = &modes::MODES[*row];
+        if let (
+            modes::Number::Private(number),
+            modes::Kind::Plain | modes::Kind::MouseEvents | modes::Kind::MouseEncoding,
+        ) = (mode.number, mode.kind)
+        {
+            let last = |set| if set { 'h' } else { 'l' };
+            put!(out, "\x1b[?{number}{}\x1b[?{number}s", last(*set));
+            if *set != mode.normal.is_set() {
+                put!(out, "\x1b[?{number}{}", last(mode.normal.is_set()));
+            }
         }
     }
 }
 
-fn tabs(out: &mut String, screen: &Tracked) {
-    let Some(tabs) = &screen.tabs else { return };
-    *out += "\x1b[3g";
-    for (column, _) in tabs.iter().enumerate().filter(|(_, stop)| **stop) {
-        put!(out, "\x1b[1;{}H\x1bH", column + 1);
+/// Saves the cursor again as it was saved, on the screen that is shown.
+fn saved(out: &mut Vec<u8>, state: &State, screen: &Screen) {
+    if screen.saved != Saved::default() {
+        put_saved(out, state, &screen.grid, &screen.saved);
+        put!(out, "\x1b7");
+        put_plain(out);
     }
 }
 
-fn saved_cursor(out: &mut String, saved: &Cursor<Cell>) {
-    if *saved == Cursor::default() {
+/// Puts everything in place that saving the cursor saves.
+fn put_saved(out: &mut Vec<u8>, state: &State, grid: &Grid, saved: &Saved) {
+    if saved.origin {
+        put!(out, "\x1b[?6h");
+    }
+    place(out, state, grid, saved.cursor, saved.origin);
+    pen(out, state, &saved.pen);
+    saved.charsets.restore(out);
+}
+
+/// Puts the cursor in its place. Where the next character wraps, a terminal is brought there by writing the last one
+/// again.
+fn place(out: &mut Vec<u8>, state: &State, grid: &Grid, cursor: Cursor, origin: bool) {
+    let Cursor { line, mut column, wraps } = cursor;
+    let (top, left) = if origin { (state.margins().top, state.margins().left) } else { (0, 0) };
+    let cells = &grid.lines[line].cells;
+    if wraps && cells[column].attributes.has(Attributes::TAIL) {
+        column = column.saturating_sub(1);
+    }
+    go_to(out, line.saturating_sub(top), column.saturating_sub(left));
+    if wraps {
+        row_of(out, state, cells, column..cursor.column + 1);
+    }
+}
+
+/// Prints the last character again, as the program did, where nothing came after it: a terminal may be told to repeat it,
+/// or be sent what combines with it.
+fn last_character(out: &mut Vec<u8>, state: &State) {
+    let (Some(last), Some((line, column))) = (state.last, state.before_cursor()) else { return };
+    let cell = &state.grid().lines[line].cells[column];
+    let is_as_written = cell.has_look_of(&state.pen.cell) && cell.glyph != Glyph::BLANK;
+    if !is_as_written || state.is_set(modes::IRM) {
         return;
     }
-    position(out, saved.point.line.0, saved.point.column.0);
-    pen(out, &saved.template);
-    charsets(out, saved);
-    *out += "\x1b7\x1b(B\x1b)B\x1b*B\x1b+B\x1b[m";
-    if saved.template.hyperlink().is_some() {
-        hyperlink(out, None);
-    }
-}
-
-/// What decides which bytes the keyboard and the mouse send.
-fn input_modes(out: &mut String, screen: &Tracked) {
-    let mode = *screen.term.mode();
-    for (set, code) in [
-        (TermMode::APP_CURSOR, 1),
-        (TermMode::MOUSE_REPORT_CLICK, 1000),
-        (TermMode::MOUSE_DRAG, 1002),
-        (TermMode::MOUSE_MOTION, 1003),
-        (TermMode::FOCUS_IN_OUT, 1004),
-        (TermMode::UTF8_MOUSE, 1005),
-        (TermMode::SGR_MOUSE, 1006),
-        (TermMode::BRACKETED_PASTE, 2004),
-    ] {
-        if mode.contains(set) {
-            put!(out, "\x1b[?{code}h");
-        }
-    }
-    if !mode.contains(TermMode::ALTERNATE_SCROLL) {
-        *out += "\x1b[?1007l";
-    }
-    for other in screen.other_modes.keys() {
-        put!(out, "\x1b[?{other}h");
-    }
-    if mode.contains(TermMode::APP_KEYPAD) {
-        *out += "\x1b=";
-    }
-    if screen.keyboard_used {
-        *out += "\x1b[<64u";
-        for mode in &screen.keyboard {
-            put!(out, "\x1b[>{}u", mode.bits());
-        }
-    }
-    match screen.modify_other_keys {
-        Some(ModifyOtherKeys::EnableAll) => *out += "\x1b[>4;2m",
-        Some(ModifyOtherKeys::EnableExceptWellDefined) => *out += "\x1b[>4;1m",
-        _ => {}
-    }
-    if let Some(title) = &screen.title {
-        put!(out, "\x1b]2;{title}\x1b\\");
-    }
-}
-
-fn cursor(out: &mut String, screen: &Tracked, within: bool) {
-    let style = screen.term.cursor_style();
-    let steady = match style.shape {
-        CursorShape::Block => 2,
-        CursorShape::Underline => 4,
-        CursorShape::Beam => 6,
-        // None was chosen (see the emulator's settings): the terminal's own, which may have been told to blink.
-        _ => 0,
-    };
-    // The blinking form of a shape is the one before its steady form.
-    put!(out, "\x1b[{} q", if style.blinking && steady > 0 { steady - 1 } else { steady });
-    if style.blinking && steady == 0 {
-        *out += "\x1b[?12h";
-    }
-    let shown = within && screen.term.mode().contains(TermMode::SHOW_CURSOR);
-    *out += if shown { "\x1b[?25h" } else { "\x1b[?25l" };
-}
-
-fn colors(out: &mut String, screen: &Tracked) {
-    if !screen.colors_used {
-        return;
-    }
-    *out += "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\";
-    let colors = screen.term.colors();
-    for index in 0..256 {
-        if let Some(rgb) = colors[index] {
-            put!(out, "\x1b]4;{index};rgb:{:02x}/{:02x}/{:02x}\x1b\\", rgb.r, rgb.g, rgb.b);
-        }
-    }
-    for (named, code) in
-        [(NamedColor::Foreground, 10), (NamedColor::Background, 11), (NamedColor::Cursor, 12)]
-    {
-        if let Some(rgb) = colors[named] {
-            put!(out, "\x1b]{code};rgb:{:02x}/{:02x}/{:02x}\x1b\\", rgb.r, rgb.g, rgb.b);
-        }
-    }
+    let (line, column) = state.relative(line, column);
+    go_to(out, line, column);
+    let mut buffer = [0; 4];
+    out.extend(last.encode_utf8(&mut buffer).as_bytes());
+    out.extend(state.extras.get(cell.extra).marks.as_bytes());
 }

@@ -4,7 +4,8 @@
 //! that scrolls as a whole: after `rows` line feeds the cursor is on the last line, and from there each line feed moves
 //! everything up by one. So what lies between the first `rows` and the last `rows` line feeds leaves no trace, if it
 //! begins and ends just after a carriage return and a line feed, where the column is the first. Sequences that select
-//! colours and attributes may be in such a run: of what is skipped, those alone are fed.
+//! colours and attributes may be in such a run: of what is skipped, those alone are fed. The newest
+//! lines of it are a history's, which takes them apart when they are wanted.
 //!
 //! Strings (titles, images) are shortened as well: a parser would gather them in memory without bound.
 
@@ -42,6 +43,12 @@ pub(super) trait Feed {
     fn feed(&mut self, bytes: &[u8]);
     /// Its lines, if it scrolls as a whole now.
     fn scrolling_rows(&self) -> Option<usize>;
+    /// Lines that it keeps of those that scrolled away.
+    fn history_lines(&self) -> usize;
+    /// Takes whole lines that are in the history alone, in the place of feeding them.
+    fn skip(&mut self, text: &[u8]);
+    /// Goes on after that, with the colours that it left, in a line that its last line feed made.
+    fn resume(&mut self);
 }
 
 impl ScrollSkipper {
@@ -121,10 +128,27 @@ fn feed(model: &mut impl Feed, bytes: &[u8]) -> usize {
 fn feed_text(model: &mut impl Feed, text: &[u8]) -> usize {
     match model.scrolling_rows().and_then(|rows| hidden(text, rows)) {
         Some((from, to)) => {
-            let shown = feed(model, &text[..from]);
-            shown + feed_colours(model, &text[from..to]) + feed(model, &text[to..])
+            let hidden = &text[from..to];
+            let (gone, kept) = hidden.split_at(newest_lines(hidden, model.history_lines()));
+            let mut fed = feed(model, &text[..from]) + feed_colours(model, gone);
+            if !kept.is_empty() {
+                model.skip(kept);
+                fed += feed_colours(model, kept);
+                model.resume();
+            }
+            fed + feed(model, &text[to..])
         }
         None => feed(model, text),
+    }
+}
+
+/// Where the last `lines` of whole lines begin.
+fn newest_lines(text: &[u8], lines: usize) -> usize {
+    // Each line ends in a line feed, the last as well.
+    if lines == 0 {
+        text.len()
+    } else {
+        memchr::memrchr_iter(b'\n', text).nth(lines).map_or(0, |end| end + 1)
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a redraw leaves out shows as a difference between two models: one that saw the output, and one that was given
 //! the redraw over a screen full of something else. The wire tests compare through another emulator.
 
-use alacritty_terminal::index::Line;
 use proptest::prelude::*;
 
 use super::{
-    compare::{assert_same, assert_same_throughout, is_out_of_its_region, restored},
+    compare::{assert_same, assert_same_history, assert_same_throughout, is_out_of_its_region, restored},
     emulator::Emulator,
+    modes::{MODES, Number},
     skip::Feed,
     *,
 };
@@ -94,34 +94,192 @@ fn colours_of_the_palette_are_restored_and_those_missed_are_reset() {
     let mut seen = emulator_of(b"\x1b]4;1;rgb:11/22/33\x1b\\\x1b]11;rgb:44/55/66\x1b\\");
     let mut drawn = emulator_of(b"\x1b]4;2;rgb:99/99/99\x1b\\");
     drawn.advance(&seen.redraw());
-    for index in 0..258 {
-        assert_eq!(seen.screen.term.colors()[index], drawn.screen.term.colors()[index], "{index}");
-    }
+    let set = |emulator: &Emulator| {
+        let colours = emulator.state.settings.colours.iter().filter(|(_, colour)| colour.is_some());
+        colours.map(|(name, colour)| (name.clone(), colour.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(set(&seen).len(), 2);
+    // The one that the redraw was not told of is not touched: it may be the person's own.
+    drawn.advance(b"\x1b]104;2\x1b\\");
+    assert_eq!(set(&seen), set(&drawn));
 }
 
-fn token() -> impl Strategy<Value = String> {
+/// One sequence of those that the table and the settings are about, or that move, write and erase.
+fn sequence() -> impl Strategy<Value = String> {
     let number = || 0..9_u16;
+    let mode = (0..MODES.len(), any::<bool>()).prop_map(|(row, set)| {
+        let last = if set { 'h' } else { 'l' };
+        match MODES[row].number {
+            Number::Ansi(number) => format!("\x1b[{number}{last}"),
+            Number::Private(number) => format!("\x1b[?{number}{last}"),
+        }
+    });
+    let rectangle = prop::collection::vec(number(), 4).prop_map(|sides| {
+        let [top, left, height, width] = [sides[0], sides[1] * 2, sides[2], sides[3] * 3];
+        format!("{top};{left};{};{}", top + height, left + width)
+    });
+    let in_rectangle =
+        (rectangle, 0..8_usize, number(), number()).prop_map(|(area, which, a, b)| match which {
+            0 => format!("\x1b[{};{area}$x", 88 + a),
+            1 => format!("\x1b[{area}$z"),
+            2 => format!("\x1b[{area}${{"),
+            3 => format!("\x1b[{area};1;{a};{b};1$v"),
+            4 => format!("\x1b[{area};1;4;7$r"),
+            5 => format!("\x1b[{area};0$t"),
+            6 => format!("\x1b[{a}*x"),
+            _ => format!("\x1b[{a};{b}s"),
+        });
+    let fixed = prop::sample::select(vec![
+        "\x1bc",
+        "\x1b[!p",
+        "\x1b7",
+        "\x1b8",
+        "\x1bH",
+        "\x1bM",
+        "\x1bD",
+        "\x1bE",
+        "\x1b6",
+        "\x1b9",
+        "\x1bN",
+        "\x1bO",
+        "\x1bn",
+        "\x1bo",
+        "\x0e",
+        "\x0f",
+        "\x1b(0",
+        "\x1b(B",
+        "\x1b)0",
+        "\x1b*K",
+        "\x1b+A",
+        "\x1bV",
+        "\x1bW",
+        "\x1b[1\"q",
+        "\x1b[0\"q",
+        "\x1b[?J",
+        "\x1b[?1K",
+        "\x1b[3J",
+        "\x1b[s",
+        "\x1b[u",
+        "\x1b[1#{",
+        "\x1b[#}",
+        "\x1b[62\"p",
+        "\x1b[5W",
+        "\x1b[?5W",
+        "\x1b[3g",
+        "\x1b[g",
+        "\x1b#8",
+        "\x1b#6",
+        "\x1b#5",
+        "\x1b=",
+        "\x1b>",
+        "\x1b F",
+        "\x1b G",
+        "\x1b[>1u",
+        "\x1b[>5u",
+        "\x1b[<u",
+        "\x1b[<3u",
+        "\x1b[=3;1u",
+        "\x1b[=4;2u",
+        "\x1b[=1;3u",
+        "\x1b[>4;2m",
+        "\x1b[>4m",
+        "\x1b[>m",
+        "\x1b[>2;1m",
+        "\x1b[>4;1f",
+        "\x1b[>4n",
+        "\x1b[3 q",
+        "\x1b[0 q",
+        "\x1b[>2p",
+        "\x1b[>2t",
+        "\x1b[>2T",
+        "\x1b[22;0t",
+        "\x1b[23;0t",
+        "\x1b[22;2t",
+        "\x1b]0;both\x07",
+        "\x1b]1;icon\x1b\\",
+        "\x1b]2;title\x1b\\",
+        "\x1b]4;1;rgb:11/22/33;200;#445566\x07",
+        "\x1b]104;1\x07",
+        "\x1b]104\x07",
+        "\x1b]5;0;red\x07",
+        "\x1b]10;#123456;blue\x07",
+        "\x1b]17;green\x1b\\",
+        "\x1b]111\x07",
+        "\x1b]21;foreground=red;cursor=?\x07",
+        "\x1b]21;foreground\x07",
+        "\x1b]7;file://host/tmp\x07",
+        "\x1b]22;text\x07",
+        "\x1b]22;>wait\x07",
+        "\x1b]22;<\x07",
+        "\x1b]9;4;1;50\x07",
+        "\x1b]9;4;0\x07",
+        "\x1b]8;;http://a.b/\x1b\\",
+        "\x1b]8;id=1;http://a.b/c\x1b\\",
+        "\x1b]8;;\x1b\\",
+        "\x1b[?1004s",
+        "\x1b[?1004r",
+        "\x1b[?7;1000s",
+        "\x1b[?7;1000r",
+        "\x1b_Gi=1,a=q;AAAA\x1b\\",
+        "\x1bPq#0\x1b\\",
+        "\u{9b}2J",
+        "\u{84}",
+        "\u{9d}2;x\u{7}",
+    ]);
     prop_oneof![
-        6 => "[a-zA-Z ]{1,8}",
-        2 => "[漢字é\u{301}\u{1F600}]{1,4}",
-        3 => Just("\r\n".to_owned()),
-        1 => prop_oneof![Just("\r"), Just("\n"), Just("\x08"), Just("\t"), Just("\x0e"), Just("\x0f"), Just("\x1bM"),
-            Just("\x1b7"), Just("\x1b8"), Just("\x1bH"), Just("\x1b(0"), Just("\x1b(B"), Just("\x1b)0"),
-            Just("\x1bE"), Just("\x1bD"), Just("\x1bc")].prop_map(str::to_owned),
+        6 => fixed.prop_map(str::to_owned),
+        4 => mode,
+        2 => in_rectangle,
         3 => (number(), number()).prop_map(|(row, column)| format!("\x1b[{row};{}H", column * 3)),
-        2 => (number(), "[ABCDEFGXPLMST@JKdb]").prop_map(|(count, action)| {
+        3 => (number(), "[ABCDEFGXPLMST@JKdbIZae`]").prop_map(|(count, action)| {
             format!("\x1b[{}{action}", if action == "J" || action == "K" { count % 3 } else { count })
         }),
-        1 => (number(), number()).prop_map(|(top, bottom)| format!("\x1b[{top};{bottom}r")),
-        3 => prop::collection::vec(prop_oneof![0..10_u16, 30..38_u16, 40..48_u16, 90..98_u16], 1..3)
-            .prop_map(|codes| {
-                let codes: Vec<_> = codes.iter().map(u16::to_string).collect();
-                format!("\x1b[{}m", codes.join(";"))
-            }),
-        2 => (prop_oneof![Just(1), Just(6), Just(7), Just(25), Just(1000), Just(1049), Just(2004), Just(1002), Just(1048)],
-            any::<bool>()).prop_map(|(mode, set)| format!("\x1b[?{mode}{}", if set { 'h' } else { 'l' })),
-        1 => (prop_oneof![Just(4), Just(20)], any::<bool>())
-            .prop_map(|(mode, set)| format!("\x1b[{mode}{}", if set { 'h' } else { 'l' })),
+        1 => (number(), "[@A]|'[}~]").prop_map(|(count, action)| {
+            let space = if action.starts_with('\'') { "" } else { " " };
+            format!("\x1b[{}{space}{action}", count % 4)
+        }),
+        2 => (number(), number()).prop_map(|(top, bottom)| format!("\x1b[{top};{bottom}r")),
+        3 => prop::collection::vec(prop::sample::select(vec![
+            "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "22", "24", "25", "27", "31", "42", "95", "106", "39", "49",
+            "38;5;1", "48;5;200", "38;2;1;2;3", "38:2::4:5:6", "48:5:7", "58:5:3", "58;2;7;8;9", "59", "4:3", "4:0", "53", "55",
+        ]), 1..4).prop_map(|codes| format!("\x1b[{}m", codes.join(";"))),
+    ]
+}
+
+/// What leaving is to put back.
+fn undone_state(emulator: &Emulator) -> Vec<String> {
+    let state = &emulator.state;
+    let settings = &state.settings;
+    let set = (0..MODES.len()).filter(|row| state.is_set(*row)).map(|row| MODES[row].name);
+    let flags = settings.keyboards.each_ref().map(|keyboard| (keyboard.flags, keyboard.stack.clone()));
+    let colours = settings.colours.iter().filter(|(_, colour)| colour.is_some());
+    vec![
+        format!("{:?}", set.collect::<Vec<_>>()),
+        format!("{flags:?} {:?} {:?}", settings.titles.window, settings.title_stack),
+        format!(
+            "{:?} {:?}",
+            settings.key_modifiers.map(Option::flatten),
+            settings.key_formats.map(Option::flatten)
+        ),
+        format!("{:?} {:?}", settings.cursor_style.unwrap_or(0), colours.collect::<Vec<_>>()),
+        format!("{:?} {:?}", settings.pointer.as_deref().unwrap_or(""), settings.pointer_stack),
+        format!("{:?} {:?}", settings.pointer_mode.unwrap_or(1), settings.progress.as_deref().unwrap_or("0")),
+        format!("{} {} {}", settings.title_modes, settings.eight_bit_replies, settings.attribute_extent),
+        // A character set for one character can't be taken back without one.
+        format!("{:?} {:?} {} {:?}", state.margins(), state.charsets.sets, state.charsets.active, state.pen),
+        format!("{:?}", (0..80).filter(|column| state.tabs.is_stop(*column)).collect::<Vec<_>>()),
+        format!("{}", emulator.parser.is_amid()),
+    ]
+}
+
+fn token() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        6 => "[a-zA-Z ]{1,8}".prop_map(String::into_bytes),
+        2 => "[漢字é\u{301}\u{1F600}❤\u{fe0f}\u{ad}]{1,4}".prop_map(String::into_bytes),
+        3 => Just(b"\r\n".to_vec()),
+        1 => prop::sample::select(vec!["\r", "\n", "\x08", "\t", "\x0b"]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::sample::select(vec![b"caf\xe9 ".to_vec(), b"\xf0\x9f".to_vec(), b"\xff\xfe".to_vec()]),
+        8 => sequence().prop_map(String::into_bytes),
     ]
 }
 
@@ -129,8 +287,51 @@ proptest! {
     #[test]
     fn a_redraw_restores_whatever_was_printed(tokens in prop::collection::vec(token(), 0..60)) {
         let output = tokens.concat();
-        prop_assume!(!is_out_of_its_region(&emulator_of(output.as_bytes())));
-        assert_redrawn(output.as_bytes());
+        prop_assume!(!is_out_of_its_region(&emulator_of(&output)));
+        assert_redrawn(&output);
+    }
+
+    #[test]
+    fn who_joins_anywhere_sees_what_all_see(tokens in prop::collection::vec(token(), 0..40), cut in any::<prop::sample::Index>()) {
+        let output = tokens.concat();
+        let (before, after) = output.split_at(cut.index(output.len() + 1));
+        let mut seen = emulator_of(before);
+        prop_assume!(!is_out_of_its_region(&seen));
+        let mut joined = restored(size(SIZE.0, SIZE.1), &seen.redraw());
+        seen.advance(after);
+        joined.advance(after);
+        let what = format!("{:?} cut at {}", String::from_utf8_lossy(&output), before.len());
+        assert_same_throughout(&mut seen, &mut joined, &what);
+    }
+
+    #[test]
+    fn what_was_done_to_a_terminal_is_undone(tokens in prop::collection::vec(token(), 0..40)) {
+        let output = tokens.concat();
+        let mut terminal = Emulator::new(size(80, 6));
+        let mut modes = Modes::default();
+        modes.set_columns(80);
+        // What the person had before, beneath. A program that takes away more than it put there takes that.
+        let takes = |token: &Vec<u8>| token == b"\x1bc" || token.starts_with(b"\x1b[<") || token.starts_with(b"\x1b[23;");
+        prop_assume!(!tokens.iter().any(takes));
+        let before = b"\x1b]2;the person's own\x07\x1b[=2;1u";
+        terminal.advance(before);
+        terminal.advance(modes.enter());
+        modes.follow(&output);
+        terminal.advance(&output);
+        terminal.advance(&modes.undo());
+        let left = undone_state(&terminal);
+        let mut fresh = Emulator::new(size(80, 6));
+        fresh.advance(before);
+        assert_eq!(left, undone_state(&fresh), "after {:?}, undone by {:?}", String::from_utf8_lossy(&output),
+            String::from_utf8_lossy(&modes.undo()));
+    }
+
+    #[test]
+    fn nothing_depends_on_where_output_is_cut(tokens in prop::collection::vec(token(), 0..30), cuts in 0..=255_u8) {
+        let output = tokens.concat();
+        let mut cut = Emulator::new(size(SIZE.0, SIZE.1));
+        crate::fuzz::pieces(&output, cuts).for_each(|piece| cut.advance(piece));
+        assert_same(&cut, &emulator_of(&output), &format!("{:?}", String::from_utf8_lossy(&output)));
     }
 
     #[test]
@@ -138,26 +339,28 @@ proptest! {
         runs in prop::collection::vec((prop::collection::vec(token(), 0..8), 0..2_usize, "[a-z]{0,30}", any::<bool>()), 1..6),
         cut in 1..5000_usize,
     ) {
-        let mut output = String::new();
+        let mut output = Vec::new();
         for (tokens, repeat, word, returns) in runs {
-            output += &tokens.concat();
+            output.extend(tokens.concat());
             let end = if returns { "\r\n" } else { "\n" };
             for line in 0..repeat * 400 {
-                output += &match line % 100 {
+                let line = match line % 100 {
                     7 => format!("{word} \x1b[{};4m漢{end}", 31 + line % 7),
                     13 => format!("\x1b[7m{word}\x1b[48;5;{}m{end}", line % 256),
                     50 => format!("{word}\x1b[m{end}"),
                     _ => format!("{word} 漢\t{end}"),
                 };
+                output.extend(line.as_bytes());
             }
         }
         let mut whole = Emulator::new(size(SIZE.0, SIZE.1));
         let mut spared = Emulator::new(size(SIZE.0, SIZE.1));
-        for piece in output.as_bytes().chunks(cut) {
+        for piece in output.chunks(cut) {
             whole.feed_all(piece);
             spared.advance(piece);
         }
         assert_same(&whole, &spared, "what was spared the model left a trace");
+        assert_same_history(&mut whole, &mut spared);
     }
 
     #[test]
@@ -184,6 +387,13 @@ fn a_flood_of_text_is_mostly_skipped_and_titles_do_not_fill_the_memory() {
         fn scrolling_rows(&self) -> Option<usize> {
             Some(24)
         }
+        fn history_lines(&self) -> usize {
+            100
+        }
+        fn skip(&mut self, text: &[u8]) {
+            assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 100);
+        }
+        fn resume(&mut self) {}
     }
     for line in ["a line of a flood that nobody will ever see\r\n", "\x1b[1;31ma line\x1b[m in colours\r\n"] {
         let (mut fed, mut skipper) = (Count(0), skip::ScrollSkipper::default());
@@ -241,8 +451,9 @@ fn a_picture_has_whole_lines_to_their_last_character() {
     viewer.advance(&picture);
     // Some terminals would erase the last character with the rest of its line.
     assert!(!String::from_utf8(picture).unwrap().contains("9\x1b[m\x1b[K"));
-    let grid = viewer.screen.term.grid();
-    let shown = |row: i32| grid[Line(row)][..].iter().map(|cell| cell.c).collect::<String>();
+    let grid = viewer.state.grid();
+    let text = |cell: &super::cell::Cell| cell.glyph.as_char().unwrap_or(' ');
+    let shown = |row: usize| grid.lines[row].cells.iter().map(text).collect::<String>();
     assert_eq!([shown(0), shown(2)], [&line[40..], &line[40..]]);
     assert_eq!(shown(3).trim_end(), "");
 }

@@ -1,176 +1,179 @@
-//! Which modes a session's program has set in the terminal that shows it, so that leaving can undo just those.
+//! What a session's program has done to the terminal that shows it, so that leaving can undo just that.
 
-use std::collections::BTreeMap;
+use super::{
+    charsets,
+    control::{SI, SO},
+    modes::{self, Kind, Number},
+    parser::{ControlSequence, Parser, Perform},
+    redraw::EMPTY_KEYBOARD,
+    settings::Settings,
+};
 
-use vte::{Params, Parser, Perform};
-
-/// DEC private modes that outlive a program's output and disturb a shell, with the state they normally have: cursor
-/// keys, reverse video, origin, auto-wrap, mouse in its variants, cursor, alternate screens, focus, bracketed paste,
-/// synchronised output.
-const MODES: [(u16, bool); 18] = [
-    (1, false),
-    (5, false),
-    (6, false),
-    (7, true),
-    (9, false),
-    (25, true),
-    (47, false),
-    (1000, false),
-    (1002, false),
-    (1003, false),
-    (1004, false),
-    (1005, false),
-    (1006, false),
-    (1015, false),
-    (1047, false),
-    (1049, false),
-    (2004, false),
-    (2026, false),
-];
-
-/// Follows a session's output.
-#[derive(Default)]
+/// Follows all that a terminal is sent.
+#[derive(Debug, Default)]
 pub(crate) struct Modes {
     parser: Parser,
     seen: Seen,
 }
 
-#[derive(Default)]
+/// What was done, as far as it is undone.
+#[derive(Debug, Default)]
 struct Seen {
-    /// Modes that are not as they normally are.
-    changed: BTreeMap<u16, bool>,
-    application_keypad: bool,
-    scroll_region: bool,
-    /// Kitty's keyboard modes stack up.
-    keyboard_modes: u16,
+    settings: Settings,
+    /// The width, for tab stops.
+    columns: u16,
+    tabs: bool,
+    margins: bool,
     /// Anything was shown, so colours and character sets may be left set.
     anything: bool,
+    protected: bool,
+    linked: bool,
+    shifted: bool,
 }
+
+/// What keeps the person's own title and keyboard beneath the session's.
+const ENTER: &[u8] = b"\x1b[22;0t\x1b[>0u";
 
 impl Modes {
     /// Takes note of what `output` does to the terminal.
     pub(crate) fn follow(&mut self, output: &[u8]) {
         self.seen.anything |= !output.is_empty();
-        // The rest of a character that was cut goes in by single bytes: given more, the parser may lose what follows it.
-        let rest = output.iter().take(3).take_while(|byte| matches!(byte, 0x80..0xc0)).count();
-        let (rest, output) = output.split_at(rest);
-        for byte in rest {
-            self.parser.advance(&mut self.seen, &[*byte]);
-        }
-        self.parser.advance(&mut self.seen, output);
+        self.parser.advance(output, &mut self.seen);
     }
 
-    /// What puts the terminal back.
+    /// What a terminal is sent first, so that the person's own title and keyboard come back. It is noted.
+    pub(crate) fn enter(&mut self) -> &'static [u8] {
+        self.follow(ENTER);
+        ENTER
+    }
+
+    /// The terminal has so many columns.
+    pub(crate) fn set_columns(&mut self, columns: u16) {
+        self.seen.columns = columns;
+    }
+
+    /// What puts the terminal back. Ends a sequence that was cut, first.
     pub(crate) fn undo(&self) -> Vec<u8> {
-        let seen = &self.seen;
-        let mut undo = String::new();
-        if seen.keyboard_modes > 0 {
-            undo += &format!("\x1b[<{}u", seen.keyboard_modes);
+        let Seen { settings, columns, tabs, margins, anything, protected, linked, shifted } = &self.seen;
+        let mut out = Vec::new();
+        if self.parser.is_amid() {
+            out.push(super::control::CAN);
         }
-        if seen.scroll_region {
+        settings.undo(&mut out);
+        if *margins {
             // Setting the margins moves the cursor; it is kept over that.
-            undo += "\x1b7\x1b[r\x1b8";
+            put!(out, "\x1b7\x1b[r\x1b8");
         }
-        for (mode, set) in &seen.changed {
-            undo += &format!("\x1b[?{mode}{}", if *set { 'l' } else { 'h' });
+        if *tabs {
+            put!(out, "\x1b7\x1b[3g");
+            for column in (0..*columns).step_by(8) {
+                put!(out, "\x1b[{}G\x1bH", column + 1);
+            }
+            put!(out, "\x1b8");
         }
-        if seen.application_keypad {
-            undo += "\x1b>";
+        if *linked {
+            put!(out, "\x1b]8;;\x1b\\");
         }
-        if seen.anything {
-            undo += "\x1b[m\x1b(B\x0f";
+        if *protected {
+            put!(out, "\x1b[0\"q\x1bW");
         }
-        undo.into_bytes()
+        if *shifted {
+            put!(out, "{}", charsets::RESET);
+        } else if *anything {
+            put!(out, "\x1b(B\x0f");
+        }
+        if *anything {
+            put!(out, "\x1b[m");
+        }
+        out
+    }
+
+    /// A redraw as this terminal is sent it: it empties the keyboard's stack but for what the person had beneath.
+    pub(crate) fn on_top(&self, redraw: &[u8]) -> Vec<u8> {
+        let [first, other] = self.seen.settings.keyboards.each_ref().map(|keyboard| keyboard.stack.len());
+        // On the first screen, one was pushed when this was entered.
+        let first = first.saturating_sub(1);
+        let mut out = Vec::with_capacity(redraw.len());
+        let mut rest = redraw;
+        for count in [first, other] {
+            let Some(at) = memchr::memmem::find(rest, EMPTY_KEYBOARD.as_bytes()) else { break };
+            out.extend(&rest[..at]);
+            rest = &rest[at + EMPTY_KEYBOARD.len()..];
+            if count > 0 {
+                put!(out, "\x1b[<{count}u");
+            }
+        }
+        out.extend(rest);
+        out
     }
 }
 
 impl Perform for Seen {
-    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, action: char) {
-        let first = params.iter().next().and_then(|param| param.first().copied()).unwrap_or(0);
-        match (intermediates, action) {
-            (b"?", 'h' | 'l') => {
-                for mode in params.iter().flatten() {
-                    let Some((_, normal)) = MODES.iter().find(|(known, _)| known == mode) else { continue };
-                    let set = action == 'h';
-                    if set == *normal {
-                        self.changed.remove(mode);
-                    } else {
-                        self.changed.insert(*mode, set);
+    fn print(&mut self, _: &str) {}
+    fn print_invalid(&mut self, _: &[u8]) {}
+
+    fn control(&mut self, byte: u8) {
+        self.shifted |= matches!(byte, SO | SI);
+    }
+
+    fn escape(&mut self, intermediates: &[u8], last: u8) {
+        self.settings.escape(intermediates, last);
+        match (intermediates, last) {
+            ([b'(' | b')' | b'*' | b'+'], _) | ([], b'n' | b'o') => self.shifted = true,
+            ([], b'V') => self.protected = true,
+            ([], b'H') => self.tabs = true,
+            ([], b'c') => {
+                let settings = std::mem::take(&mut self.settings);
+                *self = Self { settings, columns: self.columns, anything: true, ..Self::default() };
+            }
+            _ => {}
+        }
+    }
+
+    fn control_sequence(&mut self, sequence: &ControlSequence) {
+        self.settings.control_sequence(sequence);
+        match (sequence.private, sequence.intermediates(), sequence.last) {
+            (0, [], b'h' | b'l') => {
+                for number in sequence.numbers() {
+                    self.settings.set_mode(Number::Ansi(number), sequence.last == b'h');
+                }
+            }
+            (b'?', [], b'h' | b'l') => {
+                for number in sequence.numbers() {
+                    self.set_private_mode(number, sequence.last == b'h');
+                }
+            }
+            (b'?', [], b'r') => {
+                for row in super::settings::private_rows(sequence) {
+                    if let Some(set) = self.settings.saved_modes.get(&row).copied() {
+                        self.settings.modes.change(row, set);
                     }
                 }
             }
-            (b"", 'r') => self.scroll_region = params.iter().count() > 1 || first > 1,
-            (b">", 'u') => self.keyboard_modes = self.keyboard_modes.saturating_add(1),
-            (b"<", 'u') => self.keyboard_modes = self.keyboard_modes.saturating_sub(first.max(1)),
-            (b"!", 'p') => *self = Self { anything: true, ..Self::default() },
+            (0, [], b'r') => self.margins = sequence.parameter(0, 1) > 1 || sequence.parameter(1, 0) > 0,
+            (0, [], b'g' | b'W') => self.tabs = true,
+            (0, [b'"'], b'q') => self.protected = sequence.parameter(0, 0) == 1,
+            (0, [b'!'], b'p') => self.margins = false,
             _ => {}
         }
     }
 
-    fn esc_dispatch(&mut self, intermediates: &[u8], _ignore: bool, byte: u8) {
-        match (intermediates, byte) {
-            ([], b'=') => self.application_keypad = true,
-            ([], b'>') => self.application_keypad = false,
-            ([], b'c') => *self = Self { anything: true, ..Self::default() },
-            _ => {}
-        }
-    }
-}
-
-impl std::fmt::Debug for Modes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Modes").field("changed", &self.seen.changed).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn undone(output: &str) -> String {
-        // Byte by byte: sequences may be cut anywhere.
-        let mut modes = Modes::default();
-        for byte in output.as_bytes() {
-            modes.follow(&[*byte]);
-        }
-        String::from_utf8(modes.undo()).unwrap()
-    }
-
-    #[test]
-    fn a_sequence_after_a_character_that_was_cut_counts() {
-        for text in ["é\x1bé=", "é\x1b[?1004hé", "漢\x1b[?1h"] {
-            for at in 1..text.len() {
-                let (before, after) = text.as_bytes().split_at(at);
-                let mut modes = Modes::default();
-                modes.follow(before);
-                modes.follow(after);
-                assert_eq!(modes.undo(), undone(text).into_bytes(), "{text:?} cut at {at}");
+    fn string(&mut self, introducer: u8, contents: &[u8]) {
+        if introducer == b']' {
+            if let Some(link) = contents.strip_prefix(b"8;") {
+                self.linked = !link.ends_with(b";");
+            } else {
+                self.settings.command(contents);
             }
         }
     }
+}
 
-    #[test]
-    fn nothing_shown_leaves_nothing_to_undo() {
-        assert_eq!(undone(""), "");
-    }
-
-    #[test]
-    fn an_editor_that_is_left_running_is_undone() {
-        let undo = undone("\x1b[?1049h\x1b[?1;2004h\x1b=\x1b[?25l\x1b[2;20r\x1b[>1u");
-        assert_eq!(
-            undo,
-            "\x1b[<1u\x1b7\x1b[r\x1b8\x1b[?1l\x1b[?25h\x1b[?1049l\x1b[?2004l\x1b>\x1b[m\x1b(B\x0f"
-        );
-    }
-
-    #[test]
-    fn what_the_program_undid_itself_is_left_alone() {
-        assert_eq!(undone("\x1b[?1049h\x1b[?25l\x1b[?25h\x1b[?1049l"), "\x1b[m\x1b(B\x0f");
-        assert_eq!(undone("\x1b[?1003h\x1bc"), "\x1b[m\x1b(B\x0f");
-    }
-
-    #[test]
-    fn unknown_modes_are_left_alone() {
-        assert_eq!(undone("\x1b[?7777h\x1b[4h"), "\x1b[m\x1b(B\x0f");
+impl Seen {
+    fn set_private_mode(&mut self, number: u16, set: bool) {
+        let Some(row) = modes::index_of(Number::Private(number)) else { return };
+        if modes::MODES[row].kind != Kind::Action {
+            self.settings.modes.change(row, set);
+        }
     }
 }
