@@ -7,6 +7,8 @@ mod compare;
 mod emulator;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzz;
+#[cfg(feature = "cli")]
+mod keys;
 mod model;
 mod queries;
 mod redraw;
@@ -20,13 +22,16 @@ mod tests;
 
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use self::queries::fuzz::queries as fuzz_queries;
-#[cfg(feature = "cli")]
-pub(crate) use self::undo::Modes;
 pub(crate) use self::{
     emulator::Emulator,
     model::{MakeModel, emulator},
     queries::{HOLD_TIME, Queries, Typed},
     redraw::RESET,
+};
+#[cfg(feature = "cli")]
+pub(crate) use self::{
+    keys::{KeyFinder, MOMENT},
+    undo::Modes,
 };
 pub use self::{
     model::ScreenModel,
