@@ -24,6 +24,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::oneshot;
 
 use self::{
@@ -295,7 +296,7 @@ impl Sender<'_> {
                     Ok(())
                 }
                 () = self.window.room(ready.unwrap_or_default()), if ready.is_some() => self.send_piece().await,
-                job = signals.next() => self.act_on(job).await,
+                job = signals.next() => self.act_on(job, &mut signals).await,
             };
             if let Err(error) = sent {
                 return Outcome::Lost(error);
@@ -303,20 +304,27 @@ impl Sender<'_> {
         }
     }
 
-    async fn act_on(&mut self, job: Job) -> Result<(), ClientError> {
+    async fn act_on(&mut self, job: Job, signals: &mut JobSignals) -> Result<(), ClientError> {
         match job {
             Job::Resized => self.send_size().await,
             Job::Stopped => {
-                self.display.stop().await;
+                self.display.put_back().await;
+                if signals.is_continued().await {
+                    return self.go_on().await;
+                }
+                // SIGTSTP has a handler here; nothing handles this one. It can always be sent to oneself.
+                let _ = kill_process(getpid(), Signal::STOP);
                 Ok(())
             }
-            Job::Continued => {
-                self.display.go_on();
-                self.send_size().await?;
-                // A shell has written over the screen meanwhile.
-                self.requests.send(&ClientMessage::Resync).await.map(drop)
-            }
+            Job::Continued => self.go_on().await,
         }
+    }
+
+    async fn go_on(&mut self) -> Result<(), ClientError> {
+        self.display.go_on();
+        self.send_size().await?;
+        // A shell has written over the screen meanwhile.
+        self.requests.send(&ClientMessage::Resync).await.map(drop)
     }
 
     /// Sends the next piece, for which there was room.

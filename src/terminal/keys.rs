@@ -1,8 +1,8 @@
 //! Finds one control key in what a terminal sends, whichever way the terminal encodes it.
 //!
 //! A press of ctrl-\ is the byte 0x1c, or, as its program asked: `CSI 92;5u` (kitty's keyboard protocol, and xterm's
-//! modifyOtherKeys in its newer format) or `CSI 27;5;92~` (modifyOtherKeys). So the input is parsed. Within a bracketed
-//! paste, and within a string that the terminal sends as a reply, nothing is a key.
+//! modifyOtherKeys in its newer format), `CSI 27;5;92~` (modifyOtherKeys) or `CSI 220;43;28;1;8;1_` (win32-input-mode). So
+//! the input is parsed. Within a bracketed paste, and within a string that the terminal sends as a reply, nothing is a key.
 //!
 //! Sequences may be cut over calls at any byte. What may still become the key is kept back, at most [`MAX_KEPT`] bytes
 //! and for at most [`MOMENT`]; then it passes, and is parsed on all the same. A lone ESC passes at once: it is the
@@ -13,7 +13,8 @@
 //! once by the key's byte is the key with Alt. Where ctrl-[ is the key, an ESC is kept back for a moment, and is the
 //! key if nothing follows it.
 //!
-//! Sources: <https://sw.kovidgoyal.net/kitty/keyboard-protocol/>, and `modifyOtherKeys` in xterm's control sequences.
+//! Sources: <https://sw.kovidgoyal.net/kitty/keyboard-protocol/>, `modifyOtherKeys` in xterm's control sequences, and the
+//! specification of win32-input-mode in Microsoft's terminal.
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,11 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 const SHIFT: u32 = 1;
 const CTRL: u32 = 4;
 const LOCKS: u32 = 64 | 128;
+
+/// The modifiers of win32-input-mode: right and left of the first two.
+const WINDOWS_ALT: u32 = 1 | 2;
+const WINDOWS_CTRL: u32 = 4 | 8;
+const WINDOWS_SHIFT: u32 = 16;
 
 /// The parse state of what one terminal sends.
 #[derive(Debug)]
@@ -305,8 +311,24 @@ fn is_press(key: u8, parameters: &[u8], last: u8) -> bool {
             let Numbers([code, ..]) = Numbers::of(fields.next());
             Press { code, shifted: None, base: None, modifiers }.is(key)
         }
+        b'_' => is_windows_press(key, parameters),
         _ => false,
     }
+}
+
+/// The same for `CSI virtual key;scan code;character;is down;state;repeats _`.
+fn is_windows_press(key: u8, parameters: &[u8]) -> bool {
+    let mut fields = [None; 5];
+    for (number, field) in fields.iter_mut().zip(parameters.split(|byte| *byte == b';')) {
+        *number = Numbers::of(Some(field)).0[0];
+    }
+    let [_, _, Some(character), Some(1), Some(state)] = fields else { return false };
+    let needs_shift = matches!(key + b'@', b'@' | b'^' | b'_');
+    let is_it = character == u32::from(key) || (key == 0 && character == u32::from(b' '));
+    is_it
+        && state & WINDOWS_CTRL != 0
+        && state & WINDOWS_ALT == 0
+        && (needs_shift || state & WINDOWS_SHIFT == 0)
 }
 
 /// The event of a key that is let go. A press is 1, or not said; one that is held down repeats with 2, and counts as in

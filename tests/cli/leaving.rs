@@ -95,6 +95,21 @@ fn a_client_that_is_told_to_stop_puts_its_terminal_back_and_redraws_it_later() {
 }
 
 #[test]
+fn a_client_that_is_told_to_stop_and_to_go_on_at_once_goes_on() {
+    let home = Home::new();
+    let mut terminal = home.terminal(&["new", "work"]);
+    terminal.wait_for("ready>");
+    for round in 0..10 {
+        signal(terminal.pid(), Signal::TSTP);
+        signal(terminal.pid(), Signal::CONT);
+        terminal.type_in(&format!("echo round $((100 + {round}))\n"));
+        terminal.wait_for(&format!("round {}", 100 + round));
+    }
+    terminal.type_in(DETACH);
+    terminal.ends_with(0);
+}
+
+#[test]
 fn a_client_stops_though_its_terminal_takes_nothing() {
     let home = Home::new();
     let mut terminal = stuck(&home);

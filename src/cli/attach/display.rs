@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::process::{Signal, getpid, kill_process};
 
 use super::{
     super::terminal::{self, RawMode},
@@ -96,9 +95,9 @@ impl Display {
         }
     }
 
-    /// Puts the terminal back and stops this process. Returns once it goes on; until [`screen_comes`](Self::screen_comes)
-    /// nothing more is shown.
-    pub(super) async fn stop(&self) {
+    /// Puts the terminal back, for this process to be stopped. Until [`screen_comes`](Self::screen_comes) nothing more is
+    /// shown.
+    pub(super) async fn put_back(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.is_left.set(true);
             self.undo(terminal, Cursor::Below).await;
@@ -106,8 +105,6 @@ impl Display {
             // Nothing can be done if the terminal is gone.
             let _ = terminal.raw_mode.suspend();
         }
-        // SIGTSTP has a handler here; nothing handles this one. It can always be sent to oneself.
-        let _ = kill_process(getpid(), Signal::STOP);
     }
 
     /// Sets raw mode again after a stop.

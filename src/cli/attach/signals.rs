@@ -65,9 +65,21 @@ impl JobSignals {
     /// Cancel safe.
     pub(super) async fn next(&mut self) -> Job {
         tokio::select! {
-            _ = self.resized.recv() => Job::Resized,
+            // Where both came meanwhile, it was told to stop first.
+            biased;
             _ = self.stopped.recv() => Job::Stopped,
             _ = self.continued.recv() => Job::Continued,
+            _ = self.resized.recv() => Job::Resized,
+        }
+    }
+
+    /// Whether it was told to go on since the last job.
+    pub(super) async fn is_continued(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.continued.recv() => true,
+            // By then the runtime has looked for signals.
+            () = tokio::task::yield_now() => false,
         }
     }
 }

@@ -72,6 +72,9 @@ fn the_key_is_found_in_each_encoding() {
         "\x1b[1105:1025:92;5u",
         "\x1b[27;5;92~",
         "\x1b[27;69;92~",
+        // Right and left, with the locks on.
+        "\x1b[220;43;28;1;8;1_",
+        "\x1b[220;43;28;1;228;1_",
     ] {
         pressed(BACKSLASH, press);
     }
@@ -104,6 +107,13 @@ fn other_keys_are_not_the_key() {
         "\x1b[92;;u",
         "\x1b[27;5~",
         "\x1b[u",
+        // Let go, without ctrl, with AltGr, and with Shift.
+        "\x1b[220;43;28;0;8;1_",
+        "\x1b[220;43;28;1;0;1_",
+        "\x1b[220;43;28;1;9;1_",
+        "\x1b[220;43;28;1;24;1_",
+        "\x1b[220;43;92;1;8;1_",
+        "\x1b[220;43;28_",
         // Other sequences.
         "\x1b[92;5~",
         "\x1b[92;5R",
@@ -139,6 +149,8 @@ fn any_control_key_is_found() {
         (0, "\x1b[50;6u"),
         (0, "\x1b[27;5;32~"),
         (0, "\x1b[27;6;64~"),
+        (0, "\x1b[32;57;32;1;8;1_"),
+        (0x1e, "\x1b[54;7;30;1;24;1_"),
         (0x1e, "\x1b[54:94;6u"),
         (0x1f, "\x1b[45:95;6u"),
         (0x1f, "\x1b[27;6;95~"),
