@@ -21,6 +21,8 @@ mod emulator;
 pub(crate) mod fuzz;
 mod grid;
 mod history;
+#[cfg(feature = "cli")]
+mod keys;
 mod model;
 mod modes;
 mod parser;
@@ -43,13 +45,16 @@ mod tests;
 
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use self::queries::fuzz::queries as fuzz_queries;
-#[cfg(feature = "cli")]
-pub(crate) use self::undo::Modes;
 pub(crate) use self::{
     emulator::Emulator,
     model::{MakeModel, emulator},
     queries::{HOLD_TIME, Queries, Typed},
     redraw::reset,
+};
+#[cfg(feature = "cli")]
+pub(crate) use self::{
+    keys::{KeyFinder, MOMENT},
+    undo::Modes,
 };
 pub use self::{
     model::ScreenModel,

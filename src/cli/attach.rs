@@ -7,27 +7,39 @@
 //! Sending and receiving are two loops that do not wait for each other, and stdin and stdout have threads of their own,
 //! so that a stopped terminal delays neither a key nor a signal.
 
+mod display;
 mod io_threads;
 mod notices;
+mod outbox;
+mod signals;
+mod window;
 
-use std::{collections::VecDeque, env, ffi::OsStr, io::Write, time::Duration};
+use std::{
+    collections::VecDeque,
+    env,
+    ffi::OsStr,
+    io::{IsTerminal, stderr},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{Semaphore, SemaphorePermit},
-};
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::sync::oneshot;
 
 use self::{
-    io_threads::{Keys, Room, Screen},
+    display::{Cursor, Display},
+    io_threads::{Keys, UNDO_TIME},
     notices::Notices,
+    outbox::Outbox,
+    signals::{DeadlySignals, Job, JobSignals},
+    window::Window,
 };
 use super::{
-    Common, Exit, block_on, complain,
+    Common, Exit, block_on,
     serve::parse_bytes,
     start, tell,
-    terminal::{self, DetachKey, RawMode},
+    terminal::{self, DetachKey},
 };
 use crate::{
     SessionId, SessionName,
@@ -35,11 +47,7 @@ use crate::{
     message::{
         Access, Attach, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, Reply, StartAt, Target, View,
     },
-    terminal::Modes,
 };
-
-/// Pieces of input that may be outstanding: with pieces of 4 KiB, half of what the server allows.
-const OUTSTANDING: usize = 32;
 
 /// How long a detach waits for the server's word.
 const DETACH_TIME: Duration = Duration::from_secs(1);
@@ -180,79 +188,78 @@ pub(super) async fn watch(
     scroll_away: bool,
 ) -> anyhow::Result<Exit> {
     let interactive = terminal::is_interactive();
-    let signals = Signals::new()?;
-    // Dropped last, after the screen's modes were undone.
-    let raw_mode = interactive.then(RawMode::enter).transpose().context("setting the terminal failed")?;
-    let keys = if interactive { Some(Keys::start()) } else { None };
-    let mut screen = Screen::start();
-    let mut modes = Modes::default();
+    let mut deadly = DeadlySignals::new()?;
+    let mut display = Display::start(interactive, scroll_away).context("setting the terminal failed")?;
+    let keys = if interactive { Some((Keys::start(), JobSignals::new()?)) } else { None };
     let mut notices = Notices::default();
 
     let (requests, frames, early) = client.into_split();
-    let window = Semaphore::new(OUTSTANDING);
+    let window = Window::new();
     let sender = Sender {
         requests,
         session: attached.session,
         window: &window,
-        detach_key: args.detach_key,
-        interactive,
-        raw_mode: raw_mode.as_ref(),
+        outbox: Outbox::new(args.detach_key.0),
+        display: &display,
     };
-    let receiver = Receiver {
-        frames,
-        early,
-        window: &window,
-        modes: interactive.then_some(&mut modes),
-        scroll_away: interactive && scroll_away,
-        notices: &mut notices,
-    };
-    let outcome = tokio::select! {
-        outcome = sender.run(keys, signals) => outcome,
-        outcome = receiver.run(&mut screen) => outcome,
+    let receiver = Receiver { frames, early, window: &window, display: &display, notices: &mut notices };
+    let mut outcome = tokio::select! {
+        signal = deadly.next() => Outcome::Signal(signal),
+        outcome = sender.run(keys) => outcome,
+        outcome = receiver.run() => outcome,
     };
 
+    let mut shown = Ok(());
     // What is on its way to the screen gets there, unless the person wants to leave: then the terminal may be stopped.
-    let shown = match outcome {
-        Outcome::Ended(_) | Outcome::Gap(_) | Outcome::Lost(_) => screen.finish().await,
-        _ => Ok(()),
+    if matches!(outcome, Outcome::Ended(_) | Outcome::Gap(_) | Outcome::Lost(_)) {
+        tokio::select! {
+            result = display.finish() => shown = result,
+            signal = deadly.next() => outcome = Outcome::Signal(signal),
+        }
+    }
+    let cursor = match outcome {
+        Outcome::Ended(ExitStatus::Code(_)) => Cursor::NextLine,
+        _ => Cursor::Below,
     };
-    if interactive {
-        terminal::undo(&modes);
-    }
-    drop(raw_mode);
-    if interactive {
-        // Wherever the session left the cursor, what follows begins on a line of its own.
-        let _ = writeln!(std::io::stderr(), "\r");
-    }
-    for line in notices.lines() {
-        tell(format_args!("{line}"));
+    let is_put_back = display.leave(cursor).await;
+    let (exit, last_word) = report(outcome, &attached.name);
+    // A terminal that takes nothing would hold this up as well.
+    if is_put_back || !stderr().is_terminal() {
+        tell_in_time(notices.lines().chain(last_word).collect()).await;
     }
     shown.context("writing the output failed")?;
-    Ok(report(outcome, &attached.name))
+    Ok(exit)
 }
 
-fn report(outcome: Outcome, name: &SessionName) -> Exit {
-    match outcome {
-        Outcome::Detached => {
-            tell(format_args!("[detached from {name}]"));
-            Exit::SUCCESS
+/// Tells the person, who may be at a terminal that stops taking anything just now.
+async fn tell_in_time(lines: Vec<String>) {
+    let (done, is_done) = oneshot::channel();
+    thread::spawn(move || {
+        for line in lines {
+            tell(format_args!("{line}"));
         }
+        // An error says that it is no longer waited for.
+        let _ = done.send(());
+    });
+    let _ = tokio::time::timeout(UNDO_TIME, is_done).await;
+}
+
+/// The exit status, and what the person is told.
+fn report(outcome: Outcome, name: &SessionName) -> (Exit, Option<String>) {
+    match outcome {
+        Outcome::Detached => (Exit::SUCCESS, Some(format!("[detached from {name}]"))),
         Outcome::Ended(status) => {
-            tell(format_args!("[session {name} ended: {status}]"));
-            Exit(status.as_exit_code())
+            (Exit(status.as_exit_code()), Some(format!("[session {name} ended: {status}]")))
         }
         Outcome::Gap(bytes) => {
-            complain(format_args!(
-                "the recording ends here: it was too slow, and the next {bytes} bytes are no longer held"
-            ));
-            Exit::CLOSED
+            let what = format!(
+                "fugue-server: the recording ends here: it was too slow, and the next {bytes} bytes are no longer held"
+            );
+            (Exit::CLOSED, Some(what))
         }
-        Outcome::NobodyReads => Exit(141),
-        Outcome::Signal(signal) => Exit(128_u8.saturating_add(signal.to_le_bytes()[0])),
-        Outcome::Lost(error) => {
-            complain(format_args!("{error}"));
-            Exit::CLOSED
-        }
+        Outcome::NobodyReads => (Exit(141), None),
+        Outcome::Signal(signal) => (Exit(128_u8.saturating_add(signal.to_le_bytes()[0])), None),
+        Outcome::Lost(error) => (Exit::CLOSED, Some(format!("fugue-server: {error}"))),
     }
 }
 
@@ -260,53 +267,36 @@ fn report(outcome: Outcome, name: &SessionName) -> Exit {
 struct Sender<'a> {
     requests: Requests,
     session: SessionId,
-    window: &'a Semaphore,
-    detach_key: DetachKey,
-    interactive: bool,
-    raw_mode: Option<&'a RawMode>,
+    window: &'a Window,
+    outbox: Outbox,
+    display: &'a Display,
 }
 
 impl Sender<'_> {
-    async fn run(mut self, keys: Option<Keys>, mut signals: Signals) -> Outcome {
-        let Some(Keys { mut typed }) = keys else {
-            return Self::wait_for_signal(&mut signals).await;
+    /// Runs until the person leaves or the connection is lost; forever without keys.
+    async fn run(mut self, keys: Option<(Keys, JobSignals)>) -> Outcome {
+        let Some((Keys { mut typed }, mut signals)) = keys else {
+            return std::future::pending().await;
         };
-        // What was typed and waits for the server to have typed what came before it.
-        let mut waiting = VecDeque::new();
         loop {
+            let (ready, gives_up_in) = (self.outbox.ready(), self.outbox.gives_up_in(Instant::now()));
             let sent = tokio::select! {
-                keys = typed.recv(), if waiting.len() < OUTSTANDING => {
+                keys = typed.recv(), if self.outbox.has_room() => {
                     // Without a terminal there is no person left either.
-                    let Some(mut keys) = keys else { return Outcome::Detached };
-                    if let Some(detach) = keys.iter().position(|key| *key == self.detach_key.0) {
-                        keys.truncate(detach);
-                        waiting.push_back(keys);
-                        return self.detach(waiting).await;
+                    let Some(keys) = keys else { return Outcome::Detached };
+                    if self.outbox.take(&keys, Instant::now()) {
+                        return self.detach().await;
                     }
-                    waiting.push_back(keys);
                     Ok(())
                 }
-                permit = self.window.acquire(), if !waiting.is_empty() => {
-                    // The receiver gives it back when the server has typed the piece.
-                    permit.into_iter().for_each(SemaphorePermit::forget);
-                    self.send_keys(&mut waiting).await
+                () = tokio::time::sleep(gives_up_in.unwrap_or_default()), if gives_up_in.is_some() => {
+                    if self.outbox.give_up() {
+                        return self.detach().await;
+                    }
+                    Ok(())
                 }
-                caught = signals.next() => match caught {
-                    Caught::Resized => {
-                        self.send_size().await;
-                        Ok(())
-                    }
-                    Caught::Continued => {
-                        if let Some(raw_mode) = self.raw_mode {
-                            // The terminal may be gone; the next key will tell.
-                            let _ = raw_mode.apply();
-                        }
-                        self.send_size().await;
-                        // A shell has written over the screen meanwhile.
-                        self.requests.send(&ClientMessage::Resync).await.map(drop)
-                    }
-                    Caught::Deadly(signal) => return Outcome::Signal(signal),
-                },
+                () = self.window.room(ready.unwrap_or_default()), if ready.is_some() => self.send_piece().await,
+                job = signals.next() => self.act_on(job, &mut signals).await,
             };
             if let Err(error) = sent {
                 return Outcome::Lost(error);
@@ -314,29 +304,42 @@ impl Sender<'_> {
         }
     }
 
-    async fn wait_for_signal(signals: &mut Signals) -> Outcome {
-        loop {
-            if let Caught::Deadly(signal) = signals.next().await {
-                return Outcome::Signal(signal);
+    async fn act_on(&mut self, job: Job, signals: &mut JobSignals) -> Result<(), ClientError> {
+        match job {
+            Job::Resized => self.send_size().await,
+            Job::Stopped => {
+                self.display.put_back().await;
+                if signals.is_continued().await {
+                    return self.go_on().await;
+                }
+                // SIGTSTP has a handler here; nothing handles this one. It can always be sent to oneself.
+                let _ = kill_process(getpid(), Signal::STOP);
+                Ok(())
             }
+            Job::Continued => self.go_on().await,
         }
     }
 
-    async fn send_keys(&mut self, waiting: &mut VecDeque<Bytes>) -> Result<(), ClientError> {
-        match waiting.pop_front() {
-            Some(data) if !data.is_empty() => {
-                let input = ClientMessage::Input { session: self.session, data };
-                self.requests.send(&input).await.map(drop)
-            }
-            _ => Ok(()),
-        }
+    async fn go_on(&mut self) -> Result<(), ClientError> {
+        self.display.go_on();
+        self.send_size().await?;
+        // A shell has written over the screen meanwhile.
+        self.requests.send(&ClientMessage::Resync).await.map(drop)
+    }
+
+    /// Sends the next piece, for which there was room.
+    async fn send_piece(&mut self) -> Result<(), ClientError> {
+        let Some(piece) = self.outbox.pop() else { return Ok(()) };
+        self.window.sent(piece.len());
+        let input = ClientMessage::Input { session: self.session, data: piece.into() };
+        self.requests.send(&input).await.map(drop)
     }
 
     /// Sends what was typed before the detach key, as far as the server has room for it, and detaches.
-    async fn detach(&mut self, mut waiting: VecDeque<Bytes>) -> Outcome {
+    async fn detach(&mut self) -> Outcome {
         let detached = async {
-            while !waiting.is_empty() && self.window.try_acquire().map(SemaphorePermit::forget).is_ok() {
-                self.send_keys(&mut waiting).await?;
+            while self.outbox.ready().is_some_and(|bytes| self.window.has_room(bytes)) {
+                self.send_piece().await?;
             }
             self.requests.send(&ClientMessage::Detach).await?;
             // The receiver ends this when the server answers; a server that does not is left all the same.
@@ -348,13 +351,9 @@ impl Sender<'_> {
         }
     }
 
-    async fn send_size(&mut self) {
-        if self.interactive
-            && let Some(size) = terminal::size()
-        {
-            // The receiver finds out if the connection is lost.
-            let _ = self.requests.send(&ClientMessage::Resize { session: self.session, size }).await;
-        }
+    async fn send_size(&mut self) -> Result<(), ClientError> {
+        let Some(size) = terminal::size() else { return Ok(()) };
+        self.requests.send(&ClientMessage::Resize { session: self.session, size }).await.map(drop)
     }
 }
 
@@ -362,19 +361,17 @@ impl Sender<'_> {
 struct Receiver<'a> {
     frames: IncomingFrames,
     early: VecDeque<Incoming>,
-    window: &'a Semaphore,
-    /// At a terminal: the modes that its program sets.
-    modes: Option<&'a mut Modes>,
-    /// The first screen is drawn beneath what the terminal shows.
-    scroll_away: bool,
+    window: &'a Window,
+    display: &'a Display,
     notices: &'a mut Notices,
 }
 
 impl Receiver<'_> {
-    async fn run(mut self, screen: &mut Screen) -> Outcome {
+    async fn run(mut self) -> Outcome {
+        let display = self.display;
         loop {
             // Only what can be shown is received: so a slow terminal is the server's to see, and not held here.
-            let Some(room) = screen.room().await else { return Outcome::NobodyReads };
+            let Some(room) = display.room().await else { return Outcome::NobodyReads };
             let incoming = match self.early.pop_front() {
                 Some(early) => Ok(early),
                 None => tokio::select! {
@@ -383,16 +380,17 @@ impl Receiver<'_> {
                 },
             };
             match incoming {
-                Ok(Incoming::Screen { data, .. }) => self.show(room, data),
-                Ok(Incoming::Output { data, .. }) => self.show(room, data),
+                Ok(Incoming::Screen { data, .. }) => display.show_screen(room, &data),
+                Ok(Incoming::Output { data, .. }) => display.show(room, data),
                 Ok(Incoming::Reply { answer: Ok(Reply::Detached), .. }) => return Outcome::Detached,
-                Ok(Incoming::Reply { answer: Ok(Reply::Resized | Reply::Resynced), .. }) => {}
+                Ok(Incoming::Reply { answer: Ok(Reply::Resized), .. }) => {}
+                Ok(Incoming::Reply { answer: Ok(Reply::Resynced), .. }) => display.screen_comes(),
                 // Input, typed or refused; the session's end explains a refusal.
-                Ok(Incoming::Reply { .. }) => self.window.add_permits(1),
+                Ok(Incoming::Reply { .. }) => self.window.answered(),
                 Ok(Incoming::Event(Event::Ended { status, .. })) => return Outcome::Ended(status),
                 Ok(Incoming::Event(Event::Notice(text))) => self.notices.push(text),
                 // At a terminal, the screen that follows makes up for it.
-                Ok(Incoming::Event(Event::Gap { from, to })) if self.modes.is_none() => {
+                Ok(Incoming::Event(Event::Gap { from, to })) if !display.is_terminal() => {
                     return Outcome::Gap(to - from);
                 }
                 Ok(Incoming::Event(Event::Gap { .. } | Event::Resized { .. })) => {}
@@ -402,62 +400,5 @@ impl Receiver<'_> {
                 Err(error) => return Outcome::Lost(error),
             }
         }
-    }
-}
-
-impl Receiver<'_> {
-    fn show(&mut self, room: Room<'_>, data: Bytes) {
-        let mut data = data;
-        if let Some(modes) = &mut self.modes {
-            modes.follow(&data);
-        }
-        if std::mem::take(&mut self.scroll_away) {
-            let rows = terminal::size().map_or(0, |size| size.rows());
-            let mut scrolled = vec![b'\n'; rows.into()];
-            scrolled.extend_from_slice(&data);
-            data = scrolled.into();
-        }
-        room.show(data);
-    }
-}
-
-enum Caught {
-    Resized,
-    Continued,
-    Deadly(i32),
-}
-
-struct Signals {
-    resized: Signal,
-    continued: Signal,
-    deadly: [Signal; 4],
-}
-
-impl Signals {
-    const DEADLY: [SignalKind; 4] =
-        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
-
-    fn new() -> anyhow::Result<Self> {
-        let [term, int, hup, quit] = Self::DEADLY.map(signal);
-        Ok(Self {
-            resized: signal(SignalKind::window_change())?,
-            continued: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
-            deadly: [term?, int?, hup?, quit?],
-        })
-    }
-
-    /// # Cancel safety
-    /// Cancel safe.
-    async fn next(&mut self) -> Caught {
-        let [term, int, hup, quit] = &mut self.deadly;
-        let deadly = tokio::select! {
-            _ = self.resized.recv() => return Caught::Resized,
-            _ = self.continued.recv() => return Caught::Continued,
-            _ = term.recv() => 0,
-            _ = int.recv() => 1,
-            _ = hup.recv() => 2,
-            _ = quit.recv() => 3,
-        };
-        Caught::Deadly(Self::DEADLY[deadly].as_raw_value())
     }
 }

@@ -1,10 +1,10 @@
-//! The person's terminal: its size, its raw mode and its modes, which are as they were once this is done with it.
+//! The person's terminal: its size, and its raw mode, after which it is as it was.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-use crate::terminal::{Modes, TerminalSize};
+use crate::terminal::TerminalSize;
 
 /// Whether a person sits at both ends: standard input and output are terminals.
 pub(super) fn is_interactive() -> bool {
@@ -40,21 +40,17 @@ impl RawMode {
         // At once, without waiting for output to drain: it may be stopped.
         Ok(tcsetattr(io::stdin(), OptionalActions::Now, &raw)?)
     }
+
+    /// Puts the terminal back, until raw mode is [applied](Self::apply) again.
+    pub(super) fn suspend(&self) -> io::Result<()> {
+        Ok(tcsetattr(io::stdin(), OptionalActions::Now, &self.before)?)
+    }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
         // Nothing can be done if the terminal is gone.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
-    }
-}
-
-/// Undoes the modes that a session's program left set in this terminal.
-pub(super) fn undo(modes: &Modes) {
-    let undo = modes.undo();
-    if !undo.is_empty() {
-        let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(&undo).and_then(|()| stdout.flush());
+        let _ = self.suspend();
     }
 }
 

@@ -23,6 +23,12 @@ use crate::{
     terminal::{MakeModel, ScreenModel, emulator},
 };
 
+/// How long a client may take next to nothing: long enough for a hiccup of a network, too short for one that is gone.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The same for a client that resyncs, which costs nobody anything: long enough for a lid closed on the way to a meeting.
+const RESYNC_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
 #[must_use = "a builder does nothing until `bind`"]
 pub struct ServerBuilder {
@@ -32,7 +38,9 @@ pub struct ServerBuilder {
     history_bytes: usize,
     max_clients: usize,
     handshake_timeout: Duration,
-    timing: Timing,
+    lossless_timeout: Duration,
+    stall_timeout: Option<Duration>,
+    resync_timeout: Option<Duration>,
     drain_timeout: Duration,
     hang_up_grace: Duration,
     make_model: Option<MakeModel>,
@@ -48,7 +56,9 @@ impl ServerBuilder {
             history_bytes: 4 * 1024 * 1024,
             max_clients: 10_000,
             handshake_timeout: Duration::from_secs(5),
-            timing: Timing { hold: Duration::from_secs(10), close: Duration::from_secs(30) },
+            lossless_timeout: Duration::from_secs(10),
+            stall_timeout: None,
+            resync_timeout: None,
             drain_timeout: Duration::from_secs(2),
             hang_up_grace: Duration::from_secs(2),
             make_model: Some(emulator()),
@@ -96,14 +106,23 @@ impl ServerBuilder {
     /// How long a lossless client that takes less than 64 KiB may hold its session's program back. The default is
     /// 10 s.
     pub fn lossless_timeout(mut self, timeout: Duration) -> Self {
-        self.timing.hold = timeout;
+        self.lossless_timeout = timeout;
         self
     }
 
     /// How long a client may take less than 64 KiB, with more waiting, before it is closed; and how long one that began
-    /// a request may send nothing more of it. The default is 30 s.
+    /// a request may send nothing more of it. The default is 30 s, and 10 min for a client that
+    /// [resyncs](Self::resync_timeout).
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.timing.close = timeout;
+        self.stall_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a client that is resynced when it falls behind may take less than 64 KiB, with more waiting, before it is
+    /// closed. It holds nobody back meanwhile, and is drawn when it takes something again, as after a laptop's sleep. By
+    /// default as [`stall_timeout`](Self::stall_timeout) says, and 10 min if that says nothing.
+    pub fn resync_timeout(mut self, timeout: Duration) -> Self {
+        self.resync_timeout = Some(timeout);
         self
     }
 
@@ -175,6 +194,11 @@ impl ServerBuilder {
             hang_up_grace: self.hang_up_grace,
             make_model: self.make_model,
         };
+        let timing = Timing {
+            hold: self.lossless_timeout,
+            close: self.stall_timeout.unwrap_or(STALL_TIMEOUT),
+            close_resyncing: self.resync_timeout.or(self.stall_timeout).unwrap_or(RESYNC_TIMEOUT),
+        };
         let abort = CancellationToken::new();
         let shared = Arc::new(Shared {
             sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
@@ -184,7 +208,7 @@ impl ServerBuilder {
             started: Instant::now(),
             queue_depth: self.queue_depth,
             handshake_timeout: self.handshake_timeout,
-            timing: self.timing,
+            timing,
             is_stopping: AtomicBool::new(false),
             closing: abort.child_token(),
             abort,

@@ -105,7 +105,7 @@ fn server() -> (Arc<Shared>, Feed) {
         started: Instant::now(),
         queue_depth: 4,
         handshake_timeout: PATIENCE,
-        timing: Timing { hold: PATIENCE, close: PATIENCE },
+        timing: Timing { hold: PATIENCE, close: PATIENCE, close_resyncing: PATIENCE },
         is_stopping: AtomicBool::new(false),
         closing: abort.child_token(),
         abort,

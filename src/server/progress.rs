@@ -1,8 +1,9 @@
 //! Judging a slow client: by the bytes it takes while more is pending, never by how long one write takes.
 //!
 //! A client with data pending is watched in two windows. One that takes less than 64 KiB in the short window and does
-//! not empty its backlog no longer holds the program back; in the long window, it is closed. Who has nothing pending is
-//! never judged. Time is the runtime's, which is monotonic: a change of the wall clock closes nobody.
+//! not empty its backlog no longer holds the program back; in the long window, it is closed. One that resyncs is drawn
+//! when it takes something again, and costs nobody anything until then: a laptop that sleeps. So its long window is far
+//! longer. A client with nothing pending is never judged. Time is the runtime's, which is monotonic: a change of the wall clock closes nobody.
 
 use std::time::Duration;
 
@@ -16,6 +17,15 @@ const ENOUGH: usize = 64 * 1024;
 pub(super) struct Timing {
     pub(super) hold: Duration,
     pub(super) close: Duration,
+    /// In the place of `close`, for a client that resyncs.
+    pub(super) close_resyncing: Duration,
+}
+
+impl Timing {
+    /// The long window of a client.
+    pub(super) fn close(&self, resyncs: bool) -> Duration {
+        if resyncs { self.close_resyncing } else { self.close }
+    }
 }
 
 /// What the windows say of a client.
@@ -88,8 +98,13 @@ impl Progress {
         std::mem::take(&mut self.lost_hold)
     }
 
-    /// When to judge a client that takes nothing now. The windows start with the first wait since it had it all.
-    pub(super) fn next_verdict(&mut self) -> Instant {
+    /// When to judge a client that takes nothing now, and is closed after `close`. The windows start with the first wait
+    /// since it had it all.
+    pub(super) fn next_verdict(&mut self, close: Duration) -> Instant {
+        if self.close.length != close {
+            // It watches something in another way now.
+            self.close = Window::new(close);
+        }
         if !std::mem::replace(&mut self.pending, true) {
             self.hold.restart();
             self.close.restart();
@@ -113,12 +128,33 @@ impl Progress {
 mod tests {
     use super::*;
 
-    const TIMING: Timing = Timing { hold: Duration::from_secs(10), close: Duration::from_secs(30) };
+    const TIMING: Timing = Timing {
+        hold: Duration::from_secs(10),
+        close: Duration::from_secs(30),
+        close_resyncing: Duration::from_secs(600),
+    };
 
     /// Lets the next verdict's time come, and gives it.
     async fn wait(progress: &mut Progress) -> Verdict {
-        tokio::time::sleep_until(progress.next_verdict()).await;
+        tokio::time::sleep_until(progress.next_verdict(TIMING.close(false))).await;
         progress.judge()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_resyncs_is_closed_much_later() {
+        let mut progress = Progress::new(&TIMING);
+        let start = Instant::now();
+        loop {
+            tokio::time::sleep_until(progress.next_verdict(TIMING.close(true))).await;
+            match progress.judge() {
+                Verdict::TooSlow(limit) => break assert_eq!(limit.as_secs(), 600),
+                verdict => assert_eq!(verdict, Verdict::TooSlowToHold),
+            }
+        }
+        assert_eq!(start.elapsed().as_secs(), 600);
+        // Once it watches in another way it is judged as others are, from then on.
+        while wait(&mut progress).await != Verdict::TooSlow(TIMING.close) {}
+        assert_eq!(start.elapsed().as_secs(), 630);
     }
 
     #[tokio::test(start_paused = true)]
@@ -136,7 +172,7 @@ mod tests {
     async fn who_takes_enough_in_each_window_is_left_alone() {
         let mut progress = Progress::new(&TIMING);
         for _ in 0..100 {
-            progress.next_verdict();
+            progress.next_verdict(TIMING.close);
             assert!(!progress.took(ENOUGH));
             assert_eq!(wait(&mut progress).await, Verdict::Fine);
         }
@@ -145,7 +181,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_byte_short_is_too_little() {
         let mut progress = Progress::new(&TIMING);
-        progress.next_verdict();
+        progress.next_verdict(TIMING.close);
         assert!(!progress.took(ENOUGH - 1));
         assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
     }

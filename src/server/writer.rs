@@ -8,6 +8,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{
     net::unix::OwnedWriteHalf,
     sync::{mpsc, oneshot},
@@ -30,6 +31,9 @@ use crate::{
 
 /// How long a connection that is being closed has to take what is written already and the reason.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// The socket's buffer then, in bytes, as far as the system allows: room for what is written already and the reason.
+const CLOSE_ROOM: usize = 1024 * 1024;
 
 /// With this much to write, in bytes, no further command is carried out before it is written. So a client that does not
 /// read has this, and one reply or one screen, waiting for it.
@@ -121,6 +125,8 @@ impl Writer {
             info!(client = %self.follower.client(), %reason, "closing");
             self.shared.counters.closed();
             self.push_event(&Event::Closing(reason));
+            // For the reason, where the client takes nothing: it finds that when it takes something again.
+            let _ = set_socket_send_buffer_size(self.socket.as_ref(), CLOSE_ROOM);
             // A client that takes nothing more is not waited for; it sees the connection end.
             let _ = Box::pin(tokio::time::timeout(CLOSE_TIME, self.flush())).await;
         }
@@ -279,11 +285,12 @@ impl Writer {
     }
 
     async fn wait_for_room(&mut self) -> Result<(), End> {
+        let close = self.shared.timing.close(self.follower.resyncs());
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(End::Gone),
             ready = self.socket.writable() => ready.map_err(|_| End::Gone),
-            () = tokio::time::sleep_until(self.progress.next_verdict()) => self.judge(),
+            () = tokio::time::sleep_until(self.progress.next_verdict(close)) => self.judge(),
         }
     }
 

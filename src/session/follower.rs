@@ -264,6 +264,11 @@ impl Follower {
         }
     }
 
+    /// Whether the client watches, and is shown the screen once it fell behind.
+    pub(crate) fn resyncs(&self) -> bool {
+        self.attachment.as_ref().is_some_and(|attachment| attachment.on_lag == OnLag::Resync)
+    }
+
     /// Once the server is stopping: whether the client was sent all that the log had by then, the end included.
     pub(crate) fn has_all(&mut self) -> bool {
         let Some(Attachment { session, .. }) = &self.attachment else { return true };

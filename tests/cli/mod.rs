@@ -4,6 +4,8 @@ mod bench;
 mod faults;
 mod hostile;
 mod hung;
+mod keys;
+mod leaving;
 mod lifecycle;
 mod memory;
 mod recording;

@@ -4,24 +4,48 @@
 //! process's exit ends both.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use tokio::sync::{mpsc, oneshot};
 
-/// The most keys in one piece: what a terminal hands out at once.
-const KEYS: usize = 4096;
+use crate::wire::MAX_INPUT;
+
+/// Bytes that no hand types at once: a part of a paste, of which a terminal hands out at most 4 KiB at a time.
+const PASTED: usize = 1024;
+
+/// How long the next part of a paste is waited for.
+const NEXT_PART: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// Pieces of output on their way to the screen, at most 256 KiB each.
 const PIECES: usize = 2;
 
+/// The most that is written at once, in bytes: as much of a piece still gets to a screen that is left.
+const SLICE: usize = 16 * 1024;
+
+/// How long a terminal has to take what puts it back.
+pub(super) const UNDO_TIME: Duration = Duration::from_secs(1);
+
+/// How long a terminal may take nothing at all before the last output is given up: as long as the server itself waits
+/// for a client that takes nothing. It may be a laptop's that sleeps.
+const STUCK_TIME: Duration = Duration::from_secs(600);
+
 /// What the person types.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// Ends when stdin does.
+    /// Ends when stdin does. Each piece has at most [`MAX_INPUT`] bytes.
     pub(super) typed: mpsc::Receiver<Bytes>,
 }
 
@@ -29,17 +53,18 @@ impl Keys {
     pub(super) fn start() -> Self {
         let (sender, typed) = mpsc::channel(1);
         thread::spawn(move || {
-            let mut buffer = [0; KEYS];
-            loop {
-                match io::stdin().lock().read(&mut buffer) {
-                    Ok(0) => return,
-                    Ok(read) => {
-                        if sender.blocking_send(Bytes::copy_from_slice(&buffer[..read])).is_err() {
-                            return;
-                        }
+            let mut buffer = vec![0; MAX_INPUT];
+            while let Ok(read @ 1..) = read(&mut buffer) {
+                let mut filled = read;
+                while filled >= PASTED && filled < buffer.len() && more_comes() {
+                    match self::read(&mut buffer[filled..]) {
+                        Ok(read @ 1..) => filled += read,
+                        // The next read finds out.
+                        _ => break,
                     }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return,
+                }
+                if sender.blocking_send(Bytes::copy_from_slice(&buffer[..filled])).is_err() {
+                    return;
                 }
             }
         });
@@ -47,30 +72,67 @@ impl Keys {
     }
 }
 
+fn read(buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut *buffer))
+}
+
+fn more_comes() -> bool {
+    let stdin = io::stdin();
+    let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+    !matches!(poll(&mut polled, Some(&NEXT_PART)), Ok(0) | Err(Errno::INTR))
+}
+
 /// Standard output.
 #[derive(Debug)]
 pub(super) struct Screen {
-    pieces: mpsc::Sender<Bytes>,
+    pieces: mpsc::Sender<Piece>,
+    progress: Arc<Progress>,
     done: oneshot::Receiver<io::Result<()>>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// It is dropped once the progress's is another.
+    era: u64,
+    /// Told once it is written.
+    written: Option<oneshot::Sender<()>>,
+}
+
+/// Relaxed throughout: nothing else is read by what these say, and pieces come by a channel.
+#[derive(Debug, Default)]
+struct Progress {
+    era: AtomicU64,
+    slices: AtomicU64,
 }
 
 /// Room for one piece.
 #[derive(Debug)]
 pub(super) struct Room<'a> {
-    screen: &'a mpsc::Sender<Bytes>,
-    permit: mpsc::Permit<'a, Bytes>,
+    screen: &'a Screen,
+    permit: mpsc::Permit<'a, Piece>,
 }
 
 impl Screen {
     pub(super) fn start() -> Self {
-        let (pieces, mut queue) = mpsc::channel::<Bytes>(PIECES);
+        let (pieces, mut queue) = mpsc::channel::<Piece>(PIECES);
         let (result, done) = oneshot::channel();
+        let progress = Arc::new(Progress::default());
+        let made = Arc::clone(&progress);
         thread::spawn(move || {
             let mut write_all = || {
                 // The descriptor itself: what has been written must be out, however this process ends.
                 let mut stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
-                while let Some(piece) = queue.blocking_recv() {
-                    stdout.write_all(&piece)?;
+                while let Some(Piece { bytes, era, written }) = queue.blocking_recv() {
+                    for slice in bytes.chunks(SLICE) {
+                        if era != made.era.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        stdout.write_all(slice)?;
+                        made.slices.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // An error says that it is no longer waited for.
+                    let _ = written.map(|written| written.send(()));
                 }
                 Ok(())
             };
@@ -79,32 +141,73 @@ impl Screen {
             // Nobody asks when the command has ended by then.
             let _ = result.send(written);
         });
-        Self { pieces, done }
+        Self { pieces, progress, done }
     }
 
     /// Waits for room; `None` once nothing can be written any more.
     pub(super) async fn room(&self) -> Option<Room<'_>> {
         let permit = self.pieces.reserve().await.ok()?;
-        Some(Room { screen: &self.pieces, permit })
+        Some(Room { screen: self, permit })
     }
 
-    /// Waits until all is written.
-    pub(super) async fn finish(self) -> io::Result<()> {
-        drop(self.pieces);
-        match self.done.await {
+    /// Waits until all is written, however long that takes, and says whether it could be.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        if self.write(Bytes::new(), self.era()).await {
+            return Ok(());
+        }
+        match (&mut self.done).await {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => Ok(()),
         }
     }
+
+    /// Waits until all is written, or nothing was for a while.
+    pub(super) async fn drain(&self) {
+        let mut drained = std::pin::pin!(self.write(Bytes::new(), self.era()));
+        loop {
+            let before = self.progress.slices.load(Ordering::Relaxed);
+            let is_over = tokio::time::timeout(STUCK_TIME, &mut drained).await.is_ok();
+            if is_over || self.progress.slices.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+
+    /// Drops what is not written yet, and writes this. Returns whether it was written within [`UNDO_TIME`]; it is
+    /// dropped otherwise.
+    pub(super) async fn write_instead(&self, bytes: Bytes) -> bool {
+        let era = self.next_era();
+        let written = tokio::time::timeout(UNDO_TIME, self.write(bytes, era)).await;
+        if written.is_err() {
+            self.next_era();
+        }
+        written == Ok(true)
+    }
+
+    /// Writes this after what is queued. Returns whether it could be written.
+    async fn write(&self, bytes: Bytes, era: u64) -> bool {
+        let (written, is_written) = oneshot::channel();
+        let piece = Piece { bytes, era, written: Some(written) };
+        self.pieces.send(piece).await.is_ok() && is_written.await.is_ok()
+    }
+
+    fn era(&self) -> u64 {
+        self.progress.era.load(Ordering::Relaxed)
+    }
+
+    fn next_era(&self) -> u64 {
+        self.progress.era.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 impl Room<'_> {
-    pub(super) fn show(self, piece: Bytes) {
-        self.permit.send(piece);
+    pub(super) fn show(self, bytes: Bytes) {
+        let era = self.screen.era();
+        self.permit.send(Piece { bytes, era, written: None });
     }
 
     /// Waits until nothing can be written any more.
     pub(super) async fn closed(&self) {
-        self.screen.closed().await;
+        self.screen.pieces.closed().await;
     }
 }

@@ -1,0 +1,168 @@
+//! What shows a session: the person's terminal, which is put back when it is left or the client stopped; or a file.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+};
+
+use bytes::Bytes;
+
+use super::{
+    super::terminal::{self, RawMode},
+    io_threads::{Room, Screen},
+};
+use crate::terminal::Modes;
+
+/// More rows than a terminal has, for one that does not say how many.
+const MANY_ROWS: u16 = 999;
+
+pub(super) struct Display {
+    screen: Screen,
+    /// `None` where stdin or stdout is none.
+    terminal: Option<Terminal>,
+}
+
+struct Terminal {
+    raw_mode: RawMode,
+    /// The modes that the session's program set.
+    modes: RefCell<Modes>,
+    /// The first screen is to be drawn beneath what the terminal shows.
+    scroll_away: Cell<bool>,
+    /// The terminal is as it was, and shows nothing until a screen is drawn.
+    is_left: Cell<bool>,
+    /// What is the person's own was put beneath the session's.
+    has_entered: Cell<bool>,
+    /// Anything of the session was shown.
+    has_shown: Cell<bool>,
+}
+
+/// Where the cursor goes when the terminal is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cursor {
+    /// To the next line: the program has ended, and left it where it would.
+    NextLine,
+    /// Below all that is shown.
+    Below,
+}
+
+impl Display {
+    /// Sets a terminal to raw mode. With `scroll_away`, what it shows is kept in its scrollback.
+    pub(super) fn start(is_terminal: bool, scroll_away: bool) -> io::Result<Self> {
+        let enter = || {
+            Ok::<_, io::Error>(Terminal {
+                raw_mode: RawMode::enter()?,
+                modes: RefCell::default(),
+                scroll_away: Cell::new(scroll_away),
+                is_left: Cell::new(false),
+                has_entered: Cell::new(false),
+                has_shown: Cell::new(false),
+            })
+        };
+        let terminal = is_terminal.then(enter).transpose()?;
+        Ok(Self { screen: Screen::start(), terminal })
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Waits for room; `None` once nothing can be shown any more.
+    pub(super) async fn room(&self) -> Option<Room<'_>> {
+        self.screen.room().await
+    }
+
+    /// Shows a screen, on top of what is the person's own.
+    pub(super) fn show_screen(&self, room: Room<'_>, data: &Bytes) {
+        let drawn = match &self.terminal {
+            Some(terminal) => terminal.modes.borrow().on_top(data).into(),
+            None => data.clone(),
+        };
+        self.show(room, drawn);
+    }
+
+    /// Shows a piece of output, unless a screen is awaited that stands for it.
+    pub(super) fn show(&self, room: Room<'_>, data: Bytes) {
+        let Some(terminal) = &self.terminal else { return room.show(data) };
+        if terminal.is_left.get() {
+            return;
+        }
+        let mut modes = terminal.modes.borrow_mut();
+        let mut before = Vec::new();
+        let size = terminal::size();
+        if terminal.scroll_away.take() {
+            before.resize(size.map_or(0, |size| size.rows().into()), b'\n');
+        }
+        modes.set_columns(size.map_or(0, |size| size.cols()));
+        if !terminal.has_entered.replace(true) {
+            before.extend_from_slice(modes.enter());
+        }
+        modes.follow(&data);
+        terminal.has_shown.set(true);
+        if before.is_empty() {
+            return room.show(data);
+        }
+        before.extend_from_slice(&data);
+        room.show(before.into());
+    }
+
+    /// A screen comes next.
+    pub(super) fn screen_comes(&self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.is_left.set(false);
+        }
+    }
+
+    /// Puts the terminal back, for this process to be stopped. Until [`screen_comes`](Self::screen_comes) nothing more is
+    /// shown.
+    pub(super) async fn put_back(&self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.is_left.set(true);
+            self.undo(terminal, Cursor::Below).await;
+            terminal.modes.take();
+            terminal.has_entered.set(false);
+            // Nothing can be done if the terminal is gone.
+            let _ = terminal.raw_mode.suspend();
+        }
+    }
+
+    /// Sets raw mode again after a stop.
+    pub(super) fn go_on(&self) {
+        if let Some(terminal) = &self.terminal {
+            // The terminal may be gone; the next key will tell.
+            let _ = terminal.raw_mode.apply();
+        }
+    }
+
+    /// Waits until what is on its way is shown: in a file however long that takes, in a terminal as long as it takes
+    /// anything.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        if self.is_terminal() {
+            self.screen.drain().await;
+            return Ok(());
+        }
+        self.screen.finish().await
+    }
+
+    /// Puts the terminal back. Returns whether it took that: one that takes nothing is not waited for.
+    pub(super) async fn leave(self, cursor: Cursor) -> bool {
+        match &self.terminal {
+            Some(terminal) if !terminal.is_left.get() => self.undo(terminal, cursor).await,
+            _ => true,
+        }
+    }
+
+    /// Undoes the modes that the session's program left set.
+    async fn undo(&self, terminal: &Terminal, cursor: Cursor) -> bool {
+        let mut undo = Vec::new();
+        if terminal.has_shown.get() {
+            undo.extend(terminal.modes.borrow().undo());
+            if cursor == Cursor::Below {
+                let rows = terminal::size().map_or(MANY_ROWS, |size| size.rows());
+                undo.extend_from_slice(format!("\x1b[{rows};1H").as_bytes());
+            }
+            // What follows begins on a line of its own.
+            undo.extend_from_slice(b"\r\n");
+        }
+        self.screen.write_instead(undo.into()).await
+    }
+}

@@ -1,0 +1,174 @@
+//! What was typed and is yet to be sent: searched for the detach key, and gathered so that a paste arrives as one piece.
+//!
+//! What waits is joined, up to what one message holds. The beginning of a bracketed paste waits for its end, as long as
+//! more of it comes; so pastes of two people do not mix. Anything else is ready at once.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    terminal::{KeyFinder, MOMENT},
+    wire::MAX_INPUT,
+};
+
+/// With this much waiting, in bytes, nothing more is taken. A terminal keeps what is typed then.
+const ENOUGH: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    finder: KeyFinder,
+    /// None of them empty, each at most [`MAX_INPUT`].
+    pieces: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// The last piece is a paste whose end may come soon.
+    is_open: bool,
+    /// When what is kept back is given up, unless something comes before.
+    gives_up: Option<Instant>,
+}
+
+impl Outbox {
+    /// Empty. `detach_key` is a control character.
+    pub(super) fn new(detach_key: u8) -> Self {
+        let finder = KeyFinder::new(detach_key);
+        Self { finder, pieces: VecDeque::new(), bytes: 0, is_open: false, gives_up: None }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < ENOUGH
+    }
+
+    /// Takes what was typed at `now`, up to the detach key. Returns whether that was pressed; then all is ready.
+    pub(super) fn take(&mut self, typed: &[u8], now: Instant) -> bool {
+        let was_pasting = self.finder.is_pasting();
+        let found = self.finder.find(typed, now);
+        let is_pasting = self.finder.is_pasting();
+        self.push(&found.passes, is_pasting && !was_pasting);
+        self.is_open = is_pasting && !found.is_pressed;
+        self.gives_up = (self.is_open || self.finder.is_holding()).then(|| now + MOMENT);
+        found.is_pressed
+    }
+
+    /// How long until [`give_up`](Self::give_up) is to be called, if nothing is typed before.
+    pub(super) fn gives_up_in(&self, now: Instant) -> Option<Duration> {
+        self.gives_up.map(|time| time.saturating_duration_since(now))
+    }
+
+    /// Nothing came for a moment. Makes ready what was kept back. Returns whether it was the detach key.
+    pub(super) fn give_up(&mut self) -> bool {
+        self.gives_up = None;
+        self.is_open = false;
+        let found = self.finder.flush();
+        self.push(&found.passes, false);
+        found.is_pressed
+    }
+
+    /// How long the next piece is that is ready, in bytes.
+    pub(super) fn ready(&self) -> Option<usize> {
+        let next = self.pieces.front()?.len();
+        let waits = self.is_open && self.pieces.len() == 1 && next < MAX_INPUT;
+        (!waits).then_some(next)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
+        let piece = self.pieces.pop_front()?;
+        self.bytes -= piece.len();
+        Some(piece)
+    }
+
+    fn push(&mut self, mut bytes: &[u8], begins_piece: bool) {
+        self.bytes += bytes.len();
+        let mut begins_piece = begins_piece;
+        while !bytes.is_empty() {
+            let last = self.pieces.back_mut().filter(|last| !begins_piece && last.len() < MAX_INPUT);
+            begins_piece = false;
+            let Some(last) = last else {
+                self.pieces.push_back(Vec::new());
+                continue;
+            };
+            let (fits, rest) = bytes.split_at(bytes.len().min(MAX_INPUT - last.len()));
+            last.extend_from_slice(fits);
+            bytes = rest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DETACH: u8 = 0x1c;
+
+    fn pieces(outbox: &mut Outbox) -> Vec<usize> {
+        std::iter::from_fn(|| outbox.ready().and_then(|_| outbox.pop())).map(|piece| piece.len()).collect()
+    }
+
+    #[test]
+    fn keys_are_ready_at_once_and_those_that_wait_are_joined() {
+        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        assert!(!outbox.take(b"a", now));
+        assert_eq!(outbox.ready(), Some(1));
+        outbox.take(b"b\x1b", now);
+        assert_eq!(outbox.gives_up_in(now), None);
+        assert_eq!(outbox.pop().as_deref(), Some(&b"ab\x1b"[..]));
+        assert_eq!((outbox.ready(), outbox.bytes), (None, 0));
+    }
+
+    #[test]
+    fn what_was_typed_before_the_detach_key_is_ready() {
+        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        outbox.take(b"a\x1b[92", now);
+        assert_eq!((outbox.ready(), outbox.gives_up_in(now)), (Some(1), Some(MOMENT)));
+        assert!(outbox.take(b";5uz", now));
+        assert_eq!((outbox.pop().as_deref(), outbox.pop()), (Some(&b"a"[..]), None));
+    }
+
+    #[test]
+    fn what_may_become_the_key_is_kept_back_for_a_moment_only() {
+        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        outbox.take(b"\x1b[9", now);
+        assert_eq!(outbox.ready(), None);
+        assert!(!outbox.give_up());
+        assert_eq!(outbox.pop().as_deref(), Some(&b"\x1b[9"[..]));
+        let mut escape = Outbox::new(0x1b);
+        escape.take(b"\x1b", now);
+        assert!(escape.give_up());
+    }
+
+    #[test]
+    fn a_paste_is_one_piece_however_it_comes() {
+        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        let paste = [b"\x1b[200~", vec![b'x'; 40_000].as_slice(), b"\x1b[201~"].concat();
+        for part in paste.chunks(4095) {
+            assert_eq!(outbox.ready(), None);
+            outbox.take(part, now);
+        }
+        assert_eq!(pieces(&mut outbox), [paste.len()]);
+        // One that a whole piece can't hold goes as it comes.
+        outbox.take(b"ls\n", now);
+        outbox.take(b"\x1b[200~", now);
+        outbox.take(&vec![b'x'; MAX_INPUT], now);
+        assert_eq!(pieces(&mut outbox), [3, MAX_INPUT]);
+        // So does one that pauses.
+        assert!(!outbox.give_up());
+        assert_eq!(pieces(&mut outbox), [6]);
+        outbox.take(b"\x1b[201~", now);
+        assert_eq!(pieces(&mut outbox), [6]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        let mut taken = 0;
+        while outbox.has_room() {
+            outbox.take(&[b'x'; 5000], now);
+            taken += 5000;
+        }
+        assert!(taken < ENOUGH + 5000);
+        let pieces = pieces(&mut outbox);
+        assert!(pieces.iter().all(|length| *length <= MAX_INPUT));
+        assert_eq!(pieces.iter().sum::<usize>(), taken);
+        assert!(outbox.has_room());
+    }
+}
