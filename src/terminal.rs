@@ -25,10 +25,10 @@ pub(crate) use self::undo::Modes;
 pub(crate) use self::{
     emulator::Emulator,
     model::{MakeModel, emulator},
-    queries::{HOLD_TIME, Queries, Typed},
+    queries::{HOLD_TIME, Modes as Reports, Part, Passed, Queries, Shows, Typed},
     redraw::RESET,
 };
 pub use self::{
-    model::ScreenModel,
+    model::{Picture, ScreenModel},
     size::{SizeError, TerminalSize},
 };

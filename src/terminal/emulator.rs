@@ -17,7 +17,7 @@ use alacritty_terminal::{
 };
 
 use super::{
-    ScreenModel, TerminalSize, redraw,
+    Picture, ScreenModel, TerminalSize, redraw,
     skip::{Feed, ScrollSkipper},
 };
 
@@ -137,7 +137,7 @@ impl ScreenModel for Emulator {
         redraw::whole(&mut self.screen)
     }
 
-    fn picture(&mut self, size: TerminalSize) -> Vec<u8> {
+    fn picture(&mut self, size: TerminalSize) -> Picture {
         redraw::picture(&self.screen, size)
     }
 }

@@ -17,7 +17,7 @@ use alacritty_terminal::{
 };
 
 use super::emulator::Tracked;
-use crate::TerminalSize;
+use crate::{Picture, TerminalSize};
 
 /// Ends whatever sequence was cut short, leaves the alternate screen, and undoes every mode a program may have set; a
 /// link that was begun ends as well.
@@ -101,7 +101,7 @@ pub(super) fn whole(screen: &mut Tracked) -> Vec<u8> {
 }
 
 /// What shows `screen` on a terminal of another size.
-pub(super) fn picture(screen: &Tracked, size: TerminalSize) -> Vec<u8> {
+pub(super) fn picture(screen: &Tracked, size: TerminalSize) -> Picture {
     let grid = screen.term.grid();
     let point = grid.cursor.point;
     let (rows, cols) = (usize::from(size.rows()), usize::from(size.cols()));
@@ -136,7 +136,8 @@ pub(super) fn picture(screen: &Tracked, size: TerminalSize) -> Vec<u8> {
     position(&mut out, i32::try_from(line - top).unwrap_or(0), column.saturating_sub(left));
     cursor(&mut out, screen, column - left < cols);
     out += "\x1b[?2026l";
-    out.into_bytes()
+    let [top, left] = [top, left].map(|offset| u16::try_from(offset).unwrap_or(u16::MAX));
+    Picture { bytes: out.into_bytes(), top, left }
 }
 
 /// All lines of a cleared screen. Lines that ran on into the next do so again.

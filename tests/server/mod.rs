@@ -1,5 +1,6 @@
 //! The server from its clients' side: real sockets, real programs on real PTYs.
 
+mod answers;
 mod attaching;
 mod broadcast;
 mod client;
