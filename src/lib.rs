@@ -70,7 +70,7 @@ pub use server::{BindError, Clients, Server, ServerBuilder, ServerError, Session
 #[cfg(feature = "server")]
 pub use session::{Feed, FeedClosed, Feeds};
 #[cfg(feature = "server")]
-pub use terminal::{ScreenModel, SizeError, TerminalSize};
+pub use terminal::{Picture, ScreenModel, SizeError, TerminalSize};
 
 /// The README's example, compiled and run with the other documentation.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@
 //! history and then broadcasts it; every client's follower has a cursor into it, and so has the model of the screen.
 //! Nothing here knows about sockets.
 
+mod answers;
 mod client_status;
 mod feed;
 mod follower;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::feed::{Feed, FeedClosed, Feeds};
+use self::{answers::Answers, history::History, pty::Pty, screen::Screen, size::Sizing};
 pub(crate) use self::{
     client_status::ClientStatus,
     follower::{Followed, Follower, Next, NotFollowed},
@@ -44,13 +46,12 @@ pub(crate) use self::{
     screen::Drawn,
     size::Claim,
 };
-use self::{history::History, pty::Pty, screen::Screen, size::Sizing};
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
-    terminal::{Queries, Typed, reset},
+    terminal::{Shows, Typed, reset},
 };
 
 /// One live session, or one that ended and is still being read.
@@ -70,8 +71,8 @@ pub(crate) struct Session {
     size: AtomicU32,
     history: History,
     screen: Screen,
-    /// Which of the program's questions to its terminal wait for an answer. A leaf lock.
-    queries: Mutex<Queries>,
+    /// What the program asks its terminal.
+    answers: Arc<Answers>,
     /// To tell whoever watches.
     registry: ClientRegistry<Arc<ServerMessage>>,
     /// Asks for the program to be hung up.
@@ -114,7 +115,12 @@ impl Session {
             Some(drawn) => drawn,
             None => {
                 self.nudge();
-                Drawn { bytes: Bytes::from(reset()), at: self.history.tail() }
+                Drawn {
+                    bytes: Bytes::from(reset()),
+                    at: self.history.tail(),
+                    part: (0, 0),
+                    before: Bytes::new(),
+                }
             }
         }
     }
@@ -124,9 +130,13 @@ impl Session {
         self.screen.picture(&self.history, size, shown).await
     }
 
-    /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves.
-    pub(crate) fn join_terminal(&self, size: TerminalSize) -> Claim {
-        self.size_by(|sizing| sizing.join(size))
+    /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves. If
+    /// `is_drawn`, it can be drawn anew at any time.
+    pub(crate) fn join_terminal(&self, client: ClientId, size: TerminalSize, is_drawn: bool) -> Claim {
+        let claim = self.size_by(|sizing| sizing.join(size));
+        // Where its output begins, it says once it knows.
+        self.answers.joined(client, claim.stay(), Shows::Output { from: u64::MAX }, is_drawn);
+        claim
     }
 
     /// The terminal of a client that joined has another size.
@@ -134,14 +144,9 @@ impl Session {
         self.size_by(|sizing| ((), sizing.resize(claim, size)));
     }
 
-    /// A client that joined typed.
-    pub(crate) fn typed_by(&self, claim: Claim) {
-        self.size_by(|sizing| ((), sizing.typed(claim)));
-    }
-
     /// A client that joined no longer watches.
     pub(crate) fn leave_terminal(&self, claim: Claim, client: ClientId) {
-        self.queries.with(|queries| queries.left(client));
+        self.answers.left(client, claim.stay());
         self.size_by(|sizing| ((), sizing.leave(claim)));
     }
 
@@ -166,6 +171,7 @@ impl Session {
             warn!(session = %self.id, %error, "resizing the terminal failed");
         }
         self.screen.appended();
+        self.screen.hurry();
         // Only the doorbell: who misses it compares the size before it sleeps.
         let resized = Arc::new(ServerMessage::Resized { session: self.id });
         let _ = self.registry.broadcast_to_session(self.id, resized);
@@ -188,17 +194,32 @@ impl Session {
         self.history.head()
     }
 
-    /// Takes note of what the program asks its terminal; where there is none, nobody could answer.
-    fn printed(&self, output: &[u8], now: Instant) {
-        if self.pty.is_none() {
-            return;
-        }
-        self.queries.with(|queries| queries.printed(output, now));
+    /// Takes note of what the program prints from offset `at` on; where there is none, nobody could answer. Returns whether
+    /// it asks something.
+    fn printed(&self, output: &[u8], at: u64) -> bool {
+        self.pty.is_some() && self.answers.printed(output, at)
     }
 
-    /// What of `input`, typed by a client that watches as a terminal, the program may see.
-    pub(crate) fn filter(&self, typed: &mut Typed, client: ClientId, input: &[u8]) -> Vec<u8> {
-        self.queries.with(|queries| typed.filter(queries, client, input, Instant::now()))
+    /// Types what of `input`, from a client with this claim, the program may see, as [`type_in`](Self::type_in). What a
+    /// person did makes the terminal the one used last.
+    ///
+    /// # Cancel safety
+    /// As of `type_in`.
+    pub(crate) async fn type_from(
+        &self,
+        (client, claim): (ClientId, Claim),
+        typed: &mut Typed,
+        input: &[u8],
+    ) -> std::io::Result<()> {
+        self.terminal()?
+            .write_taken(|| {
+                let passed = self.answers.filter(typed, client, input);
+                if passed.is_use {
+                    self.size_by(|sizing| ((), sizing.used(claim)));
+                }
+                passed.bytes
+            })
+            .await
     }
 
     /// Whether `input` interrupts the program, by the terminal's present settings.
@@ -213,10 +234,12 @@ impl Session {
     /// # Cancel safety
     /// Dropping the future may leave a part of `data` typed.
     pub(crate) async fn type_in(&self, data: &[u8]) -> std::io::Result<()> {
-        let Some(pty) = &self.pty else {
-            return Err(std::io::Error::new(ErrorKind::Unsupported, "no program reads this session's input"));
-        };
-        pty.write_all(data).await
+        self.terminal()?.write_all(data).await
+    }
+
+    fn terminal(&self) -> std::io::Result<&Pty> {
+        let none = || std::io::Error::new(ErrorKind::Unsupported, "no program reads this session's input");
+        self.pty.as_deref().ok_or_else(none)
     }
 
     /// Closes the terminal of a program that can't be killed, which ends most. Gives up the others: their end is not known
@@ -290,20 +313,32 @@ impl Session {
         }
     }
 
-    /// Keeps the model of the screen close to the newest byte, until the session ends.
+    /// Keeps the model of the screen close to the newest byte, and types what the program is answered, until the session
+    /// ends.
     async fn follow(&self) {
-        let next = async || {
-            self.screen.wait().await;
-            self.screen.pause().await;
-        };
-        loop {
-            tokio::select! {
-                biased;
-                () = next() => {}
-                () = self.gone.cancelled() => return,
+        let catching_up = async {
+            loop {
+                self.screen.wait().await;
+                self.screen.pause().await;
+                self.catch_up().await;
             }
-            self.catch_up().await;
+        };
+        let answering = async {
+            if let Some(pty) = &self.pty {
+                self.answers.type_all(pty, |client| self.ring(client)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = async { tokio::join!(catching_up, answering); } => {}
+            () = self.gone.cancelled() => {}
         }
+    }
+
+    /// Has a client's writer look again.
+    fn ring(&self, client: ClientId) {
+        // Only the doorbell: a full queue has one already.
+        let _ = self.registry.send_to_client(client, Arc::new(ServerMessage::Resized { session: self.id }));
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) use self::queries::fuzz::queries as fuzz_queries;
 pub(crate) use self::{
     emulator::Emulator,
     model::{MakeModel, emulator},
-    queries::{HOLD_TIME, Queries, Typed},
+    queries::{HOLD_TIME, Modes as Reports, Part, Passed, Queries, Shows, Typed},
     redraw::reset,
 };
 #[cfg(feature = "cli")]
@@ -57,6 +57,6 @@ pub(crate) use self::{
     undo::Modes,
 };
 pub use self::{
-    model::ScreenModel,
+    model::{Picture, ScreenModel},
     size::{SizeError, TerminalSize},
 };

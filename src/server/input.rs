@@ -20,7 +20,7 @@ use super::writer::{Command, Commands};
 use crate::{
     ClientId, SessionId,
     message::{Reply, RequestError},
-    session::Session,
+    session::{Claim, Session},
     sync::{Mutex, Rank},
     terminal::{HOLD_TIME, Typed},
     wire,
@@ -61,8 +61,8 @@ struct Outstanding {
 
 struct Chunk {
     request: u64,
-    /// The client, where a terminal of its shows this session.
-    terminal: Option<ClientId>,
+    /// The client and its claim, where a terminal of its shows this session.
+    terminal: Option<(ClientId, Claim)>,
     data: Bytes,
 }
 
@@ -76,7 +76,7 @@ impl Input {
         &mut self,
         request: u64,
         session: &Arc<Session>,
-        terminal: Option<ClientId>,
+        terminal: Option<(ClientId, Claim)>,
         data: Bytes,
     ) -> Result<(), RequestError> {
         let Outstanding { frames, bytes } = &*self.outstanding;
@@ -154,7 +154,7 @@ async fn type_all(lane: Arc<Lane>, session: Arc<Session>, outstanding: Arc<Outst
         };
         let is_interrupt = session.is_interrupt(&data);
         let result = match terminal {
-            Some(client) => session.type_in(&session.filter(&mut typed, client, &data)).await,
+            Some(terminal) => session.type_from(terminal, &mut typed, &data).await,
             None => session.type_in(&data).await,
         };
         outstanding.frames.fetch_sub(1, Ordering::Relaxed);

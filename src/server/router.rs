@@ -218,17 +218,10 @@ impl Router {
     /// Has input typed, unless too much of it is outstanding.
     fn input(&mut self, request: u64, session: SessionId, data: Bytes) -> Result<(), RequestError> {
         let session = self.session(session)?;
-        let (is_terminal, claim) = match self.watching(session.id()) {
-            Some(watching) => (watching.is_terminal, watching.claim),
-            None => (false, None),
-        };
-        let terminal = is_terminal.then_some(self.client);
+        let claim = self.watching(session.id()).and_then(|watching| watching.claim);
+        let terminal = claim.map(|claim| (self.client, claim));
         let input = self.input.get_or_insert_with(|| Input::new(self.writer.clone()));
-        input.type_in(request, &session, terminal, data)?;
-        if let Some(claim) = claim {
-            session.typed_by(claim);
-        }
-        Ok(())
+        input.type_in(request, &session, terminal, data)
     }
 
     fn kill(&mut self, id: u64, target: &Target) -> Result<(), RequestError> {

@@ -158,6 +158,7 @@ impl Writer {
                 Next::Screen(draw) => {
                     if let Some((gap, drawn)) = Box::pin(self.follower.draw(draw)).await {
                         gap.iter().for_each(|gap| self.push_event(gap));
+                        self.outgoing.push_screen(drawn.at, drawn.before);
                         self.outgoing.push_screen(drawn.at, drawn.bytes);
                     }
                     continue;
@@ -240,7 +241,7 @@ impl Writer {
         match self.follower.attach(session, &options).await {
             Ok(Followed { to, drawn, claim }) => {
                 self.reply(request, &Ok(Reply::Attached(to)));
-                if let Some(Drawn { bytes, at }) = drawn {
+                if let Some(Drawn { bytes, at, .. }) = drawn {
                     self.outgoing.push_screen(at, bytes);
                 }
                 // An error says that the reader has ended, and this connection with it.

@@ -30,6 +30,7 @@ use crate::{
     message::{Access, AttachedTo, ClientState, Event, ExitStatus, OnLag, StartAt, View as Options},
     registry::{AttachError, ClientRegistry},
     sync::Receiver,
+    terminal::{Part, Shows},
     wire::MAX_OUTPUT,
 };
 
@@ -39,6 +40,9 @@ mod tests;
 
 /// How often a terminal of another size than its session's is sent a picture, at most.
 pub(super) const PICTURE_TIME: Duration = Duration::from_millis(33);
+
+/// Ends whatever sequence a terminal is in.
+const CANCEL: u8 = 0x18;
 
 pub(crate) struct Follower {
     client: ClientId,
@@ -73,6 +77,8 @@ struct Attachment {
     next_picture: Option<Instant>,
     /// There is no model to make pictures of.
     pictures_failed: bool,
+    /// Up to where those that wait for answers know that the client was sent its output.
+    reached: u64,
 }
 
 /// What a client is sent next.
@@ -166,6 +172,7 @@ impl Follower {
             redraw: false,
             next_picture: None,
             pictures_failed: !session.screen.has_model(),
+            reached: 0,
             session,
         };
         let session = Arc::clone(&attachment.session);
@@ -177,7 +184,8 @@ impl Follower {
         if options.access == Access::ReadWrite {
             // Before the screen is drawn, which it is in the session's new size then; and before the client leaves the
             // stay that it had, so that attaching again does not resize twice.
-            attachment.claim = options.size.map(|size| session.join_terminal(size));
+            let is_drawn = attachment.is_drawn();
+            attachment.claim = options.size.map(|size| session.join_terminal(self.client, size, is_drawn));
         }
         attachment.session_size = session.size();
         attachment.redraw = attachment.is_pictured();
@@ -203,6 +211,7 @@ impl Follower {
             start: self.cursor,
             size: attachment.session_size,
         };
+        attachment.shows(self.cursor, None);
         let claim = attachment.claim;
         self.attachment = Some(attachment);
         self.status.set_watching(true);
@@ -250,10 +259,14 @@ impl Follower {
     /// The client took `bytes` of what it was sent; of its output `unwritten` bytes are still to be taken.
     pub(crate) fn wrote(&mut self, bytes: usize, unwritten: u64) {
         self.status.wrote(bytes);
-        if let Some(Attachment { session, reader, .. }) = &self.attachment {
+        if let Some(Attachment { session, reader, reached, claim, .. }) = &mut self.attachment {
             let taken = self.cursor - unwritten;
             self.status.stands_at(taken, session.head());
             session.history.advance(reader, taken);
+            if claim.is_some() && taken > *reached && session.answers.newest() > *reached {
+                *reached = taken;
+                session.answers.reached(self.client, taken);
+            }
         }
     }
 
@@ -298,6 +311,7 @@ impl Follower {
             if let Some(size) = attachment.new_session_size() {
                 return Next::Event(Event::Resized { session: attachment.session.id(), size });
             }
+            attachment.redraw |= attachment.is_passed_a_question();
             if attachment.is_pictured() {
                 return self.next_picture(now);
             }
@@ -379,9 +393,15 @@ impl Follower {
                 attachment.pictures_failed = picture.is_none();
                 // The picture that it shows is no place to go on from.
                 attachment.redraw |= picture.is_none();
+                if picture.is_none() {
+                    attachment.shows(self.cursor, None);
+                }
                 picture?
             }
         };
+        let is_picture = matches!(draw, Draw::Picture(_));
+        attachment.shows(drawn.at.max(self.cursor), is_picture.then_some(drawn.part));
+        drawn.before = attachment.before(self.cursor, drawn.at);
         // Where there is no model, it may lie before.
         drawn.at = drawn.at.max(self.cursor);
         self.status.skipped(drawn.at - self.cursor);
@@ -464,6 +484,41 @@ impl Attachment {
     /// Whether a drawn screen serves this client as well as the output it stands for.
     fn is_drawn(&self) -> bool {
         self.size.is_some() && self.on_lag != OnLag::Lossless
+    }
+
+    /// Says what the client is sent from here on, if it may be asked: pictures of the part that begins there, or output
+    /// from `at` on.
+    fn shows(&self, at: u64, part: Option<(u16, u16)>) {
+        let of = self.session_size;
+        let shows = match part {
+            Some((top, left)) => Shows::Pictures(Some(Part { top, left, of })),
+            None if self.is_pictured() => Shows::Pictures(None),
+            None => Shows::Output { from: at },
+        };
+        if self.claim.is_some() {
+            self.session.answers.shows(self.client, shows);
+        }
+    }
+
+    /// Whether the client is to be passed what the program asks, because it does not find that in its output.
+    fn is_passed_a_question(&self) -> bool {
+        self.is_drawn() && self.claim.is_some() && self.session.answers.is_passed_to(self.client)
+    }
+
+    /// What the client is sent before it is drawn: of what it is not sent from `from` to `to` that which no screen shows,
+    /// and what it is asked.
+    fn before(&self, from: u64, to: u64) -> Bytes {
+        if !self.is_drawn() {
+            return Bytes::new();
+        }
+        let asides = self.session.answers.asides(from, to);
+        let question = self.is_passed_a_question().then(|| self.session.answers.take_passed(self.client));
+        let question = question.flatten().unwrap_or_default();
+        if asides.is_empty() && question.is_empty() {
+            return Bytes::new();
+        }
+        // Its output may have ended within a sequence.
+        [&[CANCEL], &asides[..], &question[..]].concat().into()
     }
 
     /// The session's size, if the client has not been told of it. Terminals reflow in their own ways, so it is drawn.

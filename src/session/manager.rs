@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     Session,
+    answers::Answers,
     feed::{PrintQueue, Prints},
     history::History,
     packed,
@@ -32,7 +33,7 @@ use crate::{
     },
     registry::ClientRegistry,
     sync::{Mutex, Rank},
-    terminal::{MakeModel, Queries},
+    terminal::MakeModel,
 };
 
 #[cfg(test)]
@@ -273,6 +274,7 @@ impl Manager {
         if model.is_some() {
             history.set_floor(0);
         }
+        let answers = Arc::new(Answers::new(model.is_some()));
         let (command, pid, pty) = match program {
             Some(Program { command, pid, pty }) => (command, Some(pid), Some(pty)),
             None => (String::new(), None, None),
@@ -287,8 +289,8 @@ impl Manager {
             sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, size)),
             size: AtomicU32::new(packed(size)),
             history,
-            screen: Screen::new(model),
-            queries: Mutex::new(Rank::Leaf, Queries::default()),
+            screen: Screen::new(model, Arc::clone(&answers)),
+            answers,
             registry: self.registry.clone(),
             hang_up: CancellationToken::new(),
             survivor: OnceLock::new(),

@@ -61,6 +61,7 @@ pub(super) fn session_with(
     if screen.is_some() {
         history.set_floor(0);
     }
+    let answers = Arc::new(Answers::new(screen.is_some()));
     Arc::new(Session {
         id: SessionId::from(1_u64),
         name: "model".parse().unwrap(),
@@ -71,8 +72,8 @@ pub(super) fn session_with(
         sizing: Mutex::new(Rank::Size, Sizing::new(SizePolicy::Fixed, size)),
         size: AtomicU32::new(packed(size)),
         history,
-        screen: Screen::new(screen),
-        queries: Mutex::new(Rank::Leaf, Queries::default()),
+        screen: Screen::new(screen, Arc::clone(&answers)),
+        answers,
         registry: registry.clone(),
         hang_up: CancellationToken::new(),
         survivor: std::sync::OnceLock::new(),

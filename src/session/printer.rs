@@ -66,9 +66,11 @@ impl Printer {
             return;
         }
         let mut offset = self.head;
-        let now = Instant::now();
+        let mut asks = false;
+        let mut at = offset;
         for chunk in &*chunks {
-            self.session.printed(chunk, now);
+            asks |= self.session.printed(chunk, at);
+            at += chunk.len() as u64;
         }
         // The log first: a client that is skipped below finds there what it missed.
         self.head = self.session.history.append(chunks);
@@ -84,8 +86,11 @@ impl Printer {
         let _ = self.publisher.broadcast_burst(&self.burst);
         self.burst.clear();
         self.session.screen.appended();
-        if self.head >= self.hurry_at {
+        let is_far_ahead = self.head >= self.hurry_at;
+        if is_far_ahead {
             self.hurry_at = self.head + self.session.history.model_room() / 2;
+        }
+        if asks || is_far_ahead {
             self.session.screen.hurry();
         }
     }

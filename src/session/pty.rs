@@ -171,15 +171,22 @@ impl Pty {
 
     /// Types `data`; waits while the program does not read.
     pub(super) async fn write_all(&self, data: &[u8]) -> io::Result<()> {
+        self.write_taken(|| data).await
+    }
+
+    /// Types what `take` gives once it is this writer's turn.
+    pub(super) async fn write_taken<T: AsRef<[u8]>>(&self, take: impl FnOnce() -> T) -> io::Result<()> {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(io::ErrorKind::BrokenPipe.into()),
-            written = self.write(data) => written,
+            written = self.write(take) => written,
         }
     }
 
-    async fn write(&self, mut data: &[u8]) -> io::Result<()> {
+    async fn write<T: AsRef<[u8]>>(&self, take: impl FnOnce() -> T) -> io::Result<()> {
         let _typing = self.typing.lock().await;
+        let taken = take();
+        let mut data = taken.as_ref();
         let Some(master) = self.master() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         while !data.is_empty() {
             match rustix::io::write(&master.writing, data) {

@@ -13,7 +13,10 @@ use std::{
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,12 +24,13 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{
+    answers::{self, Answers},
     follower::PICTURE_TIME,
     history::{History, Read},
 };
 use crate::{
     sync::{Mutex, Rank},
-    terminal::{ScreenModel, TerminalSize},
+    terminal::{Picture, Reports, ScreenModel, TerminalSize},
 };
 
 /// How much a model is fed at a time, in bytes: some milliseconds at most, which others on this thread wait for.
@@ -42,6 +46,10 @@ pub(crate) struct Drawn {
     pub(crate) bytes: Bytes,
     /// The offset of the first byte of output that these bytes do not show.
     pub(crate) at: u64,
+    /// Of a picture, the row and column of the session that it shows first.
+    pub(crate) part: (u16, u16),
+    /// What this client alone is sent before it.
+    pub(crate) before: Bytes,
 }
 
 /// A session's model and where it stands.
@@ -54,6 +62,8 @@ pub(super) struct Screen {
     /// There is so much more that the pump will wait soon.
     hurry: Notify,
     has_model: AtomicBool,
+    /// What the program asks, which the model answers where it stands.
+    answers: Arc<Answers>,
 }
 
 /// What is known beside the model.
@@ -70,8 +80,7 @@ struct Beside {
 struct Drawing {
     /// The terminal's size; `None` for the session's own.
     size: Option<TerminalSize>,
-    bytes: Bytes,
-    at: u64,
+    drawn: Drawn,
     drawn_at: Instant,
 }
 
@@ -84,16 +93,23 @@ struct Model {
     model: Option<Box<dyn ScreenModel>>,
     at: u64,
     failed: bool,
+    reports: Reports,
 }
 
 impl Screen {
-    pub(super) fn new(model: Option<Box<dyn ScreenModel>>) -> Self {
+    pub(super) fn new(model: Option<Box<dyn ScreenModel>>, answers: Arc<Answers>) -> Self {
         Self {
             has_model: AtomicBool::new(model.is_some()),
-            model: tokio::sync::Mutex::new(Model { model, at: 0, failed: false }),
+            model: tokio::sync::Mutex::new(Model {
+                model,
+                at: 0,
+                failed: false,
+                reports: Reports::default(),
+            }),
             beside: Mutex::new(Rank::Leaf, Beside::default()),
             appended: Notify::new(),
             hurry: Notify::new(),
+            answers,
         }
     }
 
@@ -171,7 +187,7 @@ impl Screen {
     pub(super) async fn redraw(&self, history: &History) -> Option<Drawn> {
         let head = history.head();
         // What was drawn at this very offset is what would be drawn again.
-        self.draw(history, None, |drawn| drawn.at >= head).await
+        self.draw(history, None, |drawing| drawing.drawn.at >= head).await
     }
 
     /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
@@ -179,7 +195,8 @@ impl Screen {
         let (head, is_last) = (history.head(), history.span().ended.is_some());
         // However many terminals there are of this size, it is drawn as often as for one.
         let serves = |drawn: &Drawing| {
-            drawn.at >= head || (!is_last && drawn.at > shown && drawn.drawn_at.elapsed() < PICTURE_TIME)
+            let is_recent = || drawn.drawn_at.elapsed() < PICTURE_TIME;
+            drawn.drawn.at >= head || (!is_last && drawn.drawn.at > shown && is_recent())
         };
         self.draw(history, Some(size), serves).await
     }
@@ -196,21 +213,21 @@ impl Screen {
             let mut model = self.model.lock().await;
             // Others may have drawn it while this waited.
             if let Some(drawing) = self.drawing(|drawing| drawing.size == size && serves(drawing)) {
-                return Some(Drawn { bytes: drawing.bytes, at: drawing.at });
+                return Some(drawing.drawn);
             }
             if self.is_caught_up(&mut model, history, head) {
-                let bytes = model.with(|model| match size {
+                let picture = model.with(|model| match size {
                     Some(size) => model.picture(size),
-                    None => model.redraw(),
+                    None => Picture { bytes: model.redraw(), top: 0, left: 0 },
                 });
-                let Some(bytes) = bytes else {
+                let Some(Picture { bytes, top, left }) = picture else {
                     // It may have failed just now: nothing is kept for it any more.
                     self.step(&mut model, history);
                     return None;
                 };
-                let drawn = Drawn { bytes: bytes.into(), at: model.at };
-                let bytes = drawn.bytes.clone();
-                self.remember(Drawing { size, bytes, at: model.at, drawn_at: Instant::now() });
+                let drawn =
+                    Drawn { bytes: bytes.into(), at: model.at, part: (top, left), before: Bytes::new() };
+                self.remember(Drawing { size, drawn: drawn.clone(), drawn_at: Instant::now() });
                 return Some(drawn);
             }
             drop(model);
@@ -228,7 +245,7 @@ impl Screen {
 
     /// Keeps a drawing in the place of the one of its size, or of the oldest.
     fn remember(&self, drawing: Drawing) {
-        if drawing.bytes.len() > MAX_DRAWING_BYTES {
+        if drawing.drawn.bytes.len() > MAX_DRAWING_BYTES {
             return;
         }
         let replaced = self.beside.with(|Beside { resizes, drawings }| {
@@ -262,17 +279,21 @@ impl Screen {
 
     /// Feeds the model a step. Returns whether there may be more.
     fn step(&self, model: &mut Model, history: &History) -> bool {
+        self.answer(model);
         let (size, next) = self.due_size(model.at);
         if let Some(size) = size {
             model.with(|model| model.resize(size));
+            self.answers.resized(size);
         }
         if model.model.is_none() {
             // Nothing is kept for it any more.
             self.has_model.store(false, Ordering::Relaxed);
             self.beside.with(|beside| beside.resizes.clear());
+            self.answers.model_is_gone();
             history.set_floor(u64::MAX);
             return false;
         }
+        let next = next.min(self.answers.next_question());
         let room = usize::try_from(next - model.at).unwrap_or(STEP).min(STEP);
         let mut pieces = Vec::new();
         let more = match history.read(model.at, room, &mut pieces) {
@@ -284,8 +305,28 @@ impl Screen {
             model.with(|model| model.advance(&piece));
             model.at += piece.len() as u64;
         }
+        self.report(model);
+        self.answer(model);
         history.set_floor(if model.model.is_some() { model.at } else { u64::MAX });
         more
+    }
+}
+
+impl Screen {
+    /// Has the model answer what was asked before where it stands.
+    fn answer(&self, model: &mut Model) {
+        if model.model.is_some() {
+            self.answers.put_to(model.at, |question| model.with(|model| model.answer(question)).flatten());
+        }
+    }
+
+    /// Says in which modes the model is, if those are others than before.
+    fn report(&self, model: &mut Model) {
+        if let Some(reports) = model.with(|model| answers::modes(model))
+            && std::mem::replace(&mut model.reports, reports) != reports
+        {
+            self.answers.set_modes(reports);
+        }
     }
 }
 

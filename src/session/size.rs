@@ -6,12 +6,19 @@ use crate::{TerminalSize, message::SizePolicy};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim(u64);
 
+impl Claim {
+    /// The stay's number, which no other of the session has.
+    pub(super) fn stay(self) -> u64 {
+        self.0
+    }
+}
+
 /// The session's size, and the sizes of the clients that count.
 #[derive(Debug)]
 pub(super) struct Sizing {
     policy: SizePolicy,
     size: TerminalSize,
-    /// The latest to type, attach or be resized comes last.
+    /// The latest to be used, attach or be resized comes last.
     claims: Vec<(Claim, TerminalSize)>,
     last_claim: u64,
 }
@@ -41,8 +48,8 @@ impl Sizing {
         self.settle()
     }
 
-    /// A client typed. Returns the session's new size, if it changed.
-    pub(super) fn typed(&mut self, claim: Claim) -> Option<TerminalSize> {
+    /// A client was used: a key, a paste, a button or the wheel. Returns the session's new size, if it changed.
+    pub(super) fn used(&mut self, claim: Claim) -> Option<TerminalSize> {
         let at = self.claims.iter().position(|(other, _)| *other == claim)?;
         if at + 1 == self.claims.len() {
             return None;
@@ -103,18 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_to_type_decides_and_who_remains_after_it() {
+    fn the_latest_to_be_used_decides_and_who_remains_after_it() {
         let mut sizing = sizing(SizePolicy::Latest);
         let (a, changed) = sizing.join(size(100, 30));
         assert_eq!(changed, Some(size(100, 30)));
         let (b, changed) = sizing.join(size(90, 40));
         assert_eq!(changed, Some(size(90, 40)));
-        assert_eq!(sizing.typed(b), None);
-        assert_eq!(sizing.typed(a), Some(size(100, 30)));
+        assert_eq!(sizing.used(b), None);
+        assert_eq!(sizing.used(a), Some(size(100, 30)));
         assert_eq!(sizing.resize(b, size(95, 40)), Some(size(95, 40)));
         assert_eq!(sizing.leave(b), Some(size(100, 30)));
         assert_eq!(sizing.leave(a), None, "with nobody left it stays");
-        assert_eq!(sizing.typed(a), None);
+        assert_eq!(sizing.used(a), None);
         assert_eq!(sizing.resize(a, size(1, 1)), None, "who left does not count");
         assert_eq!(sizing.ask(size(10, 10)), Some(size(10, 10)));
     }
@@ -129,7 +136,7 @@ mod tests {
         let mut largest = sizing(SizePolicy::Largest);
         let (a, _) = largest.join(size(100, 30));
         assert_eq!(largest.join(size(90, 40)).1, Some(size(100, 40)));
-        assert_eq!(largest.typed(a), None);
+        assert_eq!(largest.used(a), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    ScreenModel, TerminalSize, answers,
+    Picture, ScreenModel, TerminalSize, answers,
     history::History,
     modes,
     parser::Parser,
@@ -67,8 +67,8 @@ impl ScreenModel for Emulator {
         redraw::whole(&mut self.state, &self.parser, lines)
     }
 
-    fn picture(&mut self, size: TerminalSize) -> Vec<u8> {
-        redraw::picture(&self.state, size).0
+    fn picture(&mut self, size: TerminalSize) -> Picture {
+        redraw::picture(&self.state, size)
     }
 
     fn answer(&mut self, question: &[u8]) -> Option<Vec<u8>> {

@@ -28,20 +28,35 @@ pub trait ScreenModel: Send {
 
     /// The bytes that show this, or the part of it around the cursor, on a terminal of another size, whatever that
     /// showed before.
-    fn picture(&mut self, size: TerminalSize) -> Vec<u8>;
+    fn picture(&mut self, size: TerminalSize) -> Picture;
 
-    /// The reply to a question that the program printed just now: `question` is the whole sequence, from its ESC to its
-    /// end. Empty where it is known to have none; `None` leaves it to a terminal that shows the session.
+    /// What this terminal answers to `question`, the last thing that it was given: a whole sequence, from its ESC to its
+    /// end, of at most 4 KiB. Nothing, if it leaves that unanswered; `None`, if it does not know and one of those that
+    /// watch is to be asked.
+    ///
+    /// Each question is put once, where the terminal stands right after it. A sequence that sets private mode 2048 is
+    /// one, which asks for a report of the size.
     fn answer(&mut self, question: &[u8]) -> Option<Vec<u8>> {
         let _ = question;
         None
     }
 
-    /// Whether a mode is set: a DEC private one, or one of ANSI's.
+    /// Whether a mode is set: one of DEC's private modes, or one of ANSI's. One that it does not know is not.
     fn mode(&self, private: bool, number: u16) -> bool {
         let _ = (private, number);
         false
     }
+}
+
+/// What shows a part of a terminal on another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// What the other terminal is sent.
+    pub bytes: Vec<u8>,
+    /// The terminal's row and column that the other one shows first, from 0: a click there is one here.
+    pub top: u16,
+    /// See `top`.
+    pub left: u16,
 }
 
 /// Makes each session's model.

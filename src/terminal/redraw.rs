@@ -5,6 +5,7 @@
 //! given pictures: it shows a part, or the whole with a margin, and restores what matters for the keyboard and mouse.
 
 use super::{
+    Picture,
     cell::{Attributes, Cell, Colour, Glyph, Shade, is_disputed},
     charsets,
     grid::{Grid, Line},
@@ -112,7 +113,7 @@ const SYNCHRONISED: usize = match modes::index_of(modes::Number::Private(2026)) 
 };
 
 /// What shows a state on a terminal of another size, and which part that is: its first line and column.
-pub(super) fn picture(state: &State, size: TerminalSize) -> (Vec<u8>, usize, usize) {
+pub(super) fn picture(state: &State, size: TerminalSize) -> Picture {
     let grid = state.grid();
     let Cursor { line, column, .. } = state.cursor;
     let (rows, cols) = (usize::from(size.rows()), usize::from(size.cols()));
@@ -160,7 +161,8 @@ pub(super) fn picture(state: &State, size: TerminalSize) -> (Vec<u8>, usize, usi
     }
     go_to(&mut out, line - top, column.saturating_sub(left));
     put!(out, "\x1b[?7h\x1b[?2026l");
-    (out, top, left)
+    let place = |at| u16::try_from(at).unwrap_or(u16::MAX);
+    Picture { bytes: out, top: place(top), left: place(left) }
 }
 
 /// The newest lines of the history, which scroll off the top of a cleared screen on their way.

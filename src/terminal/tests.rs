@@ -430,7 +430,7 @@ fn a_picture_shows_the_part_around_the_cursor_and_nothing_beyond() {
     emulator.advance(b"top left\x1b[24;70Hbottom");
     for (cols, rows) in [(80, 10), (40, 24), (100, 30), (20, 5), (1, 1)] {
         let mut viewer = vt100::Parser::new(rows, cols, 0);
-        viewer.process(&emulator.picture(size(cols, rows)));
+        viewer.process(&emulator.picture(size(cols, rows)).bytes);
         let shown = viewer.screen().contents();
         if cols >= 20 {
             assert!(shown.contains("bottom"), "{cols}x{rows}: {shown:?}");
@@ -447,7 +447,7 @@ fn a_picture_has_whole_lines_to_their_last_character() {
     // Over a screen full of something else.
     let mut viewer = Emulator::new(size(40, 24));
     viewer.advance("x".repeat(24 * 40).as_bytes());
-    let picture = emulator.picture(size(40, 24));
+    let picture = emulator.picture(size(40, 24)).bytes;
     viewer.advance(&picture);
     // Some terminals would erase the last character with the rest of its line.
     assert!(!String::from_utf8(picture).unwrap().contains("9\x1b[m\x1b[K"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fugue_server::{
-    Client, TerminalSize,
+    Client, Picture, TerminalSize,
     client::Incoming,
     message::{Access, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, RequestError, StartAt, View},
 };
@@ -139,8 +139,8 @@ async fn a_viewer_of_pictures_gets_the_last_output_of_a_program_when_the_model_f
         fn redraw(&mut self) -> Vec<u8> {
             Vec::new()
         }
-        fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
-            b"\x1b[2J\x1b[Ha picture".to_vec()
+        fn picture(&mut self, _: TerminalSize) -> Picture {
+            Picture { bytes: b"\x1b[2J\x1b[Ha picture".to_vec(), ..Picture::default() }
         }
     }
     let server = TestServer::with(|server| server.screen_model(|_| Box::new(Fails)));

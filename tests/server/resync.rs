@@ -1,7 +1,7 @@
 //! Clients that fell too far behind, and clients that come late: what each shows in the end is what is true.
 
 use fugue_server::{
-    ScreenModel, TerminalSize,
+    Picture, ScreenModel, TerminalSize,
     message::{Access, ClientMessage, ExitStatus, OnLag, Reply, SessionState, StartAt, View},
 };
 
@@ -203,8 +203,8 @@ impl ScreenModel for Broken {
     fn redraw(&mut self) -> Vec<u8> {
         b"drawn".to_vec()
     }
-    fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
-        b"pictured".to_vec()
+    fn picture(&mut self, _: TerminalSize) -> Picture {
+        Picture { bytes: b"pictured".to_vec(), ..Picture::default() }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
         printer::Printer,
     },
     sync::{model::block_on, queue},
-    terminal::ScreenModel,
+    terminal::{Picture, ScreenModel},
 };
 
 /// A session that is printed to by hand, and one client of it.
@@ -271,8 +271,9 @@ impl ScreenModel for Named {
     fn redraw(&mut self) -> Vec<u8> {
         self.0.into()
     }
-    fn picture(&mut self, size: TerminalSize) -> Vec<u8> {
-        format!("{} in {} columns", self.0, size.cols()).into_bytes()
+    fn picture(&mut self, size: TerminalSize) -> Picture {
+        let bytes = format!("{} in {} columns", self.0, size.cols()).into_bytes();
+        Picture { bytes, ..Picture::default() }
     }
 }
 

@@ -38,8 +38,11 @@ async fn nothing_is_locked_under_the_book_or_under_a_sessions_leaves() {
     assert!(panics(|| manager.with(|_| manager.list())), "the book under the book");
     assert!(panics(|| manager.with(|_| registry.session_count())), "a shard under the book");
     assert!(panics(|| manager.with(|_| session.span())), "a log under the book");
-    assert!(panics(|| session.queries.with(|_| session.span())), "a log under the queries");
-    assert!(panics(|| session.queries.with(|_| registry.client_count())), "a shard under the queries");
+    assert!(panics(|| session.answers.queries.with(|_| session.span())), "a log under the queries");
+    assert!(
+        panics(|| session.answers.queries.with(|_| registry.client_count())),
+        "a shard under the queries"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Picture;
 
 /// A client with a queue of one place, and a pump whose messages are skipped while it is full.
 fn skipped_last_message(bursts: &'static [u64]) {
@@ -79,8 +80,8 @@ impl ScreenModel for Fails {
     fn redraw(&mut self) -> Vec<u8> {
         Vec::new()
     }
-    fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
-        b"a picture".to_vec()
+    fn picture(&mut self, _: TerminalSize) -> Picture {
+        Picture { bytes: b"a picture".to_vec(), ..Picture::default() }
     }
 }
 

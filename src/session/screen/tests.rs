@@ -9,6 +9,10 @@ fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
+fn screen(model: impl ScreenModel + 'static) -> Screen {
+    Screen::new(Some(Box::new(model)), Arc::new(Answers::new(true)))
+}
+
 struct Panics;
 
 impl ScreenModel for Panics {
@@ -19,8 +23,8 @@ impl ScreenModel for Panics {
     fn redraw(&mut self) -> Vec<u8> {
         Vec::new()
     }
-    fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
-        Vec::new()
+    fn picture(&mut self, _: TerminalSize) -> Picture {
+        Picture::default()
     }
 }
 
@@ -28,7 +32,7 @@ impl ScreenModel for Panics {
 async fn a_model_that_panics_is_given_up_and_holds_nothing_back() {
     let history = History::new(64 * 1024, crate::message::Pace::Free);
     history.set_floor(0);
-    let screen = Screen::new(Some(Box::new(Panics)));
+    let screen = screen(Panics);
     history.append(&[Bytes::from(vec![b'x'; 32 * 1024])]);
     assert_eq!(history.room(), 0);
     assert!(screen.redraw(&history).await.is_none());
@@ -44,12 +48,12 @@ impl ScreenModel for CountsDrawings {
     fn advance(&mut self, _: &[u8]) {}
     fn resize(&mut self, _: TerminalSize) {}
     fn redraw(&mut self) -> Vec<u8> {
-        self.picture(TerminalSize::DEFAULT)
+        self.picture(TerminalSize::DEFAULT).bytes
     }
-    fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
+    fn picture(&mut self, _: TerminalSize) -> Picture {
         let mut drawings = self.0.lock().unwrap();
         *drawings += 1;
-        drawings.to_string().into_bytes()
+        Picture { bytes: drawings.to_string().into_bytes(), ..Picture::default() }
     }
 }
 
@@ -59,7 +63,7 @@ async fn what_was_drawn_is_not_drawn_again_for_others_while_it_holds() {
     history.set_floor(0);
     let model = CountsDrawings::default();
     let count = Arc::clone(&model.0);
-    let screen = Screen::new(Some(Box::new(model)));
+    let screen = screen(model);
     let drawn = |expected: usize| assert_eq!(*count.lock().unwrap(), expected);
     for round in 0..3 {
         history.append(&[Bytes::from("printed")]);
@@ -99,12 +103,12 @@ async fn few_drawings_and_no_large_ones_are_kept() {
         fn redraw(&mut self) -> Vec<u8> {
             vec![b' '; MAX_DRAWING_BYTES + 1]
         }
-        fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
-            vec![b' '; MAX_DRAWING_BYTES]
+        fn picture(&mut self, _: TerminalSize) -> Picture {
+            Picture { bytes: vec![b' '; MAX_DRAWING_BYTES], ..Picture::default() }
         }
     }
     let history = History::new(1 << 20, crate::message::Pace::Free);
-    let screen = Screen::new(Some(Box::new(Large)));
+    let screen = screen(Large);
     for cols in 1..100 {
         screen.picture(&history, size(cols, 30), 0).await.unwrap();
         screen.redraw(&history).await.unwrap();
@@ -124,8 +128,8 @@ impl ScreenModel for CountsResizes {
     fn redraw(&mut self) -> Vec<u8> {
         Vec::new()
     }
-    fn picture(&mut self, _: TerminalSize) -> Vec<u8> {
-        Vec::new()
+    fn picture(&mut self, _: TerminalSize) -> Picture {
+        Picture::default()
     }
 }
 
@@ -134,7 +138,7 @@ async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything
     let history = History::new(1 << 20, crate::message::Pace::Free);
     history.set_floor(0);
     let resizes = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let screen = Screen::new(Some(Box::new(CountsResizes(Arc::clone(&resizes)))));
+    let screen = screen(CountsResizes(Arc::clone(&resizes)));
     for _ in 0..2 {
         for cols in 1..=1000 {
             screen.resized(history.head(), size(cols, 1000));
@@ -156,7 +160,7 @@ async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything
 async fn a_size_holds_from_its_offset_on() {
     let history = History::new(1 << 20, crate::message::Pace::Free);
     history.set_floor(0);
-    let screen = Screen::new(Some(emulator()(size(80, 24))));
+    let screen = Screen::new(Some(emulator()(size(80, 24))), Arc::new(Answers::new(true)));
     history.append(&[Bytes::from("a".repeat(70))]);
     screen.resized(history.head(), size(10, 5));
     history.append(&[Bytes::from("\x1b[H\x1b[2J0123456789ab")]);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{ESC, MAX_KEPT, MAX_OUTSTANDING, Queries, Typed};
+use super::{ESC, MAX_KEPT, MAX_QUESTIONS, Queries, Shows, Typed, asides::MAX_ASIDE};
 use crate::{
     ClientId,
     fuzz::{choice, pieces},
@@ -23,23 +23,28 @@ pub(crate) fn queries(input: &[u8]) {
     let (printed, typed) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let now = Instant::now();
     let run = |cut| {
-        let mut queries = Queries::default();
-        if awaits {
-            // Of another terminal, so that the answer never comes and no escape at a cut passes for a key.
-            queries.printed(b"\x1b[5n\x1b[5n", now);
-            Typed::default().filter(&mut queries, ClientId(2), b"\x1b[0n", now);
+        let mut queries = Queries::new(false);
+        for client in [1, 2] {
+            queries.joined(ClientId(client), client, Shows::Output { from: 0 }, true);
         }
+        let mut at = 0;
         for piece in pieces(&printed, cut) {
-            queries.printed(piece, now);
-            assert!(queries.outstanding.len() <= MAX_OUTSTANDING);
-            assert!(queries.scanner.kept_len() <= MAX_KEPT + 1);
+            queries.printed(piece, at, now);
+            at += piece.len() as u64;
+            assert!(queries.log.len() <= MAX_QUESTIONS);
+            assert!(queries.scanner.kept_len() <= MAX_ASIDE + 1);
         }
-        let noted: Vec<_> = queries.outstanding.iter().map(|query| query.kind).collect();
+        let noted: Vec<_> = queries.log.iter().map(|question| (question.kind, question.at)).collect();
+        queries.look(now);
+        if awaits {
+            // Of another terminal, and so often that no escape at a cut passes for a key.
+            queries.printed(&b"\x18\x1b[&u".repeat(400), at, now);
+        }
         let mut terminal = Typed::default();
         let mut passed = Vec::new();
         for piece in pieces(&typed, cut) {
-            passed.extend(terminal.filter(&mut queries, ClientId(1), piece, now));
-            assert!(terminal.held.len() <= MAX_KEPT);
+            passed.extend(terminal.filter(&mut queries, ClientId(1), piece, now).bytes);
+            assert!(terminal.held_len() <= MAX_KEPT);
         }
         passed.extend(terminal.flush());
         assert!(!terminal.is_holding());

@@ -1,12 +1,21 @@
-//! Finds the queries in what a program prints.
+//! Finds in what a program prints its questions, and what stands for itself.
+
+use smallvec::SmallVec;
 
 use super::{
     BEL, CAN, ESC, MAX_KEPT, SUB,
-    sequences::{self, Kind},
+    asides::{self, MAX_ASIDE},
+    kinds::{self, Kind},
 };
 
-/// How many bytes of a control sequence are kept. No query is half as long.
+/// How many bytes of a control sequence are kept. No question is half as long.
 const MAX_CONTROL: usize = 64;
+
+/// How many things one string may ask for.
+const MAX_ASKED: usize = 64;
+
+/// How much of a string says whether more of it is kept than of others.
+const BEGINNING: usize = 16;
 
 /// The parse state of what a program prints.
 #[derive(Debug, Default)]
@@ -25,37 +34,81 @@ enum Within {
     Control,
     /// In a string, introduced by ESC and this.
     String(u8),
+    /// After the ESC that ends a string, introduced by this.
+    StringEnd(u8),
+}
+
+/// What was found, whole.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    /// What it asks for, one reply each, and its bytes; none of those where it was too long to keep.
+    Question {
+        kinds: &'a [Kind],
+        bytes: Vec<u8>,
+    },
+    Bell,
+    /// A clipboard write or a notification.
+    Aside(Vec<u8>),
 }
 
 impl Scanner {
-    /// Calls `note` for each query in `output`, in order.
-    pub(super) fn scan(&mut self, output: &[u8], note: &mut impl FnMut(Kind)) {
+    /// Calls `note` for each thing in `output` that is looked for, in order, with how much of `output` lies before its
+    /// end.
+    pub(super) fn scan(&mut self, output: &[u8], note: &mut impl FnMut(Found<'_>, usize)) {
         let mut rest = output;
         while !rest.is_empty() {
+            let end = |rest: &[u8]| output.len() - rest.len();
             match self.within {
                 Within::Text => {
-                    let Some(escape) = position(rest, |byte| byte == ESC) else { return };
-                    rest = &rest[escape + 1..];
-                    self.within = Within::Escape;
+                    let Some(found) = position(rest, |byte| byte == ESC || byte == BEL) else { return };
+                    let is_bell = rest[found] == BEL;
+                    rest = &rest[found + 1..];
+                    if is_bell {
+                        note(Found::Bell, end(rest));
+                    } else {
+                        self.within = Within::Escape;
+                    }
                 }
                 Within::String(introducer) => {
                     // Images and clipboards come as strings; they are skipped as fast as text.
-                    let end = position(rest, |byte| byte < b' ');
-                    let (body, after) = rest.split_at(end.unwrap_or(rest.len()));
-                    self.keep(body, MAX_KEPT);
+                    let found = position(rest, |byte| byte < b' ');
+                    let (body, after) = rest.split_at(found.unwrap_or(rest.len()));
+                    let (beginning, body) = body.split_at(body.len().min(BEGINNING));
+                    self.keep(beginning, MAX_KEPT);
+                    self.keep(
+                        body,
+                        if asides::may_be_one(introducer, &self.kept) { MAX_ASIDE } else { MAX_KEPT },
+                    );
                     rest = after;
                     if let Some((control, after)) = after.split_first() {
                         rest = after;
-                        self.control_in_string(*control, introducer, note);
+                        self.within = match *control {
+                            ESC => Within::StringEnd(introducer),
+                            BEL if introducer == b']' => {
+                                self.string(introducer, b"\x07", &mut |found| note(found, end(rest)));
+                                Within::Text
+                            }
+                            CAN | SUB => Within::Text,
+                            _ => Within::String(introducer),
+                        };
                     }
                 }
+                Within::StringEnd(introducer) => {
+                    let is_end = rest[0] == b'\\';
+                    rest = if is_end { &rest[1..] } else { rest };
+                    // Some terminals take any ESC for the end.
+                    self.string(introducer, b"\x1b\\", &mut |found| note(found, end(rest)));
+                    self.within = if is_end { Within::Text } else { Within::Escape };
+                }
                 Within::Escape => {
-                    self.within = self.escape(rest[0], note);
+                    let byte = rest[0];
                     rest = &rest[1..];
+                    self.within = self.escape(byte, &mut |found| note(found, end(rest)));
                 }
                 Within::Control => {
-                    self.control(rest[0], note);
+                    let byte = rest[0];
                     rest = &rest[1..];
+                    self.control(byte, &mut |found| note(found, end(rest)));
                 }
             }
         }
@@ -66,62 +119,74 @@ impl Scanner {
         self.kept.len()
     }
 
-    fn escape(&mut self, byte: u8, note: &mut impl FnMut(Kind)) -> Within {
+    fn escape(&mut self, byte: u8, note: &mut impl FnMut(Found<'_>)) -> Within {
         self.kept.clear();
+        self.kept.shrink_to(MAX_KEPT);
         match byte {
             b'[' => Within::Control,
-            // The contents of the last two mean nothing to anyone, but what looks like a query in them is none.
+            // The contents of the last two mean nothing to anyone, but what looks like a question in them is none.
             b']' | b'P' | b'_' | b'X' | b'^' => Within::String(byte),
             CAN | SUB => Within::Text,
             // A terminal acts on a control character and goes on.
-            ..b' ' => Within::Escape,
-            b'Z' => {
-                // The oldest way to ask; the reply is today's.
-                note(Kind::PrimaryAttributes);
+            ..b' ' => {
+                if byte == BEL {
+                    note(Found::Bell);
+                }
+                Within::Escape
+            }
+            byte => {
+                if let Some(kind) = kinds::asked_by_escape(byte) {
+                    note(Found::Question { kinds: &[kind], bytes: vec![ESC, byte] });
+                }
                 Within::Text
             }
-            _ => Within::Text,
         }
     }
 
-    fn control(&mut self, byte: u8, note: &mut impl FnMut(Kind)) {
+    fn control(&mut self, byte: u8, note: &mut impl FnMut(Found<'_>)) {
         match byte {
             ESC => self.within = Within::Escape,
             CAN | SUB | 0x80.. => self.within = Within::Text,
+            BEL => note(Found::Bell),
             ..b' ' | 0x7f => {}
             _ => {
                 self.keep(&[byte], MAX_CONTROL);
                 if byte >= b'@' {
                     self.within = Within::Text;
-                    if self.kept.len() <= MAX_CONTROL {
-                        sequences::control_query(&self.kept).into_iter().for_each(note);
+                    if self.kept.len() <= MAX_CONTROL
+                        && let Some(kind) = kinds::asked_by_control(&self.kept)
+                    {
+                        note(Found::Question { kinds: &[kind], bytes: [b"\x1b[", &self.kept[..]].concat() });
                     }
                 }
             }
         }
     }
 
-    fn control_in_string(&mut self, control: u8, introducer: u8, note: &mut impl FnMut(Kind)) {
-        let ends = match control {
-            // Some terminals take any ESC for the end, and all of them the one of ESC \. What is noted without being
-            // answered does little harm.
-            ESC => {
-                self.within = Within::Escape;
-                true
+    /// A string has ended.
+    fn string(&mut self, introducer: u8, end: &[u8], note: &mut impl FnMut(Found<'_>)) {
+        let whole = |body: &[u8]| [&[ESC, introducer], body, end].concat();
+        if asides::is_one(introducer, &self.kept) {
+            if self.kept.len() <= MAX_ASIDE {
+                note(Found::Aside(whole(&self.kept)));
             }
-            BEL if introducer == b']' => {
-                self.within = Within::Text;
-                true
+            return;
+        }
+        // The part of a graphics command that makes it a question stands at its beginning; other long strings set
+        // things.
+        let is_whole = self.kept.len() <= MAX_KEPT;
+        if !is_whole && introducer != b'_' {
+            return;
+        }
+        let mut kinds = SmallVec::<[Kind; 1]>::new();
+        kinds::asked_by_string(introducer, &self.kept, |kind| {
+            if kinds.len() < MAX_ASKED {
+                kinds.push(kind);
             }
-            CAN | SUB => {
-                self.within = Within::Text;
-                false
-            }
-            _ => false,
-        };
-        // The part of a graphics command that makes it a query stands at its beginning; other long strings set things.
-        if ends && (self.kept.len() <= MAX_KEPT || introducer == b'_') {
-            sequences::string_queries(introducer, &self.kept, note);
+        });
+        if !kinds.is_empty() {
+            let bytes = if is_whole { whole(&self.kept) } else { Vec::new() };
+            note(Found::Question { kinds: &kinds, bytes });
         }
     }
 
