@@ -1,7 +1,7 @@
 //! The server from its clients' side: real sockets, real programs on real PTYs.
 
-mod asleep;
 mod answers;
+mod asleep;
 mod attaching;
 mod broadcast;
 mod client;
