@@ -17,8 +17,9 @@ pub(super) struct Recording {
     pub(super) means: Option<Vec<u8>>,
 }
 
-/// Every recording of the corpus and of the table, in order; those with `FUGUE_RECORDINGS` in their names.
-pub(super) fn recordings() -> Vec<Recording> {
+/// Every recording of the corpus and of the table, in order; those with `FUGUE_RECORDINGS` in their names. Where not `all`, those
+/// of the usual size.
+pub(super) fn recordings(all: bool) -> Vec<Recording> {
     let wanted = std::env::var("FUGUE_RECORDINGS").unwrap_or_default();
     let mut recordings: Vec<_> =
         fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminals/corpus"))
@@ -27,6 +28,7 @@ pub(super) fn recordings() -> Vec<Recording> {
             .chain(ROWS.iter().map(from_row))
             .chain([latin_1()])
             .filter(|recording| recording.name.contains(&wanted))
+            .filter(|recording| all || recording.size == TerminalSize::DEFAULT)
             .collect();
     recordings.sort_by(|one, other| one.name.cmp(&other.name));
     recordings
@@ -64,10 +66,15 @@ fn latin_1() -> Recording {
 }
 
 impl Recording {
+    /// Whether it uses margins at the sides, which one witness knows.
+    pub(super) fn has_margins(&self) -> bool {
+        self.bytes.windows(6).any(|bytes| bytes == b"\x1b[?69h")
+    }
+
     /// Where the recording is cut: at its end, and at places that are the same in every run, in the middle of sequences too.
     pub(super) fn cuts(&self, count: usize) -> Vec<usize> {
-        if self.means.is_some() {
-            return vec![self.bytes.len()];
+        if self.means.is_some() && !self.has_margins() {
+            return Vec::new();
         }
         let (mut state, span) = (0x9E37_79B9_7F4A_7C15_u64, self.bytes.len() - self.from);
         let mut cuts: Vec<_> = (1..count)

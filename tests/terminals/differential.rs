@@ -1,15 +1,15 @@
 //! `redraw + rest` against the whole stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Case, Step,
     corpus::recordings,
     known::{self, Witness},
+    programs::Program,
     rows::{CANVAS, ROWS},
     sessions::{self, Kind},
     vt100_witness,
-    xterm_js::XtermJs,
 };
 
 /// At how many places a recording is cut, unless `FUGUE_CUTS` says how many.
@@ -21,8 +21,9 @@ const SCROLLBACK: usize = 0;
 /// Characters of a redraw that are shown with a difference.
 const SHOWN: usize = 600;
 
-fn cuts() -> usize {
-    std::env::var("FUGUE_CUTS").map_or(FEW, |count| count.parse().expect("FUGUE_CUTS is a number"))
+fn cuts() -> Option<usize> {
+    let count = std::env::var("FUGUE_CUTS").ok()?;
+    Some(count.parse().expect("FUGUE_CUTS is a number"))
 }
 
 /// What a session that did not change it leaves as it is: the user's palette, title, and keys.
@@ -32,16 +33,19 @@ const USERS_OWN: [&str; 4] = ["OSC 1", "OSC 4", "title", "kitty keyboard"];
 #[derive(Default)]
 struct Found {
     cases: usize,
+    tried: BTreeSet<String>,
     differing: BTreeMap<String, usize>,
 }
 
 impl Found {
     fn note(&mut self, witness: Witness, case: &Case, differences: &[String]) {
         self.cases += 1;
+        let what = format!("{witness:?} | {}", case.name);
+        self.tried.insert(what.clone());
         if differences.is_empty() || known::is_disputed(witness, &case.name) {
             return;
         }
-        let differing = self.differing.entry(format!("{witness:?} | {}", case.name)).or_default();
+        let differing = self.differing.entry(what).or_default();
         *differing += 1;
         // One of each is enough to look at.
         if *differing == 1 {
@@ -65,6 +69,14 @@ impl Found {
         for (what, cases) in &self.differing {
             println!("{what} | {cases}");
         }
+        // Few cuts find few differences.
+        if cuts().is_some() {
+            let differing: BTreeSet<_> = self.differing.keys().map(|what| known::recording(what)).collect();
+            let tried: BTreeSet<_> = self.tried.iter().map(|what| known::recording(what)).collect();
+            for recording in tried.difference(&differing).filter(|recording| known::differs(recording)) {
+                println!("in differing.txt, and does not differ: {recording}");
+            }
+        }
         let unexpected: Vec<_> = self.differing.keys().filter(|what| !known::differs(what)).collect();
         assert!(unexpected.is_empty(), "these differ: {unexpected:#?}");
     }
@@ -73,21 +85,35 @@ impl Found {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_late_or_misses_something_sees_what_the_others_see() {
     let server = sessions::server();
-    let mut xterm_js = XtermJs::start();
+    let mut xterm_js = Program::xterm_js();
     let mut found = Found::default();
-    for recording in recordings() {
-        for (index, cut) in recording.cuts(cuts()).into_iter().rev().enumerate() {
+    let mut libvterm = Program::libvterm();
+    for recording in recordings(cuts().is_some()) {
+        for (index, cut) in recording.cuts(cuts().unwrap_or(FEW)).into_iter().rev().enumerate() {
             for kind in Kind::ALL.into_iter().filter(|kind| kind.is_tried(index, &recording)) {
                 let case = sessions::case(&server, &recording, kind, cut).await;
-                if recording.means.is_none()
-                    && let Some(differences) = vt100_witness::judge(&case)
-                {
+                // The others keep lines of their own.
+                let scrollback = if kind == Kind::Late { SCROLLBACK } else { 0 };
+                if recording.has_margins() {
+                    if let Some(libvterm) = &mut libvterm {
+                        found.note(Witness::Libvterm, &case, &libvterm.judge(&case, 0));
+                    }
+                    continue;
+                }
+                if let Some(differences) = vt100_witness::judge(&case) {
                     found.note(Witness::Vt100, &case, &differences);
                 }
                 if let Some(xterm_js) = &mut xterm_js {
-                    found.note(Witness::XtermJs, &case, &xterm_js.judge(&case, SCROLLBACK));
+                    found.note(Witness::XtermJs, &case, &xterm_js.judge(&case, scrollback));
                 }
             }
+        }
+        // What a witness does not know it can show in the end, told in other words.
+        if let (Some(means), Some(xterm_js)) = (&recording.means, &mut xterm_js) {
+            let mut case = sessions::case(&server, &recording, Kind::Late, recording.bytes.len()).await;
+            case.name += ", in other words";
+            case.expected = vec![Step::Bytes(means.clone())];
+            found.note(Witness::XtermJs, &case, &xterm_js.judge(&case, 0));
         }
     }
     found.judge();
@@ -95,7 +121,7 @@ async fn who_comes_late_or_misses_something_sees_what_the_others_see() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redraw_puts_back_whatever_another_program_left() {
-    let Some(mut xterm_js) = XtermJs::start() else { return };
+    let Some(mut xterm_js) = Program::xterm_js() else { return };
     let server = sessions::server();
     let mut found = Found::default();
     for row in ROWS {

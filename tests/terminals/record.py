@@ -68,7 +68,7 @@ def environment():
 
 def record(command, keys, size, term=None, nameless=False):
     """Runs a command and types the keys one after the other, each once it waits. What it prints, up to LIMIT. A nameless
-    terminal does not say that it is xterm, and so is not offered what few others have."""
+    terminal says that it is a plain VT100, and so is not sent what few others know."""
     cols, rows = size
     child, master = pty.fork()
     if child == 0:
@@ -81,8 +81,10 @@ def record(command, keys, size, term=None, nameless=False):
         nonlocal asked
         found = []
         for pattern, reply in ANSWERS:
-            if nameless and b"XTerm" in (reply if isinstance(reply, bytes) else b""):
-                continue
+            if nameless:
+                reply = {b"\x1b[?6": b"\x1b[?1;2c", b"\x1b[>4": b"\x1b[>0;95;0c"}.get(reply[:4] if isinstance(reply, bytes) else None, reply)
+                if b"XTerm" in (reply if isinstance(reply, bytes) else b""):
+                    continue
             for match in re.finditer(pattern, printed[asked:]):
                 found.append((match.start(), match.end(), reply(match) if callable(reply) else reply))
         for start, end, reply in sorted(found, key=lambda one: one[0]):

@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
         "DECSLRM, insert line",
         "\x1b[?69h\x1b[5;14s",
         "\x1b[5;6H\x1b[L",
-        "\x1b[5;5H          \x1b[6;5Heeeeeeeeee\x1b[7;5Hffffffffff\x1b[8;5Hgggggggggg\x1b[?69h\x1b[5;14s\x1b[5;5H",
+        "\x1b[5;5H          \x1b[6;5Heeeeeeeeee\x1b[7;5Hffffffffff\x1b[8;5Hgggggggggg\x1b[24;5H          \x1b[?69h\x1b[5;14s\x1b[5;5H",
     ),
     unknown_to_xterm_js(
         "DECSLRM, delete characters",

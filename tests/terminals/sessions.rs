@@ -93,7 +93,7 @@ async fn collect(client: &mut Client, end: u64) -> [Vec<u8>; 3] {
 
 pub(super) async fn case(server: &TestServer, recording: &Recording, kind: Kind, cut: usize) -> Case {
     let Recording { name, size, bytes, .. } = recording;
-    let whole = vec![Step::Bytes(recording.means.clone().unwrap_or_else(|| bytes.clone()))];
+    let whole = vec![Step::Bytes(bytes.clone())];
     let (expected, actual, drawn) = match kind {
         Kind::Late => {
             let (screen, rest) = late(server, recording, cut).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fugue_server::{
-    Feed, TerminalSize,
+    TerminalSize,
     message::{ClientMessage, ExitStatus, Pace, Target},
 };
 use rustix::process::Signal;
@@ -11,17 +11,20 @@ use rustix::process::Signal;
 use super::{
     Case, Step, known,
     known::Witness,
+    programs::Program,
     rows::{ROWS, Row},
     vt100_witness,
-    xterm_js::XtermJs,
 };
 use crate::{
-    cli::{Home, Terminal},
+    cli::Home,
     support::{TestServer, eventually, soon},
 };
 
 /// What the user's terminal was told before: a title and a colour of its own.
 const BEFORE: &str = "\x1b]2;the user's\x07\x1b]4;9;#123456\x07prompt$ \r\n";
+
+/// What differs, and what the terminal was written, by row and way.
+type Differing = BTreeMap<String, (Vec<String>, Vec<u8>)>;
 
 /// How a terminal leaves a session, or the session it.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +47,7 @@ async fn left(home: &Home, server: TestServer, set: &str, way: Way) -> Vec<u8> {
     let feed = server.feeds.start("undo".parse().unwrap(), TerminalSize::DEFAULT, Pace::Free).unwrap();
     let socket = server.socket.display().to_string();
     // A shell with jobs, as a person has one.
-    let script = format!("set -m; fugue-server attach undo --socket {socket}; printf LEFT; read -r go; fg");
+    let script = format!("set -m; fugue-server attach undo --socket {socket}; printf LEFT; read -r go");
     let terminal = home.shell_terminal(&script);
     eventually("the terminal watches", || feed.watchers() == 1).await;
     soon(feed.print(format!("{set}MARK").into())).await.unwrap();
@@ -54,23 +57,29 @@ async fn left(home: &Home, server: TestServer, set: &str, way: Way) -> Vec<u8> {
         });
     };
     wait_for("MARK");
-    leave(&terminal, server, feed, way).await;
-    wait_for("LEFT");
-    terminal.wait_until("all of it", |shown| Some(shown.bytes.clone()))
-}
-
-async fn leave(terminal: &Terminal, server: TestServer, feed: Feed, way: Way) {
-    match way {
-        Way::Detached => terminal.type_in("\x1c"),
-        Way::Ended => feed.end(ExitStatus::Code(0)),
-        Way::Killed => {
+    // Session and server go on meanwhile, unless their end is the way.
+    let mut remaining = Some((server, feed));
+    match (way, &remaining) {
+        (Way::Detached, _) => terminal.type_in("\x1c"),
+        (Way::Terminated, _) => terminal.signal_foreground(Signal::TERM),
+        (Way::Stopped, _) => terminal.signal_foreground(Signal::TSTP),
+        (Way::Killed, Some((server, feed))) => {
             let kill = ClientMessage::Kill { session: Target::Id(feed.session()) };
             soon(server.client().await.request(&kill)).await.unwrap();
         }
-        Way::ServerLost => drop(server),
-        Way::Terminated => terminal.signal_foreground(Signal::TERM),
-        Way::Stopped => terminal.signal_foreground(Signal::TSTP),
+        (Way::Ended | Way::Killed, _) => {
+            let ended = remaining.take().map(|(server, feed)| {
+                feed.end(ExitStatus::Code(0));
+                server
+            });
+            wait_for("LEFT");
+            drop(ended);
+        }
+        (Way::ServerLost, _) => drop(remaining.take()),
     }
+    wait_for("LEFT");
+    drop(remaining);
+    terminal.wait_until("all of it", |shown| Some(shown.bytes.clone()))
 }
 
 /// What a terminal went through, against one that saw nothing of it.
@@ -95,13 +104,15 @@ fn together() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_that_is_left_with_everything_set_is_as_it_was() {
     let (home, set) = (Home::new(), together());
-    let mut xterm_js = XtermJs::start();
-    let mut differing = BTreeMap::new();
+    let mut xterm_js = Program::xterm_js();
+    let mut differing: Differing = BTreeMap::new();
     for way in Way::ALL {
         let case = case(format!("everything | {way:?}"), left(&home, TestServer::start(), &set, way).await);
-        differing.insert(format!("{:?} | {}", Witness::Vt100, case.name), vt100_witness::judge_modes(&case));
+        let differences = vt100_witness::judge_modes(&case);
+        differing.insert(format!("{:?} | {}", Witness::Vt100, case.name), (differences, case.drawn.clone()));
         if let Some(xterm_js) = &mut xterm_js {
-            differing.insert(format!("{:?} | {}", Witness::XtermJs, case.name), xterm_js.judge_modes(&case));
+            let differences = xterm_js.judge_modes(&case);
+            differing.insert(format!("{:?} | {}", Witness::XtermJs, case.name), (differences, case.drawn));
         }
     }
     judge(differing);
@@ -115,30 +126,33 @@ async fn a_terminal_that_is_left_with_a_row_set_is_as_it_was() {
         println!("not shown: rows one by one; FUGUE_CUTS=50 shows them");
         return;
     }
-    let Some(mut xterm_js) = XtermJs::start() else { return };
+    let Some(mut xterm_js) = Program::xterm_js() else { return };
     let home = Home::new();
-    let mut differing = BTreeMap::new();
+    let mut differing: Differing = BTreeMap::new();
     let is_wanted =
         |row: &&Row| wanted.as_ref().is_none_or(|wanted| format!("row {}", row.name).contains(wanted));
     for row in ROWS.iter().filter(is_wanted) {
         for way in Way::ALL {
             let written = left(&home, TestServer::start(), row.set, way).await;
             let case = case(format!("row {} | {way:?}", row.name), written);
-            differing.insert(format!("{:?} | {}", Witness::XtermJs, case.name), xterm_js.judge_modes(&case));
+            let differences = xterm_js.judge_modes(&case);
+            differing.insert(format!("{:?} | {}", Witness::XtermJs, case.name), (differences, case.drawn));
         }
     }
     judge(differing);
 }
 
 /// Fails unless just those differ that are known to.
-fn judge(differing: BTreeMap<String, Vec<String>>) {
+fn judge(differing: Differing) {
     let all = differing.len();
     let differing: Vec<_> =
-        differing.into_iter().filter(|(_, differences)| !differences.is_empty()).collect();
+        differing.into_iter().filter(|(_, (differences, _))| !differences.is_empty()).collect();
     println!("{all} ways, {} with differences:", differing.len());
-    for (what, differences) in &differing {
+    for (what, (differences, written)) in &differing {
         println!("{what} | 1 | {}", differences.join("; "));
+        println!("    written: {}", String::from_utf8_lossy(written).escape_debug());
     }
-    let unexpected: Vec<_> = differing.iter().filter(|(what, _)| !known::differs(what)).collect();
+    let unexpected: Vec<_> =
+        differing.iter().map(|(what, _)| what).filter(|what| !known::differs(what)).collect();
     assert!(unexpected.is_empty(), "these differ: {unexpected:#?}");
 }

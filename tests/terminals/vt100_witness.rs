@@ -4,8 +4,10 @@ use fugue_server::TerminalSize;
 
 use super::{Case, Step};
 
-/// What the terminal shows and what its keys send, line by line, and whether it was told something that it does not know.
-fn shown(size: TerminalSize, steps: &[Step]) -> (Vec<String>, bool) {
+type Terminal = vt100::Parser<Unknown>;
+
+/// A terminal that went through these steps.
+fn terminal(size: TerminalSize, steps: &[Step]) -> Terminal {
     let mut parser = vt100::Parser::new_with_callbacks(size.rows(), size.cols(), 0, Unknown::default());
     for step in steps {
         match step {
@@ -13,52 +15,66 @@ fn shown(size: TerminalSize, steps: &[Step]) -> (Vec<String>, bool) {
             Step::Size(size) => parser.screen_mut().set_size(size.rows(), size.cols()),
         }
     }
-    let screen = parser.screen();
-    let (rows, cols) = screen.size();
-    let cell = |row, col| {
-        let cell = screen.cell(row, col).unwrap();
-        let text = if cell.contents().is_empty() { " " } else { cell.contents() };
-        // Nobody sees how a space looks, but for its colours and lines.
-        let (seen, lined) = (text != " ", cell.inverse() || cell.underline());
-        let foreground = (seen || lined).then(|| cell.fgcolor());
-        let looks = (cell.bold() && seen, cell.dim() && seen, cell.italic() && seen, cell.underline());
-        format!("{text:?} {foreground:?} {:?} {looks:?} {}", cell.bgcolor(), cell.inverse())
-    };
-    let mut state: Vec<_> = (0..rows)
-        .flat_map(|row| (0..cols).map(move |col| (row, col)))
-        .map(|(row, col)| format!("row {} column {}: {}", row + 1, col + 1, cell(row, col)))
-        .collect();
-    state.push(format!("cursor at {:?}", screen.cursor_position()));
-    state.push(format!("cursor hidden {}", screen.hide_cursor()));
-    state.push(format!("alternate screen {}", screen.alternate_screen()));
-    state.push(format!("cursor keys {} keypad {}", screen.application_cursor(), screen.application_keypad()));
-    state.push(format!("bracketed paste {}", screen.bracketed_paste()));
-    state.push(format!("mouse {:?} {:?}", screen.mouse_protocol_mode(), screen.mouse_protocol_encoding()));
+    parser
+}
+
+fn cell(cell: &vt100::Cell) -> String {
+    let text = if cell.contents().is_empty() { " " } else { cell.contents() };
+    // Nobody sees how a space looks, but for its colours and lines.
+    let (seen, lined) = (text != " ", cell.inverse() || cell.underline());
+    let foreground = (seen || lined).then(|| cell.fgcolor());
+    let looks = (cell.bold() && seen, cell.dim() && seen, cell.italic() && seen, cell.underline());
+    format!("{text:?} {foreground:?} {:?} {looks:?} {}", cell.bgcolor(), cell.inverse())
+}
+
+/// What its keys send and its next character looks like.
+fn modes(terminal: &Terminal) -> Vec<String> {
+    let screen = terminal.screen();
     let pen = (screen.bold(), screen.dim(), screen.italic(), screen.underline(), screen.inverse());
-    state.push(format!("pen {:?} {:?} {pen:?}", screen.fgcolor(), screen.bgcolor()));
-    (state, parser.callbacks().0)
+    vec![
+        format!("cursor hidden {}", screen.hide_cursor()),
+        format!("alternate screen {}", screen.alternate_screen()),
+        format!("cursor keys {} keypad {}", screen.application_cursor(), screen.application_keypad()),
+        format!("bracketed paste {}", screen.bracketed_paste()),
+        format!("mouse {:?} {:?}", screen.mouse_protocol_mode(), screen.mouse_protocol_encoding()),
+        format!("pen {:?} {:?} {pen:?}", screen.fgcolor(), screen.bgcolor()),
+    ]
+}
+
+fn differing(
+    expected: impl IntoIterator<Item = String>,
+    actual: impl IntoIterator<Item = String>,
+) -> Vec<String> {
+    let differing = expected.into_iter().zip(actual).filter(|(one, other)| one != other);
+    differing.map(|(one, other)| format!("{one} expected, {other} shown")).collect()
 }
 
 /// Where the two ways of a case differ; `None` if the witness can't tell, since it does not know what the program sent.
 pub(super) fn judge(case: &Case) -> Option<Vec<String>> {
-    let (expected, is_unknown) = shown(case.size, &case.expected);
-    if is_unknown {
+    let (expected, actual) = (terminal(case.size, &case.expected), terminal(case.size, &case.actual));
+    if expected.callbacks().0 {
         return None;
     }
-    let (actual, _) = shown(case.size, &case.actual);
-    let differences = expected.iter().zip(&actual).filter(|(one, other)| one != other);
-    Some(differences.map(|(one, other)| format!("{one} expected, {other} shown")).collect())
+    let (one, other) = (expected.screen(), actual.screen());
+    let mut differences = Vec::new();
+    for (row, col) in (0..case.size.rows()).flat_map(|row| (0..case.size.cols()).map(move |col| (row, col))) {
+        let (one, other) = (one.cell(row, col).unwrap(), other.cell(row, col).unwrap());
+        // Cells are seldom different, and text takes far longer to compare.
+        if one != other && cell(one) != cell(other) {
+            let place = format!("row {} column {}", row + 1, col + 1);
+            differences.push(format!("{place}: {} expected, {} shown", cell(one), cell(other)));
+        }
+    }
+    let cursor = |screen: &vt100::Screen| format!("cursor at {:?}", screen.cursor_position());
+    differences.extend(differing([cursor(one)], [cursor(other)]));
+    differences.extend(differing(modes(&expected), modes(&actual)));
+    Some(differences)
 }
 
 /// As [`judge`], but for what is on the screen and where the cursor is.
 #[cfg(feature = "cli")]
 pub(super) fn judge_modes(case: &Case) -> Vec<String> {
-    let modes = |steps| {
-        let (state, _) = shown(case.size, steps);
-        state.into_iter().filter(|line| !line.starts_with("row ") && !line.starts_with("cursor at "))
-    };
-    let differing = modes(&case.expected).zip(modes(&case.actual)).filter(|(one, other)| one != other);
-    differing.map(|(one, other)| format!("{one} expected, {other} shown")).collect()
+    differing(modes(&terminal(case.size, &case.expected)), modes(&terminal(case.size, &case.actual)))
 }
 
 /// Whether anything came that the crate does not know and that changes what is shown.

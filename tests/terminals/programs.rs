@@ -1,4 +1,4 @@
-//! The second witness: xterm.js, run by node.
+//! Witnesses that are programs of their own: xterm.js, run by node, and libvterm, which alone knows margins at the sides.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,29 +10,40 @@ use serde_json::{Value, json};
 
 use super::{Case, Step};
 
-pub(super) struct XtermJs {
+pub(super) struct Program {
     child: Child,
     asks: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-impl XtermJs {
-    /// `None` where node or its package is missing, which is said.
-    pub(super) fn start() -> Option<Self> {
+impl Program {
+    /// xterm.js; `None` where node or its package is missing, which is said.
+    pub(super) fn xterm_js() -> Option<Self> {
         let package = package();
         if !package.join("node_modules/@xterm/headless").is_dir() {
             println!("not shown: xterm.js is not installed; `bash .ci/terminals.sh` does that");
             return None;
         }
-        let witness = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminals/witness.mjs");
-        let spawned = Command::new("node")
-            .arg(witness)
-            .arg(package)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
+        Self::start("node", &[beside_this("witness.mjs"), package])
+    }
+
+    /// libvterm; `None` where it or Python is missing, which is said.
+    pub(super) fn libvterm() -> Option<Self> {
+        let mut started = Self::start("python3", &["-B".into(), beside_this("libvterm.py")])?;
+        let mut ready = String::new();
+        started.answers.read_line(&mut ready).unwrap();
+        if ready != "ready\n" {
+            println!("not shown: libvterm is not installed");
+            return None;
+        }
+        Some(started)
+    }
+
+    fn start(program: &str, arguments: &[PathBuf]) -> Option<Self> {
+        let spawned =
+            Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let Ok(mut child) = spawned else {
-            println!("not shown: node is not installed");
+            println!("not shown: {program} is not installed");
             return None;
         };
         let asks = child.stdin.take();
@@ -66,12 +77,16 @@ impl XtermJs {
     }
 }
 
-impl Drop for XtermJs {
+impl Drop for Program {
     fn drop(&mut self) {
         // At the end of what is asked, it ends.
         self.asks = None;
         let _ = self.child.wait();
     }
+}
+
+fn beside_this(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminals").join(name)
 }
 
 fn package() -> PathBuf {
