@@ -9,3 +9,5 @@ mod registry;
 mod server;
 #[cfg(feature = "server")]
 mod support;
+#[cfg(feature = "server")]
+mod terminals;

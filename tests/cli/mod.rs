@@ -31,8 +31,8 @@ use std::{
 
 use pty_process::blocking::{Pts, Pty};
 use rustix::{
-    process::{Pid, Signal, kill_process},
-    termios::{Action, Termios, tcflow, tcgetattr},
+    process::{Pid, Signal, kill_process, kill_process_group},
+    termios::{Action, Termios, tcflow, tcgetattr, tcgetpgrp},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -287,6 +287,11 @@ impl Terminal {
 
     pub(crate) fn pid(&self) -> u64 {
         self.child.id().into()
+    }
+
+    /// Sends a signal as the terminal does for a key: to the processes in front.
+    pub(crate) fn signal_foreground(&self, signal: Signal) {
+        kill_process_group(tcgetpgrp(&*self.pty).unwrap(), signal).unwrap();
     }
 
     pub(crate) fn is_as_it_was(&self) -> bool {

@@ -1,0 +1,53 @@
+//! Where the witnesses can't judge, with the reason; and what still differs.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Witness {
+    Vt100,
+    XtermJs,
+    Libvterm,
+}
+
+/// Recordings that a witness shows wrongly itself.
+const DISPUTED: &[(Witness, &str, &str)] = &[
+    (Witness::Vt100, "row DCH", "fills with the default colours, not the pen's"),
+    (Witness::Vt100, "row ICH", "fills with the default colours, not the pen's"),
+    (Witness::Vt100, "row IL", "fills with the default colours, not the pen's"),
+    (Witness::Vt100, "row DL", "fills with the default colours, not the pen's"),
+    (Witness::Vt100, "row SU", "fills with the default colours, not the pen's"),
+    (Witness::Vt100, "row SD", "fills with the default colours, not the pen's"),
+    (Witness::Vt100, "row DECAWM pending", "moves on from the column after the last"),
+    (Witness::Vt100, "row DECOM, saved", "does not save the mode with the cursor"),
+    (Witness::Vt100, "row DECSTBM, alternate", "has a scroll region for each screen"),
+    (Witness::Vt100, "row no-break space", "gives a soft hyphen no cell"),
+    (Witness::Vt100, "row wide", "keeps one half of a wide character without the other"),
+    (Witness::XtermJs, "row wide inserted", "keeps one half of a wide character without the other"),
+    (
+        Witness::XtermJs,
+        "row DECAWM pending, saved",
+        "does not save that the next character wraps; xterm does",
+    ),
+    (Witness::XtermJs, "row DECSTBM, alternate", "has a scroll region for each screen; xterm has one"),
+    (
+        Witness::XtermJs,
+        "row SGR RGB without a colour space",
+        "takes the red for a colour space; xterm does not",
+    ),
+];
+
+/// Whether a witness can't judge a recording.
+pub(super) fn is_disputed(witness: Witness, recording: &str) -> bool {
+    DISPUTED.iter().any(|(by, part, _)| *by == witness && recording.contains(part))
+}
+
+/// The recordings and rows of which something differs still, a line each.
+const DIFFERING: &str = include_str!("differing.txt");
+
+/// The recording in `witness | recording | what happened`.
+pub(super) fn recording(what: &str) -> &str {
+    what.split(" | ").nth(1).unwrap_or(what)
+}
+
+/// Whether something of this recording is known to differ.
+pub(super) fn differs(what: &str) -> bool {
+    DIFFERING.lines().any(|line| line == recording(what))
+}
