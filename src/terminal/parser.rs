@@ -159,16 +159,17 @@ impl Parser {
     }
 
     /// What a terminal has to be sent so that it understands what comes next. Of a string that is too long to be kept
-    /// whole, the beginning of another that no terminal knows: its end is not to be shown as text.
+    /// whole, or that is a picture or the like, the beginning of another that no terminal knows: its end is not to be shown
+    /// as text.
     pub(super) fn pending(&self) -> Vec<u8> {
         let mut pending = self.pending.clone();
         match self.state {
-            State::String(introducer) if self.is_cut => pending.extend(match introducer {
+            State::String(b']') if !self.is_cut => pending.extend(&self.contents),
+            State::String(introducer) => pending.extend(match introducer {
                 b']' => &b"8888;"[..],
                 b'P' => b"8888~",
                 _ => b"-",
             }),
-            State::String(_) => pending.extend(&self.contents),
             _ => {}
         }
         pending

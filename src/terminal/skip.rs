@@ -12,8 +12,9 @@
 /// Runs shorter than this are not worth a second look.
 const WORTH_SKIPPING: usize = 4096;
 
-/// The most of an operating system command (a title, a colour) that is fed.
-const MAX_STRING: usize = 8 * 1024;
+/// The most of an operating system command (a title, a colour) that is fed: enough for the parser to see that it is too
+/// long.
+const MAX_STRING: usize = super::parser::MAX_STRING + 1;
 
 /// Where the stream stands, from the bytes alone.
 ///
