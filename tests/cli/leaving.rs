@@ -131,33 +131,20 @@ fn the_last_word_is_written_below_all_that_is_shown() {
     let lines = "seq -f 'line %g.' 1 22; printf '\\033[5;1H'";
     for (name, program) in [("a", "printf shown"), ("b", "printf '\\033[?1049h\\033[2;10rshown'")] {
         let script = format!("{lines}; exec fugue-server new {name} -- sh -c \"{program}; exec sleep 1000\"");
-        for stops in [false, true] {
-            let script =
-                if stops { script.replace("new", "attach").replace(" -- ", " #") } else { script.clone() };
-            let mut terminal = home.shell_terminal(&script);
-            terminal.wait_for("shown");
-            if stops {
-                signal(terminal.pid(), Signal::TSTP);
-                eventually("it stops", || is_stopped(&terminal));
-                signal(terminal.pid(), Signal::CONT);
-                terminal.wait_for("shown");
+        let mut terminal = home.shell_terminal(&script);
+        terminal.wait_for("shown");
+        terminal.type_in(DETACH);
+        terminal.wait_for(&format!("[detached from {name}]"));
+        terminal.ends_with(0);
+        terminal.wait_until("the screen", |shown| {
+            let text = shown.text();
+            let rows: Vec<_> = text.lines().collect();
+            // The last line, from which the shell's prompt scrolls.
+            assert_eq!(rows[22..], [format!("[detached from {name}]")], "{text}");
+            for line in 6..=22 {
+                assert!(rows.contains(&format!("line {line}.").as_str()), "{text}");
             }
-            terminal.type_in(DETACH);
-            terminal.wait_for(&format!("[detached from {name}]"));
-            terminal.ends_with(0);
-            if stops {
-                continue;
-            }
-            terminal.wait_until("the screen", |shown| {
-                let text = shown.text();
-                let rows: Vec<_> = text.lines().collect();
-                // The last line, from which the shell's prompt scrolls.
-                assert_eq!(rows[22..], [format!("[detached from {name}]")], "{text}");
-                for line in 6..=22 {
-                    assert!(rows.contains(&format!("line {line}.").as_str()), "{text}");
-                }
-                Some(())
-            });
-        }
+            Some(())
+        });
     }
 }
