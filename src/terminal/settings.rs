@@ -431,8 +431,12 @@ impl Settings {
         });
         first.undo(out);
         self.put_modes(out, |row| {
-            let is_due =
-                !matches!(MODES[row].kind, Kind::Screen | Kind::Action) && !self.modes.is_normal(row);
+            let is_due = match MODES[row].kind {
+                Kind::Screen | Kind::Action => false,
+                // In some terminals setting another one did not end it.
+                Kind::MouseEvents | Kind::MouseEncoding => self.modes.is_touched(row),
+                Kind::Plain | Kind::Places => !self.modes.is_normal(row),
+            };
             is_due.then_some(MODES[row].normal.is_set())
         });
         if self.modes.is_set(modes::KEYPAD) {

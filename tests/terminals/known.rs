@@ -19,6 +19,8 @@ const DISPUTED: &[(Witness, &str, &str)] = &[
     (Witness::Vt100, "row DECOM, saved", "does not save the mode with the cursor"),
     (Witness::Vt100, "row DECSTBM, alternate", "has a scroll region for each screen"),
     (Witness::Vt100, "row no-break space", "gives a soft hyphen no cell"),
+    (Witness::Vt100, "row NEL and IND in 8 bits", "does not know them"),
+    (Witness::Vt100, "row mouse, the last one counts", "does not know the last one"),
     (Witness::Vt100, "row wide", "keeps one half of a wide character without the other"),
     (Witness::XtermJs, "row wide inserted", "keeps one half of a wide character without the other"),
     (
