@@ -44,7 +44,7 @@ pub(crate) use self::{
     manager::{Manager, SessionSettings},
     printer::TurnLog,
     screen::Drawn,
-    size::Claim,
+    size::{Claim, Window},
 };
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
@@ -132,16 +132,16 @@ impl Session {
 
     /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves. If
     /// `is_drawn`, it can be drawn anew at any time.
-    pub(crate) fn join_terminal(&self, client: ClientId, size: TerminalSize, is_drawn: bool) -> Claim {
-        let claim = self.size_by(|sizing| sizing.join(size));
+    pub(crate) fn join_terminal(&self, client: ClientId, window: Window, is_drawn: bool) -> Claim {
+        let claim = self.size_by(|sizing| sizing.join(window));
         // Where its output begins, it says once it knows.
         self.answers.joined(client, claim.stay(), Shows::Output { from: u64::MAX }, is_drawn);
         claim
     }
 
     /// The terminal of a client that joined has another size.
-    pub(crate) fn resize_terminal(&self, claim: Claim, size: TerminalSize) {
-        self.size_by(|sizing| ((), sizing.resize(claim, size)));
+    pub(crate) fn resize_terminal(&self, claim: Claim, window: Window) {
+        self.size_by(|sizing| ((), sizing.resize(claim, window)));
     }
 
     /// A client that joined no longer watches.
@@ -151,18 +151,21 @@ impl Session {
     }
 
     /// Asks for a size without watching.
-    pub(crate) fn ask_size(&self, size: TerminalSize) {
-        self.size_by(|sizing| ((), sizing.ask(size)));
+    pub(crate) fn ask_size(&self, window: Window) {
+        self.size_by(|sizing| ((), sizing.ask(window)));
     }
 
     /// Resizes the terminal if that is what comes of `decide`, and tells whoever watches.
-    fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<TerminalSize>)) -> T {
+    fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<Window>)) -> T {
         let (decided, resized) = self.sizing.with(|sizing| {
             let (decided, changed) = decide(sizing);
-            let resized = changed.map(|size| {
-                self.size.store(packed(size), Ordering::Relaxed);
-                self.screen.resized(self.head(), size);
-                self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(size))
+            let resized = changed.map(|window| {
+                // It may have other pixels only.
+                if window.size != self.size() {
+                    self.size.store(packed(window.size), Ordering::Relaxed);
+                    self.screen.resized(self.head(), window.size);
+                }
+                self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(window))
             });
             (decided, resized)
         });
@@ -182,10 +185,11 @@ impl Session {
     fn nudge(&self) {
         let Some(pty) = &self.pty else { return };
         self.sizing.with(|sizing| {
-            let size = sizing.size();
+            let window = sizing.window();
+            let size = window.size;
             let other = TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2));
             // A program that has no terminal any more is not made to draw.
-            let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(size));
+            let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(window.with_size(size)));
         });
     }
 

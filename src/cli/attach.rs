@@ -124,8 +124,9 @@ impl WatchArgs {
             None if interactive => OnLag::Resync,
             None => OnLag::Lossless,
         };
-        let size = if interactive { terminal::size() } else { None };
-        View::new(StartAt::Now, on_lag).with_size(size)
+        let window = if interactive { terminal::window() } else { None };
+        let view = View::new(StartAt::Now, on_lag).with_size(window.map(|(size, _)| size));
+        view.with_pixels(window.and_then(|(_, pixels)| pixels))
     }
 }
 
@@ -352,8 +353,9 @@ impl Sender<'_> {
     }
 
     async fn send_size(&mut self) -> Result<(), ClientError> {
-        let Some(size) = terminal::size() else { return Ok(()) };
-        self.requests.send(&ClientMessage::Resize { session: self.session, size }).await.map(drop)
+        let Some((size, pixels)) = terminal::window() else { return Ok(()) };
+        let resize = ClientMessage::Resize { session: self.session, size, pixels };
+        self.requests.send(&resize).await.map(drop)
     }
 }
 

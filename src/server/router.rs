@@ -15,11 +15,11 @@ use super::{
     writer::{self, Command, Commands},
 };
 use crate::{
-    ClientId, SessionId, TerminalSize,
+    ClientId, SessionId,
     message::{
         Access, Attach, ClientMessage, Create, Reply, RequestError, StartAt, Target, View as ViewOptions,
     },
-    session::{Claim, ClientStatus, Session},
+    session::{Claim, ClientStatus, Session, Window},
     wire,
 };
 
@@ -122,7 +122,9 @@ impl Router {
                 self.command(Command::Detach { request: id }).await?;
             }
             ClientMessage::Input { session, data } => self.input(id, session, data)?,
-            ClientMessage::Resize { session, size } => return self.resize(id, session, size).await,
+            ClientMessage::Resize { session, size, pixels } => {
+                return self.resize(id, session, Window { size, pixels }).await;
+            }
             ClientMessage::Resync => self.command(Command::Resync { request: id }).await?,
             ClientMessage::Kill { session } => self.kill(id, &session)?,
         }
@@ -190,26 +192,21 @@ impl Router {
         self.shared.sessions.find(&Target::Id(id))
     }
 
-    async fn resize(
-        &mut self,
-        request: u64,
-        session: SessionId,
-        size: TerminalSize,
-    ) -> Result<Handled, Failure> {
+    async fn resize(&mut self, request: u64, session: SessionId, window: Window) -> Result<Handled, Failure> {
         let found = self.session(session)?;
         match self.watching(session) {
             // Its own terminal's size is the writer's to know, whether it counts or not.
             Some(Watching { is_terminal: true, claim, .. }) => {
                 let claim = *claim;
-                self.command(Command::Resize { request, size }).await?;
+                self.command(Command::Resize { request, size: window.size }).await?;
                 if let Some(claim) = claim {
-                    found.resize_terminal(claim, size);
+                    found.resize_terminal(claim, window);
                 }
                 Ok(Handled::Later)
             }
             _ if self.is_read_only() => Err(RequestError::ReadOnly.into()),
             _ => {
-                found.ask_size(size);
+                found.ask_size(window);
                 Ok(Handled::Reply(Reply::Resized))
             }
         }

@@ -23,7 +23,7 @@ use super::{
     ClientStatus, Session,
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
     screen::Drawn,
-    size::Claim,
+    size::{Claim, Window},
 };
 use crate::{
     ClientId, ServerMessage, SessionId, TerminalSize,
@@ -185,7 +185,8 @@ impl Follower {
             // Before the screen is drawn, which it is in the session's new size then; and before the client leaves the
             // stay that it had, so that attaching again does not resize twice.
             let is_drawn = attachment.is_drawn();
-            attachment.claim = options.size.map(|size| session.join_terminal(self.client, size, is_drawn));
+            attachment.claim =
+                Window::of(options).map(|window| session.join_terminal(self.client, window, is_drawn));
         }
         attachment.session_size = session.size();
         attachment.redraw = attachment.is_pictured();

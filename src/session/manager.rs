@@ -22,7 +22,7 @@ use super::{
     pty::{self, Pty},
     pump::Pump,
     screen::Screen,
-    size::Sizing,
+    size::{Sizing, Window},
     starter::Starter,
     terminal::Terminal,
 };
@@ -181,7 +181,7 @@ impl Manager {
         prints: crate::sync::Arc<PrintQueue>,
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(name)?;
-        let session = self.open(name, size, (SizePolicy::Fixed, pace), None);
+        let session = self.open(name, Window { size, pixels: None }, (SizePolicy::Fixed, pace), None);
         self.enter(&session);
         let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.printer(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
@@ -242,7 +242,8 @@ impl Manager {
             pid: child.id().unwrap_or_default(),
             pty: Arc::clone(&pty),
         };
-        let session = self.open(&create.name, create.size, (create.size_policy, create.pace), Some(program));
+        let window = Window { size: create.size, pixels: create.pixels };
+        let session = self.open(&create.name, window, (create.size_policy, create.pace), Some(program));
         self.enter(&session);
         let supervisor =
             self.tasks.spawn(pty::supervise(child, session.hang_up.clone(), self.settings.hang_up_grace));
@@ -265,11 +266,11 @@ impl Manager {
     fn open(
         &self,
         name: &SessionName,
-        size: TerminalSize,
+        window: Window,
         (size_policy, pace): (SizePolicy, Pace),
         program: Option<Program>,
     ) -> Arc<Session> {
-        let model = self.settings.make_model.as_ref().map(|make| make(size));
+        let model = self.settings.make_model.as_ref().map(|make| make(window.size));
         let history = History::new(self.settings.history_bytes, pace);
         if model.is_some() {
             history.set_floor(0);
@@ -286,8 +287,8 @@ impl Manager {
             started: Instant::now(),
             pid,
             pty,
-            sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, size)),
-            size: AtomicU32::new(packed(size)),
+            sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, window)),
+            size: AtomicU32::new(packed(window.size)),
             history,
             screen: Screen::new(model, Arc::clone(&answers)),
             answers,

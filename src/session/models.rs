@@ -69,7 +69,7 @@ pub(super) fn session_with(
         started: Instant::now(),
         pid: None,
         pty: None,
-        sizing: Mutex::new(Rank::Size, Sizing::new(SizePolicy::Fixed, size)),
+        sizing: Mutex::new(Rank::Size, Sizing::new(SizePolicy::Fixed, Window { size, pixels: None })),
         size: AtomicU32::new(packed(size)),
         history,
         screen: Screen::new(screen, Arc::clone(&answers)),

@@ -16,7 +16,10 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process_group},
-    termios::{LocalModes, SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize},
+    termios::{
+        InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcsetattr,
+        tcsetwinsize,
+    },
 };
 use tokio::{
     io::{Interest, Ready, unix::AsyncFd},
@@ -25,8 +28,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::size::Window;
 use crate::{
-    TerminalSize,
     message::{Create, ExitStatus},
     sync::{Mutex, Rank},
 };
@@ -85,7 +88,14 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
     }
 
     let (master, slave) = pty_process::open().map_err(into_io)?;
-    master.resize(pty_process::Size::new(create.size.rows(), create.size.cols())).map_err(into_io)?;
+    let window = Window { size: create.size, pixels: create.pixels };
+    tcsetwinsize(&master, winsize(window))?;
+    let mut settings = tcgetattr(&master)?;
+    // The one thing that Linux does not know of its own: terminals are of UTF-8.
+    settings.input_modes |= InputModes::IUTF8;
+    create.settings.apply(&mut settings);
+    // Linux gives the slave what its master is given.
+    tcsetattr(&master, OptionalActions::Now, &settings)?;
     let child = with_no_signal_blocked(|| command.spawn(slave)).map_err(into_io)?;
 
     // As plain descriptors; by now they are non-blocking, which the two have in common.
@@ -115,6 +125,12 @@ async fn ready(descriptor: &OwnedFd, interest: Interest) -> io::Result<Ready> {
     let polled = AsyncFd::with_interest(descriptor.as_fd(), interest)?;
     let guard = polled.ready(interest).await?;
     Ok(guard.ready())
+}
+
+/// The size as the system has it, with 0 for pixels that are not known.
+fn winsize(Window { size, pixels }: Window) -> Winsize {
+    let (ws_xpixel, ws_ypixel) = pixels.map_or((0, 0), |pixels| (pixels.width(), pixels.height()));
+    Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel, ws_ypixel }
 }
 
 fn into_io(error: pty_process::Error) -> io::Error {
@@ -215,10 +231,9 @@ impl Pty {
         (settings.local_modes.contains(LocalModes::ISIG) && character != 0).then_some(character)
     }
 
-    pub(super) fn resize(&self, size: TerminalSize) -> io::Result<()> {
-        let size = Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel: 0, ws_ypixel: 0 };
+    pub(super) fn resize(&self, window: Window) -> io::Result<()> {
         // A program that is gone has no size to be told.
-        self.master().map_or(Ok(()), |master| Ok(tcsetwinsize(&master.reading, size)?))
+        self.master().map_or(Ok(()), |master| Ok(tcsetwinsize(&master.reading, winsize(window))?))
     }
 }
 

@@ -8,6 +8,7 @@ mod keys;
 mod leaving;
 mod lifecycle;
 mod memory;
+mod new_terminals;
 mod recording;
 mod security;
 mod surroundings;

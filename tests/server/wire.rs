@@ -29,7 +29,7 @@ fn requests() -> Vec<ClientMessage> {
         ClientMessage::Detach,
         ClientMessage::Input { session, data: Bytes::from_static(b"\x00keys\xff") },
         ClientMessage::Input { session, data: Bytes::new() },
-        ClientMessage::Resize { session, size: TerminalSize::new(1, 1000).unwrap() },
+        ClientMessage::Resize { session, size: TerminalSize::new(1, 1000).unwrap(), pixels: None },
         ClientMessage::Kill { session: Target::Name("n".parse().unwrap()) },
         ClientMessage::Stats,
         ClientMessage::Resync,

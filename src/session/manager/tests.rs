@@ -70,7 +70,12 @@ impl Wake for LooksIntoTheBook {
 async fn a_session_that_was_started_while_the_server_stopped_is_hung_up_outside_the_book() {
     let (manager, _session, _feed) = start(&ClientRegistry::new());
     let name: SessionName = "late".parse().unwrap();
-    let late = manager.open(&name, TerminalSize::DEFAULT, (SizePolicy::Fixed, Pace::Free), None);
+    let late = manager.open(
+        &name,
+        Window { size: TerminalSize::DEFAULT, pixels: None },
+        (SizePolicy::Fixed, Pace::Free),
+        None,
+    );
     let mut hung_up = pin!(late.hang_up.cancelled());
     let waker = Waker::from(Arc::new(LooksIntoTheBook(Arc::clone(&manager))));
     assert!(hung_up.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
