@@ -4,6 +4,8 @@
 //! each is answered once, by a `Reply`. `Event`s tell a client what it did not ask for.
 
 #[cfg(feature = "server")]
+mod environment;
+#[cfg(feature = "server")]
 mod pixels;
 #[cfg(feature = "server")]
 mod reply;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 
 #[cfg(feature = "server")]
 pub use self::{
+    environment::{ClientEnvironment, VARIABLES},
     pixels::PixelSize,
     reply::{
         AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError,

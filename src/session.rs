@@ -19,6 +19,7 @@ mod pump;
 mod screen;
 mod size;
 mod starter;
+mod surroundings;
 mod terminal;
 
 use std::{
@@ -36,19 +37,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::feed::{Feed, FeedClosed, Feeds};
-use self::{answers::Answers, history::History, pty::Pty, screen::Screen, size::Sizing};
+use self::{
+    answers::Answers, history::History, pty::Pty, screen::Screen, size::Sizing, surroundings::Surroundings,
+};
 pub(crate) use self::{
     client_status::ClientStatus,
     follower::{Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
     manager::{Manager, SessionSettings},
     printer::TurnLog,
+    pty::TerminalId,
     screen::Drawn,
     size::{Claim, Window},
+    surroundings::LinkDirectory,
 };
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
+    message::{ClientEnvironment, ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
     terminal::{Shows, Typed, reset},
@@ -67,6 +72,8 @@ pub(crate) struct Session {
     pty: Option<Arc<Pty>>,
     /// Who sizes the terminal. The terminal is resized under this lock, so that the latest decision is the last.
     sizing: Mutex<Sizing>,
+    /// Where it is used from.
+    surroundings: Surroundings,
     /// The size, columns first: what every writer compares before it sleeps.
     size: AtomicU32,
     history: History,
@@ -147,7 +154,23 @@ impl Session {
     /// A client that joined no longer watches.
     pub(crate) fn leave_terminal(&self, claim: Claim, client: ClientId) {
         self.answers.left(client, claim.stay());
+        self.surroundings.leave(claim);
         self.size_by(|sizing| ((), sizing.leave(claim)));
+    }
+
+    /// A client that joined is used from where this is the environment.
+    pub(crate) fn join_environment(&self, claim: Claim, environment: ClientEnvironment) {
+        self.surroundings.join(claim, environment);
+    }
+
+    /// The environment of the client that was used last.
+    pub(crate) fn environment(&self) -> ClientEnvironment {
+        self.surroundings.environment()
+    }
+
+    /// The terminal of its program, where it has one.
+    pub(crate) fn terminal_id(&self) -> Option<TerminalId> {
+        self.pty.as_ref().map(|pty| pty.terminal())
     }
 
     /// Asks for a size without watching.
@@ -219,6 +242,7 @@ impl Session {
             .write_taken(|| {
                 let passed = self.answers.filter(typed, client, input);
                 if passed.is_use {
+                    self.surroundings.used(claim);
                     self.size_by(|sizing| ((), sizing.used(claim)));
                 }
                 passed.bytes

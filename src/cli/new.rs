@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{Common, Exit, attach, block_on, print, start, terminal};
+use super::{
+    Common, Exit, attach, block_on, print,
+    start::{self, Started},
+    terminal,
+};
 use crate::{
     SessionName, TerminalSize,
     message::{ClientMessage, Create, Pace, Reply, SizePolicy},
@@ -97,16 +101,21 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         settings: terminal::settings(),
     };
     block_on(async {
-        let mut client = start::connect_or_start(common).await?;
-        let request = ClientMessage::Create(create);
-        if args.detached {
-            let Reply::Created(info) = client.request(&request).await? else {
-                bail!("the server did not say which session it created");
-            };
-            print(&format!("{}\n", info.id))?;
-            return Ok(Exit::SUCCESS);
-        }
-        let attached = client.attach(&request).await?;
+        let (mut client, started) = start::connect_or_start(common).await?;
+        let attached = match client.request(&ClientMessage::Create(create)).await {
+            Ok(Reply::Created(info)) => {
+                print(&format!("{}\n", info.id))?;
+                return Ok(Exit::SUCCESS);
+            }
+            Ok(Reply::Attached(attached)) => attached,
+            Ok(other) => bail!("the server answered {other:?} to a create"),
+            Err(error) => {
+                if started == Started::Now {
+                    start::end_if_unused(client).await;
+                }
+                return Err(error.into());
+            }
+        };
         attach::watch(client, attached, &args.watch, false).await
     })
 }

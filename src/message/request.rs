@@ -8,7 +8,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use super::{PixelSize, TerminalSettings};
+use super::{ClientEnvironment, PixelSize, TerminalSettings};
 use crate::{SessionId, SessionName, TerminalSize};
 
 /// A client's request. Each has exactly one reply, under the id it was sent with.
@@ -47,6 +47,12 @@ pub enum ClientMessage {
     Resync,
     /// Hangs up a session's program, and kills it if it won't go. Answered by `Reply::Killed` once it is gone.
     Kill {
+        /// Which session.
+        session: Target,
+    },
+    /// The environment of the client that a session is used from: of those that watch it as terminals and may type, the one
+    /// that attached or typed last. With none, the last one's, or the creator's. Answered by `Reply::Environment`.
+    Environment {
         /// Which session.
         session: Target,
     },
@@ -142,13 +148,21 @@ pub struct Attach {
     pub session: Target,
     /// How to watch it.
     pub view: View,
+    /// What is carried of the environment that the client runs in; `None` for a program that is nobody's terminal.
+    pub environment: Option<Box<ClientEnvironment>>,
 }
 
 impl Attach {
     /// Watches `session` in this way.
     #[must_use]
     pub const fn new(session: Target, view: View) -> Self {
-        Self { session, view }
+        Self { session, view, environment: None }
+    }
+
+    /// This attach, from where this is the environment.
+    #[must_use]
+    pub fn with_environment(self, environment: ClientEnvironment) -> Self {
+        Self { environment: Some(Box::new(environment)), ..self }
     }
 }
 

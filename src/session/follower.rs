@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     ClientId, ServerMessage, SessionId, TerminalSize,
-    message::{Access, AttachedTo, ClientState, Event, ExitStatus, OnLag, StartAt, View as Options},
+    message::{
+        Access, AttachedTo, ClientEnvironment, ClientState, Event, ExitStatus, OnLag, StartAt,
+        View as Options,
+    },
     registry::{AttachError, ClientRegistry},
     sync::Receiver,
     terminal::{Part, Shows},
@@ -217,6 +220,13 @@ impl Follower {
         self.attachment = Some(attachment);
         self.status.set_watching(true);
         Ok(Followed { to, drawn, claim })
+    }
+
+    /// The client is used from where this is the environment; that counts where the client does.
+    pub(crate) fn join_environment(&self, environment: ClientEnvironment) {
+        if let Some(Attachment { session, claim: Some(claim), .. }) = &self.attachment {
+            session.join_environment(*claim, environment);
+        }
     }
 
     /// Watches nothing from now on.

@@ -70,6 +70,7 @@ pub(super) fn session_with(
         pid: None,
         pty: None,
         sizing: Mutex::new(Rank::Size, Sizing::new(SizePolicy::Fixed, Window { size, pixels: None })),
+        surroundings: Surroundings::none(),
         size: AtomicU32::new(packed(size)),
         history,
         screen: Screen::new(screen, Arc::clone(&answers)),

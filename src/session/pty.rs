@@ -14,6 +14,7 @@ use std::{
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::{
+    fs::{Stat, fstat},
     io::Errno,
     process::{Pid, Signal, kill_process_group},
     termios::{
@@ -52,6 +53,20 @@ pub(super) struct Pty {
     /// Serialises writers, first come, first served, so that one client's paste arrives in one piece.
     typing: tokio::sync::Mutex<()>,
     closed: CancellationToken,
+    terminal: TerminalId,
+}
+
+/// Which terminal it is: the file system that it is in, and its device number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TerminalId {
+    pub(crate) file_system: u64,
+    pub(crate) device: u64,
+}
+
+impl TerminalId {
+    pub(crate) fn of(found: &Stat) -> Self {
+        Self { file_system: found.st_dev, device: found.st_rdev }
+    }
 }
 
 #[derive(Debug)]
@@ -96,12 +111,13 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
     create.settings.apply(&mut settings);
     // Linux gives the slave what its master is given.
     tcsetattr(&master, OptionalActions::Now, &settings)?;
+    let terminal = TerminalId::of(&fstat(&slave)?);
     let child = with_no_signal_blocked(|| command.spawn(slave)).map_err(into_io)?;
 
     // As plain descriptors; by now they are non-blocking, which the two have in common.
     let reading = OwnedFd::from(master);
     let writing = reading.try_clone()?;
-    Ok((Pty::new(Master { reading, writing }), child))
+    Ok((Pty::new(Master { reading, writing }, terminal), child))
 }
 
 /// Starts a program on this thread, whose signal mask the program gets: it is to block none, whatever this process was
@@ -142,12 +158,17 @@ fn into_io(error: pty_process::Error) -> io::Error {
 }
 
 impl Pty {
-    fn new(master: Master) -> Self {
+    fn new(master: Master, terminal: TerminalId) -> Self {
         Self {
             master: Mutex::new(Rank::Leaf, Some(Arc::new(master))),
             typing: tokio::sync::Mutex::default(),
             closed: CancellationToken::new(),
+            terminal,
         }
+    }
+
+    pub(super) fn terminal(&self) -> TerminalId {
+        self.terminal
     }
 
     fn master(&self) -> Option<Arc<Master>> {

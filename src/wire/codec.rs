@@ -29,6 +29,9 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
             ClientMessage::Resize { session, size, pixels }
         }
         Kind::Kill => ClientMessage::Kill { session: from_postcard(payload, "kill request")? },
+        Kind::Environment => {
+            ClientMessage::Environment { session: from_postcard(payload, "environment request")? }
+        }
         Kind::Stats => ClientMessage::Stats,
         Kind::Ping => ClientMessage::Ping,
         Kind::Resync => ClientMessage::Resync,
@@ -58,6 +61,7 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         }
         ClientMessage::Resize { session, size, pixels } => encode(Kind::Resize, id, &(session, size, pixels)),
         ClientMessage::Kill { session } => encode(Kind::Kill, id, session),
+        ClientMessage::Environment { session } => encode(Kind::Environment, id, session),
         ClientMessage::Stats => encode(Kind::Stats, id, &()),
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
         ClientMessage::Resync => encode(Kind::Resync, id, &()),

@@ -31,6 +31,7 @@ fn requests() -> Vec<ClientMessage> {
         ClientMessage::Input { session, data: Bytes::new() },
         ClientMessage::Resize { session, size: TerminalSize::new(1, 1000).unwrap(), pixels: None },
         ClientMessage::Kill { session: Target::Name("n".parse().unwrap()) },
+        ClientMessage::Environment { session: Target::Id(session) },
         ClientMessage::Stats,
         ClientMessage::Resync,
         ClientMessage::Ping,

@@ -17,6 +17,7 @@ fn manager() -> Arc<Manager> {
         history_bytes: 4096,
         hang_up_grace: Duration::from_secs(2),
         make_model: None,
+        links: None,
     };
     let mut manager = Manager::new(ClientRegistry::new(), settings, None);
     // A paused clock jumps while it waits for another test's turn.
