@@ -5,6 +5,8 @@
 
 mod attach;
 mod bench;
+mod connect;
+mod env;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod kill;
@@ -17,7 +19,7 @@ mod stats;
 mod terminal;
 
 use std::{
-    env,
+    env::args_os,
     ffi::OsString,
     fmt,
     future::Future,
@@ -29,10 +31,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use tracing::Level;
 
-use crate::{
-    client::{Client, ConnectError},
-    server::default_socket,
-};
+use crate::server::default_socket;
 
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost in silence
 #[derive(Debug, Parser)]
@@ -66,6 +65,7 @@ enum Command {
     New(new::Args),
     Attach(attach::Args),
     List(list::Args),
+    Env(env::Args),
     Kill(kill::Args),
     Send(send::Args),
     Stats(stats::Args),
@@ -91,6 +91,8 @@ impl Exit {
 #[derive(Debug)]
 struct Common {
     socket: PathBuf,
+    /// Nobody said which socket.
+    is_default: bool,
     log: Level,
 }
 
@@ -98,6 +100,7 @@ struct Common {
 #[must_use]
 pub fn run() -> ExitCode {
     let Args { socket, log, command } = Args::try_parse().unwrap_or_else(|error| refuse(&error));
+    let is_default = socket.is_none();
     let socket = socket.unwrap_or_else(|| {
         let (path, warning) = default_socket();
         if let Some(warning) = warning {
@@ -106,12 +109,13 @@ pub fn run() -> ExitCode {
         path
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
-    let common = Common { socket, log };
+    let common = Common { socket, is_default, log };
     let not_attached = matches!(command, Command::New(_) | Command::Attach(_));
     let result = match command {
         Command::Serve(args) => serve::run(&common, args),
         Command::New(args) => new::run(&common, args),
         Command::Attach(args) => attach::run(&common, args),
+        Command::Env(args) => env::run(&common, args),
         Command::List(args) => list::run(&common, args),
         Command::Kill(args) => kill::run(&common, args),
         Command::Send(args) => send::run(&common, args),
@@ -136,11 +140,6 @@ impl Common {
             // A log that can't be written is gone without: complaining of it on the same stderr would fail too, and panic.
             .log_internal_errors(false)
             .init();
-    }
-
-    /// Connects to the server, which must run.
-    async fn connect(&self) -> Result<Client, ConnectError> {
-        Client::connect(&self.socket).await
     }
 }
 
@@ -193,10 +192,10 @@ fn harmless(text: &str) -> String {
 fn refuse(error: &clap::Error) -> ! {
     // What it quotes may steer the terminal. Then it goes without colours, which are not to be told from that.
     let hostile = |word: OsString| word.to_string_lossy().chars().any(char::is_control);
-    if !error.use_stderr() || !env::args_os().any(hostile) {
+    if !error.use_stderr() || !args_os().any(hostile) {
         error.exit();
     }
-    let words = env::args_os().map(|word| harmless(&word.to_string_lossy()));
+    let words = args_os().map(|word| harmless(&word.to_string_lossy()));
     match Args::try_parse_from(words) {
         Err(error) => error.exit(),
         // Only what was wrong with it was escaped.

@@ -4,19 +4,28 @@
 //! each is answered once, by a `Reply`. `Event`s tell a client what it did not ask for.
 
 #[cfg(feature = "server")]
+mod environment;
+#[cfg(feature = "server")]
+mod pixels;
+#[cfg(feature = "server")]
 mod reply;
 #[cfg(feature = "server")]
 mod request;
+#[cfg(feature = "server")]
+mod settings;
 
 use bytes::Bytes;
 
 #[cfg(feature = "server")]
 pub use self::{
+    environment::{ClientEnvironment, VARIABLES},
+    pixels::PixelSize,
     reply::{
         AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError,
         ServerStats, SessionInfo, SessionState, SessionStats,
     },
     request::{Access, Attach, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target, View},
+    settings::{ControlCharacter, TerminalFlag, TerminalSettings},
 };
 use crate::SessionId;
 

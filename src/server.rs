@@ -12,7 +12,9 @@ mod error;
 pub(crate) mod fuzz;
 mod input;
 mod listener;
+mod nesting;
 mod outgoing;
+mod peer;
 mod progress;
 mod router;
 mod sessions;
@@ -35,7 +37,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 #[cfg(feature = "cli")]
-pub(crate) use self::listener::default_socket;
+pub(crate) use self::listener::{default_socket, other_default_sockets};
 pub use self::{
     builder::ServerBuilder,
     clients::Clients,
@@ -47,6 +49,7 @@ use self::{
     clients::{Connected, Counters},
     descriptors::Places,
     listener::BoundSocket,
+    nesting::Nesting,
     progress::Timing,
 };
 use crate::{
@@ -95,6 +98,7 @@ struct Shared {
     sessions: Arc<Manager>,
     counters: Counters,
     clients: Connected,
+    nesting: Nesting,
     started: Instant,
     queue_depth: usize,
     handshake_timeout: Duration,

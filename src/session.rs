@@ -19,6 +19,7 @@ mod pump;
 mod screen;
 mod size;
 mod starter;
+mod surroundings;
 mod terminal;
 
 use std::{
@@ -36,19 +37,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use self::feed::{Feed, FeedClosed, Feeds};
-use self::{answers::Answers, history::History, pty::Pty, screen::Screen, size::Sizing};
+use self::{
+    answers::Answers, history::History, pty::Pty, screen::Screen, size::Sizing, surroundings::Surroundings,
+};
 pub(crate) use self::{
     client_status::ClientStatus,
     follower::{Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
     manager::{Manager, SessionSettings},
     printer::TurnLog,
+    pty::TerminalId,
     screen::Drawn,
-    size::Claim,
+    size::{Claim, Window},
+    surroundings::LinkDirectory,
 };
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
+    message::{ClientEnvironment, ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
     terminal::{Shows, Typed, reset},
@@ -67,6 +72,8 @@ pub(crate) struct Session {
     pty: Option<Arc<Pty>>,
     /// Who sizes the terminal. The terminal is resized under this lock, so that the latest decision is the last.
     sizing: Mutex<Sizing>,
+    /// Where it is used from.
+    surroundings: Surroundings,
     /// The size, columns first: what every writer compares before it sleeps.
     size: AtomicU32,
     history: History,
@@ -132,37 +139,56 @@ impl Session {
 
     /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves. If
     /// `is_drawn`, it can be drawn anew at any time.
-    pub(crate) fn join_terminal(&self, client: ClientId, size: TerminalSize, is_drawn: bool) -> Claim {
-        let claim = self.size_by(|sizing| sizing.join(size));
+    pub(crate) fn join_terminal(&self, client: ClientId, window: Window, is_drawn: bool) -> Claim {
+        let claim = self.size_by(|sizing| sizing.join(window));
         // Where its output begins, it says once it knows.
         self.answers.joined(client, claim.stay(), Shows::Output { from: u64::MAX }, is_drawn);
         claim
     }
 
     /// The terminal of a client that joined has another size.
-    pub(crate) fn resize_terminal(&self, claim: Claim, size: TerminalSize) {
-        self.size_by(|sizing| ((), sizing.resize(claim, size)));
+    pub(crate) fn resize_terminal(&self, claim: Claim, window: Window) {
+        self.size_by(|sizing| ((), sizing.resize(claim, window)));
     }
 
     /// A client that joined no longer watches.
     pub(crate) fn leave_terminal(&self, claim: Claim, client: ClientId) {
         self.answers.left(client, claim.stay());
+        self.surroundings.leave(claim);
         self.size_by(|sizing| ((), sizing.leave(claim)));
     }
 
+    /// A client that joined is used from where this is the environment.
+    pub(crate) fn join_environment(&self, claim: Claim, environment: ClientEnvironment) {
+        self.surroundings.join(claim, environment);
+    }
+
+    /// The environment of the client that was used last.
+    pub(crate) fn environment(&self) -> ClientEnvironment {
+        self.surroundings.environment()
+    }
+
+    /// The terminal of its program, where it has one.
+    pub(crate) fn terminal_id(&self) -> Option<TerminalId> {
+        self.pty.as_ref().map(|pty| pty.terminal())
+    }
+
     /// Asks for a size without watching.
-    pub(crate) fn ask_size(&self, size: TerminalSize) {
-        self.size_by(|sizing| ((), sizing.ask(size)));
+    pub(crate) fn ask_size(&self, window: Window) {
+        self.size_by(|sizing| ((), sizing.ask(window)));
     }
 
     /// Resizes the terminal if that is what comes of `decide`, and tells whoever watches.
-    fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<TerminalSize>)) -> T {
+    fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<Window>)) -> T {
         let (decided, resized) = self.sizing.with(|sizing| {
             let (decided, changed) = decide(sizing);
-            let resized = changed.map(|size| {
-                self.size.store(packed(size), Ordering::Relaxed);
-                self.screen.resized(self.head(), size);
-                self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(size))
+            let resized = changed.map(|window| {
+                // It may have other pixels only.
+                if window.size != self.size() {
+                    self.size.store(packed(window.size), Ordering::Relaxed);
+                    self.screen.resized(self.head(), window.size);
+                }
+                self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(window))
             });
             (decided, resized)
         });
@@ -182,10 +208,11 @@ impl Session {
     fn nudge(&self) {
         let Some(pty) = &self.pty else { return };
         self.sizing.with(|sizing| {
-            let size = sizing.size();
+            let window = sizing.window();
+            let size = window.size;
             let other = TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2));
             // A program that has no terminal any more is not made to draw.
-            let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(size));
+            let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(window.with_size(size)));
         });
     }
 
@@ -215,6 +242,7 @@ impl Session {
             .write_taken(|| {
                 let passed = self.answers.filter(typed, client, input);
                 if passed.is_use {
+                    self.surroundings.used(claim);
                     self.size_by(|sizing| ((), sizing.used(claim)));
                 }
                 passed.bytes

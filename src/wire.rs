@@ -32,7 +32,7 @@ pub use self::{
 };
 
 /// The protocol's version. Client and server must agree on it exactly.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Bytes of a frame's header.
 pub const HEADER_LEN: usize = 16;
@@ -63,6 +63,7 @@ pub enum Kind {
     Stats = 9,
     Ping = 10,
     Resync = 11,
+    Environment = 12,
 
     HelloReply = 128,
     Reply = 129,
@@ -72,7 +73,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -84,6 +85,7 @@ impl Kind {
         Self::Stats,
         Self::Ping,
         Self::Resync,
+        Self::Environment,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
@@ -107,7 +109,9 @@ impl Kind {
         match self {
             Self::List | Self::Detach | Self::Stats | Self::Ping | Self::Resync => 0,
             Self::Hello => 64,
-            Self::Attach | Self::Resize | Self::Kill => 256,
+            Self::Resize | Self::Kill | Self::Environment => 256,
+            // With an environment: sixteen values of 1 KiB.
+            Self::Attach => 256 + 17 * 1024,
             Self::Input => 16 + MAX_INPUT,
             // A command line and an environment: Linux allows a quarter of the stack, most often 2 MiB, for both.
             Self::Create => 2 * 1024 * 1024,

@@ -161,7 +161,7 @@ fn a_client_that_attaches_again_and_again_holds_one_screen() {
     let mut requests = vec![attach(feed.session(), view.with_size(TerminalSize::new(20, 10)))];
     for cols in 30..40 {
         let (session, size) = (feed.session(), TerminalSize::new(cols, ROWS - 1).unwrap());
-        requests.push(ClientMessage::Resize { session, size });
+        requests.push(ClientMessage::Resize { session, size, pixels: None });
         requests.push(ClientMessage::Resync);
     }
     let held = room.held(|room| room.client(&requests));

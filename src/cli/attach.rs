@@ -16,9 +16,9 @@ mod window;
 
 use std::{
     collections::VecDeque,
-    env,
-    ffi::OsStr,
+    env::vars_os,
     io::{IsTerminal, stderr},
+    os::unix::ffi::OsStrExt,
     thread,
     time::{Duration, Instant},
 };
@@ -38,14 +38,15 @@ use self::{
 use super::{
     Common, Exit, block_on,
     serve::parse_bytes,
-    start, tell,
+    tell,
     terminal::{self, DetachKey},
 };
 use crate::{
     SessionId, SessionName,
     client::{Client, ClientError, Incoming, IncomingFrames, Requests},
     message::{
-        Access, Attach, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, Reply, StartAt, Target, View,
+        Access, Attach, AttachedTo, ClientEnvironment, ClientMessage, Event, ExitStatus, OnLag, Reply,
+        StartAt, Target, View,
     },
 };
 
@@ -124,19 +125,13 @@ impl WatchArgs {
             None if interactive => OnLag::Resync,
             None => OnLag::Lossless,
         };
-        let size = if interactive { terminal::size() } else { None };
-        View::new(StartAt::Now, on_lag).with_size(size)
+        let window = if interactive { terminal::window() } else { None };
+        let view = View::new(StartAt::Now, on_lag).with_size(window.map(|(size, _)| size));
+        view.with_pixels(window.and_then(|(_, pixels)| pixels))
     }
 }
 
 pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
-    let inside = |variable, value: &OsStr| env::var_os(variable).is_some_and(|found| found == value);
-    if terminal::is_interactive()
-        && inside("FUGUE_SESSION", args.name.as_str().as_ref())
-        && inside("FUGUE_SOCKET", common.socket.as_ref())
-    {
-        bail!("this terminal is session {} itself; detach first, or attach from another terminal", args.name);
-    }
     let from = args.from.unwrap_or(if terminal::is_interactive() { From::Screen } else { From::Now });
     if from == From::Screen && !terminal::is_interactive() {
         bail!(
@@ -152,8 +147,8 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
     let view = args.watch.view().with_start(start).with_access(access);
     block_on(async {
-        let mut client = start::connect_or_start(common).await?;
-        let attach = Attach::new(Target::Name(args.name), view);
+        let mut client = common.connect().await?;
+        let attach = Attach::new(Target::Name(args.name), view).with_environment(environment());
         let attached = client.attach(&ClientMessage::Attach(attach)).await?;
         if from == From::Start && attached.start > 0 && !terminal::is_interactive() {
             bail!(
@@ -164,6 +159,12 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         }
         watch(client, attached, &args.watch, from == From::Screen).await
     })
+}
+
+/// What is carried of the environment that this runs in.
+fn environment() -> ClientEnvironment {
+    let variables: Vec<_> = vars_os().collect();
+    ClientEnvironment::of(variables.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
 }
 
 /// How watching ended.
@@ -352,8 +353,9 @@ impl Sender<'_> {
     }
 
     async fn send_size(&mut self) -> Result<(), ClientError> {
-        let Some(size) = terminal::size() else { return Ok(()) };
-        self.requests.send(&ClientMessage::Resize { session: self.session, size }).await.map(drop)
+        let Some((size, pixels)) = terminal::window() else { return Ok(()) };
+        let resize = ClientMessage::Resize { session: self.session, size, pixels };
+        self.requests.send(&resize).await.map(drop)
     }
 }
 

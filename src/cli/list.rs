@@ -5,11 +5,8 @@ use std::time::Duration;
 use anyhow::bail;
 use serde_json::json;
 
-use super::{Common, Exit, block_on, print, print_json};
-use crate::{
-    client::ConnectError,
-    message::{ClientMessage, Reply, SessionInfo, SessionState},
-};
+use super::{Common, Exit, block_on, complain, connect::NotConnected, print, print_json};
+use crate::message::{ClientMessage, Reply, SessionInfo, SessionState};
 
 /// Lists the live sessions, then those that ended last
 #[derive(Debug, clap::Args)]
@@ -24,7 +21,10 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         let mut client = match common.connect().await {
             Ok(client) => client,
             // Nothing runs, so there is nothing to list: an answer, not a failure.
-            Err(ConnectError::NoServer(_)) => return Ok(Vec::new()),
+            Err(NotConnected::NoServer(where_not)) => {
+                complain(format_args!("{where_not}"));
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error.into()),
         };
         match client.request(&ClientMessage::List).await? {

@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{Common, Exit, attach, block_on, print, start, terminal};
+use super::{
+    Common, Exit, attach, block_on, print,
+    start::{self, Started},
+    terminal,
+};
 use crate::{
     SessionName, TerminalSize,
     message::{ClientMessage, Create, Pace, Reply, SizePolicy},
@@ -68,7 +72,7 @@ enum PaceArg {
 pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     let command = if args.command.is_empty() { vec![default_shell()] } else { args.command };
     let bytes = |text: &OsStr| text.as_bytes().to_vec();
-    let own_size = terminal::size().unwrap_or(TerminalSize::DEFAULT);
+    let (own_size, own_pixels) = terminal::window().unwrap_or((TerminalSize::DEFAULT, None));
     let (size, size_policy) = match args.size {
         Size::Fixed(size) => (size, SizePolicy::Fixed),
         Size::Follow(policy) => (own_size, policy),
@@ -79,7 +83,10 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     let create = Create {
         name: args.name,
         command: command.iter().map(|word| bytes(word)).collect(),
-        env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
+        env: env::vars_os()
+            .filter(is_handed_on)
+            .map(|(key, value)| (key.into_vec(), value.into_vec()))
+            .collect(),
         cwd: Some(bytes(directory.as_os_str())),
         size,
         size_policy,
@@ -89,20 +96,34 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
             PaceArg::Free => Pace::Free,
         },
         attach: (!args.detached).then(|| args.watch.view()),
+        // A program sees cells of the size that they have here, however many there are.
+        pixels: own_pixels.map(|pixels| pixels.scaled(own_size, size)),
+        settings: terminal::settings(),
     };
     block_on(async {
-        let mut client = start::connect_or_start(common).await?;
-        let request = ClientMessage::Create(create);
-        if args.detached {
-            let Reply::Created(info) = client.request(&request).await? else {
-                bail!("the server did not say which session it created");
-            };
-            print(&format!("{}\n", info.id))?;
-            return Ok(Exit::SUCCESS);
-        }
-        let attached = client.attach(&request).await?;
+        let (mut client, started) = start::connect_or_start(common).await?;
+        let attached = match client.request(&ClientMessage::Create(create)).await {
+            Ok(Reply::Created(info)) => {
+                print(&format!("{}\n", info.id))?;
+                return Ok(Exit::SUCCESS);
+            }
+            Ok(Reply::Attached(attached)) => attached,
+            Ok(other) => bail!("the server answered {other:?} to a create"),
+            Err(error) => {
+                if started == Started::Now {
+                    start::end_if_unused(client).await;
+                }
+                return Err(error.into());
+            }
+        };
         attach::watch(client, attached, &args.watch, false).await
     })
+}
+
+/// Whether a program gets a variable of this process's. The size of this terminal is not its terminal's, which has one
+/// of its own and changes.
+fn is_handed_on((name, _): &(OsString, OsString)) -> bool {
+    name != "COLUMNS" && name != "LINES"
 }
 
 fn default_shell() -> OsString {

@@ -23,10 +23,8 @@ pub(super) const READY: &str = "ready";
 
 /// Runs the server in the foreground, until SIGTERM, SIGINT or SIGHUP
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "`new` and `attach` start a server by themselves when none runs; use this to choose its \
-settings, to see its log, or to run it under a supervisor. A second SIGTERM or SIGINT ends it at once."
-)]
+#[command(after_help = "`new` starts a server by itself when none runs; use this to choose its \
+settings, to see its log, or to run it under a supervisor. A second SIGTERM or SIGINT ends it at once.")]
 pub(super) struct Args {
     /// Shards of the client registry, a power of two from 1 to 4096 [default: 128 per hardware thread]
     #[arg(long, value_name = "N")]

@@ -3,14 +3,18 @@
 use std::{env, fs, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::Command,
     time::{Instant, sleep, timeout},
 };
 
-use super::{Common, serve};
-use crate::client::{Client, ConnectError};
+use super::{Common, complain, connect::NotConnected, serve};
+use crate::{
+    client::Client,
+    message::{ClientMessage, Reply},
+};
 
 /// How long a server may take to start. It is ready at once, unless its disk is not.
 const START_TIME: Duration = Duration::from_secs(10);
@@ -18,11 +22,22 @@ const START_TIME: Duration = Duration::from_secs(10);
 /// How long a server that was started by another process at the same time may take until it listens.
 const OTHER_START_TIME: Duration = Duration::from_secs(1);
 
-/// Connects to the server, after starting one in the background if none runs.
-pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<Client> {
+/// When the server was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Started {
+    Before,
+    Now,
+}
+
+/// Connects to the server, after starting one in the background if none runs. Also says whether it did that.
+pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<(Client, Started)> {
     match common.connect().await {
-        Err(ConnectError::NoServer(_)) => {}
-        connected => return Ok(connected?),
+        Err(NotConnected::NoServer(none)) => {
+            if let Some(lost) = none.lost() {
+                complain(format_args!("{lost}"));
+            }
+        }
+        connected => return Ok((connected?, Started::Before)),
     }
     let complaint = match timeout(START_TIME, start(common)).await {
         Ok(started) => started?,
@@ -39,8 +54,9 @@ pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<Client> 
     let started = Instant::now();
     loop {
         match common.connect().await {
-            Ok(client) => return Ok(client),
-            Err(ConnectError::NoServer(_)) if !complaint.is_empty() => {
+            Ok(client) if complaint.is_empty() => return Ok((client, Started::Now)),
+            Ok(client) => return Ok((client, Started::Before)),
+            Err(NotConnected::NoServer(_)) if !complaint.is_empty() => {
                 if started.elapsed() > OTHER_START_TIME {
                     bail!("no server runs, and starting one failed: {complaint}");
                 }
@@ -48,6 +64,19 @@ pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<Client> 
             }
             Err(error) => return Err(error).context("a server was started, but could not be reached"),
         }
+    }
+}
+
+/// Ends a server that was started for a request which it refused, unless somebody uses it meanwhile.
+pub(super) async fn end_if_unused(mut client: Client) {
+    let Ok(Reply::Stats(stats)) = client.request(&ClientMessage::Stats).await else { return };
+    let clients: usize = stats.clients_per_shard.iter().sum();
+    let process = i32::try_from(stats.pid).ok().and_then(Pid::from_raw);
+    if let Some(process) = process.filter(|_| clients == 1 && stats.sessions.is_empty()) {
+        // An error says that it is gone.
+        let _ = kill_process(process, Signal::TERM);
+        // It tells its clients, and then ends.
+        while client.next().await.is_ok() {}
     }
 }
 

@@ -2,19 +2,39 @@
 
 use std::io::{self, IsTerminal};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
 
-use crate::terminal::TerminalSize;
+use crate::{
+    message::{PixelSize, TerminalSettings},
+    terminal::TerminalSize,
+};
 
 /// Whether a person sits at both ends: standard input and output are terminals.
 pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// The size of the terminal that standard output is, unless it is none or does not know.
+/// The size of the terminal that standard output is, unless it is none or does not know. One that is too large for a
+/// session has the largest size that there is.
 pub(super) fn size() -> Option<TerminalSize> {
-    let size = tcgetwinsize(io::stdout()).ok()?;
-    TerminalSize::new(size.ws_col, size.ws_row)
+    window().map(|(size, _)| size)
+}
+
+/// The same, and how many pixels that many cells have, where the terminal knows that.
+pub(super) fn window() -> Option<(TerminalSize, Option<PixelSize>)> {
+    let Winsize { ws_col, ws_row, ws_xpixel, ws_ypixel } = tcgetwinsize(io::stdout()).ok()?;
+    let size = TerminalSize::clamped(ws_col, ws_row)?;
+    // Of a terminal that is too large, those of the cells that count.
+    let part = |pixels: u16, all: u16, some: u16| if all == some { pixels } else { pixels / all * some };
+    let pixels = PixelSize::new(part(ws_xpixel, ws_col, size.cols()), part(ws_ypixel, ws_row, size.rows()));
+    Some((size, pixels))
+}
+
+/// The settings of the terminal that this runs in, as its person has set them; none are known where there is none.
+pub(super) fn settings() -> TerminalSettings {
+    let standard = [tcgetattr(io::stdin()), tcgetattr(io::stdout()), tcgetattr(io::stderr())];
+    let terminal = standard.into_iter().find_map(Result::ok);
+    terminal.map_or(TerminalSettings::UNKNOWN, |terminal| TerminalSettings::of(&terminal))
 }
 
 /// Raw mode: every key goes to the session, for as long as this lives.

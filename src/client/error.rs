@@ -16,7 +16,7 @@ use crate::{
 #[non_exhaustive]
 pub enum ConnectError {
     /// Nothing listens there.
-    #[error("no server listens on {}; start one with `fugue-server serve`", .0.display())]
+    #[error("no server listens on {}; `fugue-server new` starts one, with a session", .0.display())]
     NoServer(PathBuf),
     /// A server listens, and will not talk to this client.
     #[error("the server refused the connection: {0}")]

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::ClientEnvironment;
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// The answer to a request that was carried out.
@@ -30,6 +31,8 @@ pub enum Reply {
     Stats(Box<ServerStats>),
     /// To `Ping`.
     Pong,
+    /// To `Environment`.
+    Environment(Box<ClientEnvironment>),
 }
 
 /// The session a client now watches.
@@ -365,4 +368,30 @@ pub enum RequestError {
         /// The program's process id.
         pid: u32,
     },
+    /// The client runs in the terminal of a session that is shown in the one it wants to attach to, so that each would print
+    /// what the other prints, for ever.
+    #[error("{}", circle(session, way))]
+    Circle {
+        /// The session to attach to.
+        session: SessionName,
+        /// From the session whose terminal the client runs in, each shown in the next one's terminal, to `session`.
+        way: Vec<SessionName>,
+    },
+}
+
+/// Why a client can't attach where it runs.
+fn circle(session: &SessionName, way: &[SessionName]) -> String {
+    let Some((here, shown_in)) = way.split_first().filter(|(_, shown_in)| !shown_in.is_empty()) else {
+        return format!(
+            "this terminal is session {session} itself; detach first, or attach from another terminal"
+        );
+    };
+    let mut text = format!("this terminal is session {here}");
+    for name in shown_in {
+        text += &format!(", which is shown in session {name}");
+    }
+    text + &format!(
+        ": attaching to {session} here would show it in itself for ever; detach first, or attach from a terminal \
+         outside of these sessions"
+    )
 }

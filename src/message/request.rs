@@ -8,6 +8,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
+use super::{ClientEnvironment, PixelSize, TerminalSettings};
 use crate::{SessionId, SessionName, TerminalSize};
 
 /// A client's request. Each has exactly one reply, under the id it was sent with.
@@ -38,12 +39,20 @@ pub enum ClientMessage {
         session: SessionId,
         /// The new size.
         size: TerminalSize,
+        /// The same in pixels, where the terminal knows it.
+        pixels: Option<PixelSize>,
     },
     /// Asks for the watched session's screen to be drawn anew; what was not sent yet is left out. Answered by
     /// `Reply::Resynced`, after which the screen follows.
     Resync,
     /// Hangs up a session's program, and kills it if it won't go. Answered by `Reply::Killed` once it is gone.
     Kill {
+        /// Which session.
+        session: Target,
+    },
+    /// The environment of the client that a session is used from: of those that watch it as terminals and may type, the one
+    /// that attached or typed last. With none, the last one's, or the creator's. Answered by `Reply::Environment`.
+    Environment {
         /// Which session.
         session: Target,
     },
@@ -76,6 +85,10 @@ pub struct Create {
     pub pace: Pace,
     /// Whether this client watches it, from its first byte. Its output waits for the attach.
     pub attach: Option<View>,
+    /// Its terminal's size in pixels at the start, if that is known.
+    pub pixels: Option<PixelSize>,
+    /// Its terminal's settings at the start. Those that are not known are the system's for a new terminal, and `iutf8`.
+    pub settings: TerminalSettings,
 }
 
 impl Create {
@@ -91,6 +104,8 @@ impl Create {
             size_policy: SizePolicy::Latest,
             pace: Pace::Fastest,
             attach: None,
+            pixels: None,
+            settings: TerminalSettings::UNKNOWN,
         }
     }
 }
@@ -133,13 +148,21 @@ pub struct Attach {
     pub session: Target,
     /// How to watch it.
     pub view: View,
+    /// What is carried of the environment that the client runs in; `None` for a program that is nobody's terminal.
+    pub environment: Option<Box<ClientEnvironment>>,
 }
 
 impl Attach {
     /// Watches `session` in this way.
     #[must_use]
     pub const fn new(session: Target, view: View) -> Self {
-        Self { session, view }
+        Self { session, view, environment: None }
+    }
+
+    /// This attach, from where this is the environment.
+    #[must_use]
+    pub fn with_environment(self, environment: ClientEnvironment) -> Self {
+        Self { environment: Some(Box::new(environment)), ..self }
     }
 }
 
@@ -166,13 +189,15 @@ pub struct View {
     pub size: Option<TerminalSize>,
     /// What the client may do.
     pub access: Access,
+    /// The size of the client's terminal in pixels, if it knows that.
+    pub pixels: Option<PixelSize>,
 }
 
 impl View {
     /// A view for a program: no terminal, and allowed everything.
     #[must_use]
     pub const fn new(start: StartAt, on_lag: OnLag) -> Self {
-        Self { start, on_lag, size: None, access: Access::ReadWrite }
+        Self { start, on_lag, size: None, access: Access::ReadWrite, pixels: None }
     }
 
     /// This view, from another place on.
@@ -191,6 +216,12 @@ impl View {
     #[must_use]
     pub const fn with_size(self, size: Option<TerminalSize>) -> Self {
         Self { size, ..self }
+    }
+
+    /// This view, in a terminal of this size in pixels.
+    #[must_use]
+    pub const fn with_pixels(self, pixels: Option<PixelSize>) -> Self {
+        Self { pixels, ..self }
     }
 
     /// This view, for a client that may do this.

@@ -14,6 +14,7 @@ use super::{
     Server, ServerError, Shared,
     clients::{Connected, Counters},
     listener::BoundSocket,
+    nesting::Nesting,
     progress::Timing,
 };
 use crate::{
@@ -193,6 +194,7 @@ impl ServerBuilder {
             history_bytes: self.history_bytes,
             hang_up_grace: self.hang_up_grace,
             make_model: self.make_model,
+            links: socket.link_directory(),
         };
         let timing = Timing {
             hold: self.lossless_timeout,
@@ -205,6 +207,7 @@ impl ServerBuilder {
             registry,
             counters: Counters::default(),
             clients: Connected::new(),
+            nesting: Nesting::new(),
             started: Instant::now(),
             queue_depth: self.queue_depth,
             handshake_timeout: self.handshake_timeout,

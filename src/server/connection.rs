@@ -38,6 +38,8 @@ type Frames = FrameReader<OwnedReadHalf>;
 /// Most clients are idle most of the time, and what they await then is all that this future has room for: whatever is
 /// rare or soon over is boxed, here and in the writer.
 pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSemaphorePermit) {
+    // Asked now: who connected, and not who may have the number of it later.
+    let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let (read, mut write) = stream.into_split();
     // A frame that is never finished is a client that does not go on, as one that takes nothing is.
     let mut frames = FrameReader::new(read, Side::Client).stall_timeout(shared.timing.close);
@@ -75,7 +77,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSe
     });
 
     let ends_with_reader = cancel.clone().drop_guard();
-    let mut router = Router::new(Arc::clone(&shared), client, status, commands.clone());
+    let mut router = Router::new(Arc::clone(&shared), (client, process), status, commands.clone());
     let malformed = tokio::select! {
         biased;
         () = cancel.cancelled() => None,

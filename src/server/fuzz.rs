@@ -90,6 +90,7 @@ fn server() -> (Arc<Shared>, Feed) {
         history_bytes: 64 * 1024,
         hang_up_grace: Duration::ZERO,
         make_model: Some(emulator()),
+        links: None,
     };
     let sessions = Arc::new(Manager::new(registry.clone(), settings, None));
     let size = TerminalSize::new(20, 6).expect("a size");
@@ -102,6 +103,7 @@ fn server() -> (Arc<Shared>, Feed) {
         registry,
         counters: Counters::default(),
         clients: Connected::new(),
+        nesting: Nesting::new(),
         started: Instant::now(),
         queue_depth: 4,
         handshake_timeout: PATIENCE,

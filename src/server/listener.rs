@@ -39,6 +39,7 @@ use self::{
     lock::{Held, Lock},
 };
 use super::connection::refusal;
+use crate::session::LinkDirectory;
 
 /// The longest path a Unix socket's address holds, less its closing zero. Clients use the whole path.
 const MAX_PATH: usize = 107;
@@ -66,15 +67,14 @@ pub(crate) fn default_socket() -> (PathBuf, Option<String>) {
 }
 
 fn socket_in(runtime_directory: Option<OsString>) -> (PathBuf, Option<String>) {
-    let elsewhere = PathBuf::from(format!("/tmp/fugue-{}/server.sock", geteuid().as_raw()));
+    let elsewhere = socket_in_tmp();
     // A relative one would lead a server and its clients to different places; the XDG specification ignores it too.
     let Some(directory) = runtime_directory.map(PathBuf::from).filter(|directory| directory.is_absolute())
     else {
         return (elsewhere, None);
     };
-    let ours = |found: fs::Metadata| found.is_dir() && found.uid() == geteuid().as_raw();
-    if fs::metadata(&directory).is_ok_and(ours) {
-        return (directory.join("fugue/server.sock"), None);
+    if let Some(socket) = socket_in_runtime(&directory) {
+        return (socket, None);
     }
     let warning = format!(
         "XDG_RUNTIME_DIR ({}) is not a directory of this user's; the socket is {} instead",
@@ -82,6 +82,32 @@ fn socket_in(runtime_directory: Option<OsString>) -> (PathBuf, Option<String>) {
         elsewhere.display()
     );
     (elsewhere, Some(warning))
+}
+
+/// Where the default path would be for somebody who logged in in another way, and is not `path`: in `$XDG_RUNTIME_DIR`, in
+/// the directory that systemd gives that variable, and in `/tmp`.
+#[cfg(feature = "cli")]
+pub(crate) fn other_default_sockets(path: &Path) -> Vec<PathBuf> {
+    let set = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute());
+    let usual = PathBuf::from(format!("/run/user/{}", geteuid().as_raw()));
+    let runtime = set.into_iter().chain([usual]).filter_map(|directory| socket_in_runtime(&directory));
+    let mut others = Vec::new();
+    for socket in runtime.chain([socket_in_tmp()]) {
+        if socket != path && !others.contains(&socket) {
+            others.push(socket);
+        }
+    }
+    others
+}
+
+fn socket_in_tmp() -> PathBuf {
+    PathBuf::from(format!("/tmp/fugue-{}/server.sock", geteuid().as_raw()))
+}
+
+/// The socket in a runtime directory, if that is this user's.
+fn socket_in_runtime(directory: &Path) -> Option<PathBuf> {
+    let ours = |found: fs::Metadata| found.is_dir() && found.uid() == geteuid().as_raw();
+    fs::metadata(directory).is_ok_and(ours).then(|| directory.join("fugue/server.sock"))
 }
 
 /// A socket that is ours alone, until this drops. Fields drop in order: the file goes, then the listener, then the lock.
@@ -150,6 +176,11 @@ impl BoundSocket {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where sessions' links to agents are made: beside the socket. `None` where their paths would be too long.
+    pub(super) fn link_directory(&self) -> Option<LinkDirectory> {
+        LinkDirectory::new(self.file.directory.again().ok()?, &self.path)
     }
 
     /// Opens a file for adding to its end, whose name is the socket's with `suffix` after it.

@@ -12,14 +12,17 @@ use tokio::{sync::oneshot, task::JoinSet};
 use super::{
     Shared,
     input::Input,
+    nesting::Nested,
+    peer::Terminals,
     writer::{self, Command, Commands},
 };
 use crate::{
-    ClientId, SessionId, TerminalSize,
+    ClientId, SessionId,
     message::{
-        Access, Attach, ClientMessage, Create, Reply, RequestError, StartAt, Target, View as ViewOptions,
+        Access, Attach, ClientEnvironment, ClientMessage, Create, Reply, RequestError, StartAt, Target,
+        View as ViewOptions,
     },
-    session::{Claim, ClientStatus, Session},
+    session::{Claim, ClientStatus, Session, Window},
     wire,
 };
 
@@ -29,6 +32,8 @@ const MAX_WAITING: usize = 16;
 pub(super) struct Router {
     shared: Arc<Shared>,
     client: ClientId,
+    /// Its process, where that is another than the server's.
+    process: Option<i32>,
     status: Arc<ClientStatus>,
     /// What the client watches, or did when its session ended.
     watching: Option<Watching>,
@@ -49,6 +54,8 @@ struct Watching {
     is_terminal: bool,
     /// With a terminal that may type: its claim on the session's size.
     claim: Option<Claim>,
+    /// Where it runs in sessions' terminals: its place there.
+    nested: Option<Nested>,
 }
 
 /// Who answers a request that was not refused.
@@ -79,11 +86,15 @@ impl From<WriterGone> for Failure {
 impl Router {
     pub(super) fn new(
         shared: Arc<Shared>,
-        client: ClientId,
+        (client, process): (ClientId, Option<i32>),
         status: Arc<ClientStatus>,
         writer: Commands,
     ) -> Self {
-        Self { shared, client, status, watching: None, writer, waiting: JoinSet::new(), input: None }
+        // A client of the embedder's own shows nothing by itself.
+        let own = i32::try_from(std::process::id()).ok();
+        let process = process.filter(|process| Some(*process) != own);
+        let (waiting, input) = (JoinSet::new(), None);
+        Self { shared, client, process, status, watching: None, writer, waiting, input }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
@@ -113,18 +124,24 @@ impl Router {
             ClientMessage::Stats => self.command(Command::Stats { request: id }).await?,
             ClientMessage::Ping => return Ok(Handled::Reply(Reply::Pong)),
             ClientMessage::Create(create) => return self.create(id, create).await,
-            ClientMessage::Attach(Attach { session, view }) => {
+            ClientMessage::Attach(Attach { session, view, environment }) => {
                 let session = self.shared.sessions.find(&session)?;
-                self.watch(id, session, view, None).await?;
+                self.watch(id, session, (view, environment), None).await?;
             }
             ClientMessage::Detach => {
                 self.watching = None;
                 self.command(Command::Detach { request: id }).await?;
             }
             ClientMessage::Input { session, data } => self.input(id, session, data)?,
-            ClientMessage::Resize { session, size } => return self.resize(id, session, size).await,
+            ClientMessage::Resize { session, size, pixels } => {
+                return self.resize(id, session, Window { size, pixels }).await;
+            }
             ClientMessage::Resync => self.command(Command::Resync { request: id }).await?,
             ClientMessage::Kill { session } => self.kill(id, &session)?,
+            ClientMessage::Environment { session } => {
+                let environment = self.shared.sessions.find(&session)?.environment();
+                return Ok(Handled::Reply(Reply::Environment(Box::new(environment))));
+            }
         }
         Ok(Handled::Later)
     }
@@ -146,12 +163,14 @@ impl Router {
         // The session prints nothing into its log until `begin` drops: after the attach, where there is one.
         let (begin, start) = oneshot::channel();
         let attach = create.attach;
+        let variables = create.env.iter().map(|(name, value)| (&name[..], &value[..]));
+        let environment = attach.is_some().then(|| Box::new(ClientEnvironment::of(variables)));
         let session = self.shared.sessions.create(create, start).await?;
         let Some(options) = attach else {
             return Ok(Handled::Reply(Reply::Created(session.info(0))));
         };
         let options = ViewOptions { start: StartAt::Oldest, ..options };
-        self.watch(id, session, options, Some(begin)).await?;
+        self.watch(id, session, (options, environment), Some(begin)).await?;
         Ok(Handled::Later)
     }
 
@@ -160,19 +179,47 @@ impl Router {
         &mut self,
         request: u64,
         session: Arc<Session>,
-        options: ViewOptions,
+        (options, environment): (ViewOptions, Option<Box<ClientEnvironment>>),
         begin: Option<oneshot::Sender<()>>,
-    ) -> Result<(), WriterGone> {
+    ) -> Result<(), Failure> {
         let id = session.id();
+        let nested = self.nest(&session, &options)?;
         let (attached, outcome) = oneshot::channel();
-        let attach = writer::Attach { request, session, options, begin, attached };
+        let attach = writer::Attach { request, session, options, environment, begin, attached };
         self.command(Command::Attach(attach)).await?;
         // An error says that it was refused, and that everything is as before; or that the writer has ended.
         if let Ok(claim) = outcome.await {
             let (access, is_terminal) = (options.access, options.size.is_some());
-            self.watching = Some(Watching { id, access, is_terminal, claim });
+            self.watching = Some(Watching { id, access, is_terminal, claim, nested });
         }
         Ok(())
+    }
+
+    /// Enters the client as one that shows `session`, where it runs in sessions' terminals. Refused where one of those is
+    /// shown in `session` already: the two would print for each other for ever.
+    fn nest(&self, session: &Session, options: &ViewOptions) -> Result<Option<Nested>, RequestError> {
+        let Some(process) = self.process else { return Ok(None) };
+        let terminals = match options.size {
+            Some(_) => Terminals::of(process),
+            None => Terminals::printed_to(process),
+        };
+        if terminals.is_empty() {
+            return Ok(None);
+        }
+        let within = self.shared.sessions.with_terminals(|terminal| terminals.contain(terminal));
+        if within.is_empty() {
+            return Ok(None);
+        }
+        let now = self.watching.as_ref().and_then(|watching| watching.nested.as_ref());
+        let nested = self.shared.nesting.enter(session.id(), within, now);
+        nested.map(Some).map_err(|way| {
+            // One that ended just now has no name any more.
+            let name = |id: SessionId| Some(self.session(id).ok()?.name().clone());
+            RequestError::Circle {
+                session: session.name().clone(),
+                way: way.into_iter().filter_map(name).collect(),
+            }
+        })
     }
 
     fn is_read_only(&self) -> bool {
@@ -190,26 +237,21 @@ impl Router {
         self.shared.sessions.find(&Target::Id(id))
     }
 
-    async fn resize(
-        &mut self,
-        request: u64,
-        session: SessionId,
-        size: TerminalSize,
-    ) -> Result<Handled, Failure> {
+    async fn resize(&mut self, request: u64, session: SessionId, window: Window) -> Result<Handled, Failure> {
         let found = self.session(session)?;
         match self.watching(session) {
             // Its own terminal's size is the writer's to know, whether it counts or not.
             Some(Watching { is_terminal: true, claim, .. }) => {
                 let claim = *claim;
-                self.command(Command::Resize { request, size }).await?;
+                self.command(Command::Resize { request, size: window.size }).await?;
                 if let Some(claim) = claim {
-                    found.resize_terminal(claim, size);
+                    found.resize_terminal(claim, window);
                 }
                 Ok(Handled::Later)
             }
             _ if self.is_read_only() => Err(RequestError::ReadOnly.into()),
             _ => {
-                found.ask_size(size);
+                found.ask_size(window);
                 Ok(Handled::Reply(Reply::Resized))
             }
         }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     SessionId, TerminalSize,
-    message::{ClientState, CloseReason, Event, Reply, RequestError, View},
+    message::{ClientEnvironment, ClientState, CloseReason, Event, Reply, RequestError, View},
     session::{Claim, Drawn, Followed, Follower, Next, NotFollowed, NotHeld, Session},
     wire::{self, MAX_OUTPUT},
 };
@@ -72,6 +72,8 @@ pub(super) struct Attach {
     pub(super) request: u64,
     pub(super) session: Arc<Session>,
     pub(super) options: View,
+    /// That of the client, if it is one of a person's.
+    pub(super) environment: Option<Box<ClientEnvironment>>,
     /// Dropping it lets a new session begin to print, now that it is watched.
     pub(super) begin: Option<oneshot::Sender<()>>,
     /// Told what the client got: its claim on the session's size, if it has one. Dropped where it got nothing.
@@ -237,9 +239,12 @@ impl Writer {
     }
 
     async fn attach(&mut self, attach: Attach) -> Result<(), End> {
-        let Attach { request, session, options, begin: _begin, attached } = attach;
+        let Attach { request, session, options, environment, begin: _begin, attached } = attach;
         match self.follower.attach(session, &options).await {
             Ok(Followed { to, drawn, claim }) => {
+                if let Some(environment) = environment {
+                    self.follower.join_environment(*environment);
+                }
                 self.reply(request, &Ok(Reply::Attached(to)));
                 if let Some(Drawn { bytes, at, .. }) = drawn {
                     self.outgoing.push_screen(at, bytes);

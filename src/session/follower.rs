@@ -23,11 +23,14 @@ use super::{
     ClientStatus, Session,
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
     screen::Drawn,
-    size::Claim,
+    size::{Claim, Window},
 };
 use crate::{
     ClientId, ServerMessage, SessionId, TerminalSize,
-    message::{Access, AttachedTo, ClientState, Event, ExitStatus, OnLag, StartAt, View as Options},
+    message::{
+        Access, AttachedTo, ClientEnvironment, ClientState, Event, ExitStatus, OnLag, StartAt,
+        View as Options,
+    },
     registry::{AttachError, ClientRegistry},
     sync::Receiver,
     terminal::{Part, Shows},
@@ -185,7 +188,8 @@ impl Follower {
             // Before the screen is drawn, which it is in the session's new size then; and before the client leaves the
             // stay that it had, so that attaching again does not resize twice.
             let is_drawn = attachment.is_drawn();
-            attachment.claim = options.size.map(|size| session.join_terminal(self.client, size, is_drawn));
+            attachment.claim =
+                Window::of(options).map(|window| session.join_terminal(self.client, window, is_drawn));
         }
         attachment.session_size = session.size();
         attachment.redraw = attachment.is_pictured();
@@ -216,6 +220,13 @@ impl Follower {
         self.attachment = Some(attachment);
         self.status.set_watching(true);
         Ok(Followed { to, drawn, claim })
+    }
+
+    /// The client is used from where this is the environment; that counts where the client does.
+    pub(crate) fn join_environment(&self, environment: ClientEnvironment) {
+        if let Some(Attachment { session, claim: Some(claim), .. }) = &self.attachment {
+            session.join_environment(*claim, environment);
+        }
     }
 
     /// Watches nothing from now on.

@@ -19,11 +19,12 @@ use super::{
     history::History,
     packed,
     printer::{Printer, TurnLog},
-    pty::{self, Pty},
+    pty::{self, Pty, TerminalId},
     pump::Pump,
     screen::Screen,
-    size::Sizing,
+    size::{Sizing, Window},
     starter::Starter,
+    surroundings::{LinkDirectory, Surroundings},
     terminal::Terminal,
 };
 use crate::{
@@ -65,6 +66,8 @@ pub(crate) struct SessionSettings {
     pub(crate) hang_up_grace: Duration,
     /// Makes each session's model of its screen; `None` to do without.
     pub(crate) make_model: Option<MakeModel>,
+    /// Where sessions' links to agents are made; `None` to do without.
+    pub(crate) links: Option<LinkDirectory>,
 }
 
 impl fmt::Debug for SessionSettings {
@@ -148,12 +151,15 @@ impl Manager {
         let (tell, told) = oneshot::channel();
         let manager = Arc::clone(self);
         self.tasks.spawn(async move {
+            let id = SessionId::random();
+            let mut create = create;
+            let surroundings = Surroundings::of(id, &mut create.env, manager.settings.links.as_ref());
             let create = Arc::new(create);
             let (asked, SessionSettings { socket, hang_up_grace, .. }) =
                 (Arc::clone(&create), manager.settings.clone());
             let spawn = move || spawn(&asked, &socket);
             let created = match manager.starter.start(spawn, &manager.stopping, hang_up_grace).await {
-                Ok(program) => Ok(manager.run(&create, program, start)),
+                Ok(program) => Ok(manager.run((id, surroundings), &create, program, start)),
                 Err(why) => {
                     manager.release(&create.name);
                     Err(why.into_refusal(readable(create.command.get(..1).unwrap_or_default())))
@@ -181,7 +187,14 @@ impl Manager {
         prints: crate::sync::Arc<PrintQueue>,
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(name)?;
-        let session = self.open(name, size, (SizePolicy::Fixed, pace), None);
+        let named = (SessionId::random(), name);
+        let session = self.open(
+            named,
+            Surroundings::none(),
+            Window { size, pixels: None },
+            (SizePolicy::Fixed, pace),
+            None,
+        );
         self.enter(&session);
         let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.printer(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
@@ -232,6 +245,7 @@ impl Manager {
     /// Runs a session of a program that was started.
     fn run(
         self: &Arc<Self>,
+        (id, surroundings): (SessionId, Surroundings),
         create: &Create,
         (pty, child): (Pty, Child),
         start: oneshot::Receiver<()>,
@@ -242,7 +256,10 @@ impl Manager {
             pid: child.id().unwrap_or_default(),
             pty: Arc::clone(&pty),
         };
-        let session = self.open(&create.name, create.size, (create.size_policy, create.pace), Some(program));
+        let window = Window { size: create.size, pixels: create.pixels };
+        let named = (id, &create.name);
+        let session =
+            self.open(named, surroundings, window, (create.size_policy, create.pace), Some(program));
         self.enter(&session);
         let supervisor =
             self.tasks.spawn(pty::supervise(child, session.hang_up.clone(), self.settings.hang_up_grace));
@@ -264,12 +281,13 @@ impl Manager {
     /// Sets up what every session has, and starts to keep its screen.
     fn open(
         &self,
-        name: &SessionName,
-        size: TerminalSize,
+        (id, name): (SessionId, &SessionName),
+        surroundings: Surroundings,
+        window: Window,
         (size_policy, pace): (SizePolicy, Pace),
         program: Option<Program>,
     ) -> Arc<Session> {
-        let model = self.settings.make_model.as_ref().map(|make| make(size));
+        let model = self.settings.make_model.as_ref().map(|make| make(window.size));
         let history = History::new(self.settings.history_bytes, pace);
         if model.is_some() {
             history.set_floor(0);
@@ -280,14 +298,15 @@ impl Manager {
             None => (String::new(), None, None),
         };
         let session = Arc::new(Session {
-            id: SessionId::random(),
+            id,
             name: name.clone(),
             command,
             started: Instant::now(),
             pid,
             pty,
-            sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, size)),
-            size: AtomicU32::new(packed(size)),
+            sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, window)),
+            surroundings,
+            size: AtomicU32::new(packed(window.size)),
             history,
             screen: Screen::new(model, Arc::clone(&answers)),
             answers,
@@ -310,6 +329,7 @@ impl Manager {
     fn end(&self, session: &Session, printer: Printer, status: ExitStatus) {
         // First the book, so that who hears of the end finds the name free.
         self.forget(session, status);
+        session.surroundings.end();
         printer.finish(status);
         session.gone.cancel();
     }
@@ -357,6 +377,14 @@ impl Manager {
         live.sort_by_key(|session| session.started);
         let live = live.iter().map(|session| session.info(self.registry.session_client_count(session.id)));
         live.chain(ended).collect()
+    }
+
+    /// The live sessions whose terminals satisfy a condition.
+    pub(crate) fn with_terminals(&self, are_those: impl Fn(TerminalId) -> bool) -> Vec<SessionId> {
+        let live: Vec<_> =
+            self.with(|book| book.live.values().map(|session| (session.id, session.terminal_id())).collect());
+        let is_it = |(_, terminal): &(SessionId, Option<TerminalId>)| terminal.is_some_and(&are_those);
+        live.into_iter().filter(is_it).map(|(id, _)| id).collect()
     }
 
     /// How every live session fares, the oldest first.

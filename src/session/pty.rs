@@ -14,9 +14,13 @@ use std::{
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::{
+    fs::{Stat, fstat},
     io::Errno,
     process::{Pid, Signal, kill_process_group},
-    termios::{LocalModes, SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize},
+    termios::{
+        InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcsetattr,
+        tcsetwinsize,
+    },
 };
 use tokio::{
     io::{Interest, Ready, unix::AsyncFd},
@@ -25,8 +29,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::size::Window;
 use crate::{
-    TerminalSize,
     message::{Create, ExitStatus},
     sync::{Mutex, Rank},
 };
@@ -49,6 +53,20 @@ pub(super) struct Pty {
     /// Serialises writers, first come, first served, so that one client's paste arrives in one piece.
     typing: tokio::sync::Mutex<()>,
     closed: CancellationToken,
+    terminal: TerminalId,
+}
+
+/// Which terminal it is: the file system that it is in, and its device number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TerminalId {
+    pub(crate) file_system: u64,
+    pub(crate) device: u64,
+}
+
+impl TerminalId {
+    pub(crate) fn of(found: &Stat) -> Self {
+        Self { file_system: found.st_dev, device: found.st_rdev }
+    }
 }
 
 #[derive(Debug)]
@@ -85,13 +103,21 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
     }
 
     let (master, slave) = pty_process::open().map_err(into_io)?;
-    master.resize(pty_process::Size::new(create.size.rows(), create.size.cols())).map_err(into_io)?;
+    let window = Window { size: create.size, pixels: create.pixels };
+    tcsetwinsize(&master, winsize(window))?;
+    let mut settings = tcgetattr(&master)?;
+    // The one thing that Linux does not know of its own: terminals are of UTF-8.
+    settings.input_modes |= InputModes::IUTF8;
+    create.settings.apply(&mut settings);
+    // Linux gives the slave what its master is given.
+    tcsetattr(&master, OptionalActions::Now, &settings)?;
+    let terminal = TerminalId::of(&fstat(&slave)?);
     let child = with_no_signal_blocked(|| command.spawn(slave)).map_err(into_io)?;
 
     // As plain descriptors; by now they are non-blocking, which the two have in common.
     let reading = OwnedFd::from(master);
     let writing = reading.try_clone()?;
-    Ok((Pty::new(Master { reading, writing }), child))
+    Ok((Pty::new(Master { reading, writing }, terminal), child))
 }
 
 /// Starts a program on this thread, whose signal mask the program gets: it is to block none, whatever this process was
@@ -117,6 +143,12 @@ async fn ready(descriptor: &OwnedFd, interest: Interest) -> io::Result<Ready> {
     Ok(guard.ready())
 }
 
+/// The size as the system has it, with 0 for pixels that are not known.
+fn winsize(Window { size, pixels }: Window) -> Winsize {
+    let (ws_xpixel, ws_ypixel) = pixels.map_or((0, 0), |pixels| (pixels.width(), pixels.height()));
+    Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel, ws_ypixel }
+}
+
 fn into_io(error: pty_process::Error) -> io::Error {
     match error {
         pty_process::Error::Io(error) => error,
@@ -126,12 +158,17 @@ fn into_io(error: pty_process::Error) -> io::Error {
 }
 
 impl Pty {
-    fn new(master: Master) -> Self {
+    fn new(master: Master, terminal: TerminalId) -> Self {
         Self {
             master: Mutex::new(Rank::Leaf, Some(Arc::new(master))),
             typing: tokio::sync::Mutex::default(),
             closed: CancellationToken::new(),
+            terminal,
         }
+    }
+
+    pub(super) fn terminal(&self) -> TerminalId {
+        self.terminal
     }
 
     fn master(&self) -> Option<Arc<Master>> {
@@ -215,10 +252,9 @@ impl Pty {
         (settings.local_modes.contains(LocalModes::ISIG) && character != 0).then_some(character)
     }
 
-    pub(super) fn resize(&self, size: TerminalSize) -> io::Result<()> {
-        let size = Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel: 0, ws_ypixel: 0 };
+    pub(super) fn resize(&self, window: Window) -> io::Result<()> {
         // A program that is gone has no size to be told.
-        self.master().map_or(Ok(()), |master| Ok(tcsetwinsize(&master.reading, size)?))
+        self.master().map_or(Ok(()), |master| Ok(tcsetwinsize(&master.reading, winsize(window))?))
     }
 }
 

@@ -1,6 +1,28 @@
 //! Whose terminal the session's is sized by.
 
-use crate::{TerminalSize, message::SizePolicy};
+use crate::{
+    TerminalSize,
+    message::{PixelSize, SizePolicy, View},
+};
+
+/// A terminal's size in cells, and in pixels where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) size: TerminalSize,
+    pub(crate) pixels: Option<PixelSize>,
+}
+
+impl Window {
+    /// Of a client that watches as a terminal.
+    pub(crate) fn of(view: &View) -> Option<Self> {
+        view.size.map(|size| Self { size, pixels: view.pixels })
+    }
+
+    /// A window of this size, whose cells have as many pixels.
+    pub(super) fn with_size(self, size: TerminalSize) -> Self {
+        Self { size, pixels: self.pixels.map(|pixels| pixels.scaled(self.size, size)) }
+    }
+}
 
 /// Names one client's stay; a client that attaches again has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,39 +39,39 @@ impl Claim {
 #[derive(Debug)]
 pub(super) struct Sizing {
     policy: SizePolicy,
-    size: TerminalSize,
+    window: Window,
     /// The latest to be used, attach or be resized comes last.
-    claims: Vec<(Claim, TerminalSize)>,
+    claims: Vec<(Claim, Window)>,
     last_claim: u64,
 }
 
 impl Sizing {
-    pub(super) fn new(policy: SizePolicy, size: TerminalSize) -> Self {
-        Self { policy, size, claims: Vec::new(), last_claim: 0 }
+    pub(super) fn new(policy: SizePolicy, window: Window) -> Self {
+        Self { policy, window, claims: Vec::new(), last_claim: 0 }
     }
 
-    pub(super) fn size(&self) -> TerminalSize {
-        self.size
+    pub(super) fn window(&self) -> Window {
+        self.window
     }
 
     /// A client with a terminal of this size joins. The second is the session's new size, if it changed.
-    pub(super) fn join(&mut self, size: TerminalSize) -> (Claim, Option<TerminalSize>) {
+    pub(super) fn join(&mut self, window: Window) -> (Claim, Option<Window>) {
         self.last_claim += 1;
         let claim = Claim(self.last_claim);
-        self.claims.push((claim, size));
+        self.claims.push((claim, window));
         (claim, self.settle())
     }
 
     /// A client's terminal has another size. Returns the session's new size, if it changed.
-    pub(super) fn resize(&mut self, claim: Claim, size: TerminalSize) -> Option<TerminalSize> {
+    pub(super) fn resize(&mut self, claim: Claim, window: Window) -> Option<Window> {
         let at = self.claims.iter().position(|(other, _)| *other == claim)?;
         self.claims.remove(at);
-        self.claims.push((claim, size));
+        self.claims.push((claim, window));
         self.settle()
     }
 
     /// A client was used: a key, a paste, a button or the wheel. Returns the session's new size, if it changed.
-    pub(super) fn used(&mut self, claim: Claim) -> Option<TerminalSize> {
+    pub(super) fn used(&mut self, claim: Claim) -> Option<Window> {
         let at = self.claims.iter().position(|(other, _)| *other == claim)?;
         if at + 1 == self.claims.len() {
             return None;
@@ -60,15 +82,15 @@ impl Sizing {
     }
 
     /// A client is gone. Returns the session's new size, if it changed.
-    pub(super) fn leave(&mut self, claim: Claim) -> Option<TerminalSize> {
+    pub(super) fn leave(&mut self, claim: Claim) -> Option<Window> {
         self.claims.retain(|(other, _)| *other != claim);
         self.settle()
     }
 
     /// One who does not watch asks for a size.
-    pub(super) fn ask(&mut self, size: TerminalSize) -> Option<TerminalSize> {
+    pub(super) fn ask(&mut self, window: Window) -> Option<Window> {
         match self.policy {
-            SizePolicy::Latest => self.change(size),
+            SizePolicy::Latest => self.change(window),
             _ => None,
         }
     }
@@ -79,21 +101,23 @@ impl Sizing {
         self.claims.len()
     }
 
-    fn settle(&mut self) -> Option<TerminalSize> {
-        let sizes = || self.claims.iter().map(|(_, size)| *size);
-        let cols = || sizes().map(|size| size.cols());
-        let rows = || sizes().map(|size| size.rows());
+    fn settle(&mut self) -> Option<Window> {
+        let windows = || self.claims.iter().map(|(_, window)| *window);
+        let cols = || windows().map(|window| window.size.cols());
+        let rows = || windows().map(|window| window.size.rows());
         let size = match self.policy {
-            SizePolicy::Latest => sizes().next_back(),
+            SizePolicy::Latest => return self.change(windows().next_back()?),
             SizePolicy::Smallest => cols().min().zip(rows().min()).and_then(|(c, r)| TerminalSize::new(c, r)),
             SizePolicy::Largest => cols().max().zip(rows().max()).and_then(|(c, r)| TerminalSize::new(c, r)),
-            SizePolicy::Fixed => None,
+            SizePolicy::Fixed => Some(self.window.size),
         };
-        self.change(size?)
+        // Of several terminals' cells there is only one size to be had: that of the one used last.
+        let cells = windows().rev().find(|window| window.pixels.is_some()).unwrap_or(self.window);
+        self.change(cells.with_size(size?))
     }
 
-    fn change(&mut self, size: TerminalSize) -> Option<TerminalSize> {
-        (std::mem::replace(&mut self.size, size) != size).then_some(size)
+    fn change(&mut self, window: Window) -> Option<Window> {
+        (std::mem::replace(&mut self.window, window) != window).then_some(window)
     }
 }
 
@@ -101,12 +125,43 @@ impl Sizing {
 mod tests {
     use super::*;
 
-    fn size(cols: u16, rows: u16) -> TerminalSize {
-        TerminalSize::new(cols, rows).unwrap()
+    fn size(cols: u16, rows: u16) -> Window {
+        Window { size: TerminalSize::new(cols, rows).unwrap(), pixels: None }
+    }
+
+    /// A window whose cells have this many pixels.
+    fn of_cells(window: Window, width: u16, height: u16) -> Window {
+        let pixels = PixelSize::new(width * window.size.cols(), height * window.size.rows());
+        Window { pixels, ..window }
     }
 
     fn sizing(policy: SizePolicy) -> Sizing {
-        Sizing::new(policy, TerminalSize::DEFAULT)
+        Sizing::new(policy, size(80, 24))
+    }
+
+    #[test]
+    fn pixels_are_those_of_the_terminal_that_was_used_last() {
+        let mut latest = sizing(SizePolicy::Latest);
+        let one = of_cells(size(100, 30), 10, 20);
+        let (a, changed) = latest.join(one);
+        assert_eq!(changed, Some(one));
+        // A larger font in a larger window.
+        let large = of_cells(size(100, 30), 20, 40);
+        assert_eq!(latest.resize(a, large), Some(large));
+        let (b, changed) = latest.join(size(90, 40));
+        assert_eq!(changed, Some(size(90, 40)), "it knows none");
+        assert_eq!(latest.leave(b), Some(large));
+
+        let mut smallest = sizing(SizePolicy::Smallest);
+        let (a, _) = smallest.join(one);
+        let (b, changed) = smallest.join(of_cells(size(90, 40), 7, 9));
+        assert_eq!(changed, Some(of_cells(size(90, 30), 7, 9)));
+        assert_eq!(smallest.used(a), Some(of_cells(size(90, 30), 10, 20)));
+        assert_eq!(smallest.leave(b), Some(one));
+
+        let mut fixed = Sizing::new(SizePolicy::Fixed, of_cells(size(80, 24), 5, 5));
+        assert_eq!(fixed.join(size(100, 30)).1, None);
+        assert_eq!(fixed.join(one).1, Some(of_cells(size(80, 24), 10, 20)));
     }
 
     #[test]
@@ -144,6 +199,6 @@ mod tests {
         let mut fixed = sizing(SizePolicy::Fixed);
         assert_eq!(fixed.join(size(100, 30)).1, None);
         assert_eq!(fixed.ask(size(10, 10)), None);
-        assert_eq!(fixed.size(), TerminalSize::DEFAULT);
+        assert_eq!(fixed.window(), size(80, 24));
     }
 }

@@ -14,8 +14,8 @@ pub(crate) enum Rank {
     /// Who decides a session's size. Apart from the registry; leaves may be taken under it.
     #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has no use for it"))]
     Size,
-    /// A lock under which no other is taken: a session's log, its queries, the manager's book, the list of clients, the
-    /// departures that are still to be told of.
+    /// A lock under which no other is taken: a session's log, its queries, where it is used from, the
+    /// manager's book, the lists of clients and of nested ones, the departures that are still to be told of.
     Leaf,
 }
 

@@ -42,6 +42,12 @@ impl TerminalSize {
         (bounds.contains(&cols) && bounds.contains(&rows)).then_some(Self { cols, rows })
     }
 
+    /// The size nearest to this within the bounds, unless a side is 0.
+    #[must_use]
+    pub fn clamped(cols: u16, rows: u16) -> Option<Self> {
+        Self::new(cols.min(Self::MAX), rows.min(Self::MAX))
+    }
+
     /// Characters in a line.
     #[must_use]
     pub fn cols(&self) -> u16 {
@@ -96,6 +102,9 @@ mod tests {
         {
             assert_eq!(size.parse::<TerminalSize>(), Err(SizeError), "{size:?}");
         }
+        assert_eq!(TerminalSize::clamped(1200, 50), TerminalSize::new(1000, 50));
+        assert_eq!(TerminalSize::clamped(u16::MAX, u16::MAX), TerminalSize::new(1000, 1000));
+        assert_eq!((TerminalSize::clamped(0, 24), TerminalSize::clamped(80, 0)), (None, None));
         assert_eq!("1x1000".parse::<TerminalSize>().unwrap().to_string(), "1x1000");
     }
 }

@@ -25,10 +25,13 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
             ClientMessage::Input { session: SessionId::from_bytes(*id), data: payload.slice(16..) }
         }
         Kind::Resize => {
-            let (session, size) = from_postcard(payload, "resize request")?;
-            ClientMessage::Resize { session, size }
+            let (session, size, pixels) = from_postcard(payload, "resize request")?;
+            ClientMessage::Resize { session, size, pixels }
         }
         Kind::Kill => ClientMessage::Kill { session: from_postcard(payload, "kill request")? },
+        Kind::Environment => {
+            ClientMessage::Environment { session: from_postcard(payload, "environment request")? }
+        }
         Kind::Stats => ClientMessage::Stats,
         Kind::Ping => ClientMessage::Ping,
         Kind::Resync => ClientMessage::Resync,
@@ -56,8 +59,9 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
             let header = Header { length, kind: Kind::Input, a: id }.encode();
             Ok([&header[..], &session.to_bytes(), data].concat().into())
         }
-        ClientMessage::Resize { session, size } => encode(Kind::Resize, id, &(session, size)),
+        ClientMessage::Resize { session, size, pixels } => encode(Kind::Resize, id, &(session, size, pixels)),
         ClientMessage::Kill { session } => encode(Kind::Kill, id, session),
+        ClientMessage::Environment { session } => encode(Kind::Environment, id, session),
         ClientMessage::Stats => encode(Kind::Stats, id, &()),
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
         ClientMessage::Resync => encode(Kind::Resync, id, &()),

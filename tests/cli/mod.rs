@@ -2,15 +2,19 @@
 
 mod bench;
 mod faults;
+mod finding;
 mod hostile;
 mod hung;
 mod keys;
 mod leaving;
 mod lifecycle;
 mod memory;
+mod nesting;
+mod new_terminals;
 mod recording;
 mod security;
 mod surroundings;
+mod surroundings_of_clients;
 mod terminals;
 mod unkillable;
 mod usage;

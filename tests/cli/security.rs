@@ -134,7 +134,10 @@ fn a_runtime_directory_of_another_users_is_passed_over_with_a_warning() {
     assert!(said.contains(theirs.to_str().unwrap()) && said.contains("/tmp/fugue-0/server.sock"), "{said}");
     // Its owner has it as ever.
     let output = other.command(&["list"]).env_remove("FUGUE_SOCKET").env("XDG_RUNTIME_DIR", theirs).output();
-    assert_eq!(String::from_utf8_lossy(&output.unwrap().stderr), "");
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("is not a directory of this user's"), "{said}");
+    assert!(said.contains(theirs.join("fugue/server.sock").to_str().unwrap()), "{said}");
 }
 
 /// Clears the screen, if it reaches a terminal.

@@ -173,12 +173,3 @@ fn a_flood_can_be_interrupted_and_left() {
     terminal.type_in(DETACH);
     terminal.ends_with(0);
 }
-
-#[test]
-fn a_session_is_not_attached_to_itself() {
-    let home = Home::new();
-    let terminal = home.terminal(&["new", "work"]);
-    terminal.wait_for("ready>");
-    terminal.type_in(&format!("{} attach work\n", env!("CARGO_BIN_EXE_fugue-server")));
-    terminal.wait_for("is session work itself");
-}

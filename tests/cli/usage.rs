@@ -2,7 +2,7 @@
 
 use super::*;
 
-const COMMANDS: [&str; 8] = ["serve", "new", "attach", "list", "kill", "send", "stats", "bench"];
+const COMMANDS: [&str; 9] = ["serve", "new", "attach", "env", "list", "kill", "send", "stats", "bench"];
 
 #[test]
 fn every_help_fits_a_screen() {
@@ -70,7 +70,7 @@ fn settings_that_cannot_be_are_refused_with_their_bounds() {
 #[test]
 fn without_a_server_commands_say_so_and_list_is_empty() {
     let home = Home::new();
-    for arguments in [&["kill", "x"][..], &["send", "x"], &["stats"]] {
+    for arguments in [&["kill", "x"][..], &["send", "x"], &["env", "x"], &["stats"]] {
         let output = home.run(arguments);
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).contains("no server listens"), "{output:?}");

@@ -30,7 +30,7 @@ pub(super) async fn resizes_during_a_flood_leave_every_terminal_with_the_true_sc
     for _ in 0..RESIZES {
         size = TerminalSize::new(10 + random.below(150) as u16, 5 + random.below(60) as u16).unwrap();
         resized.screen.screen_mut().set_size(size.rows(), size.cols());
-        soon(resized.client.send(&ClientMessage::Resize { session: id, size })).await.unwrap();
+        soon(resized.client.send(&ClientMessage::Resize { session: id, size, pixels: None })).await.unwrap();
         for _ in 0..random.below(8) {
             resized.read().await;
             if random.below(8) == 0 {

@@ -222,7 +222,7 @@ async fn a_server_of_another_version_is_told_apart_with_both_versions() {
     assert!(matches!(error, ConnectError::OtherVersion { server: 9, .. }), "{error}");
     let text = error.to_string();
     assert!(
-        text.contains("version 9") && text.contains("version 1") && text.contains("start it again"),
+        text.contains("version 9") && text.contains("version 2") && text.contains("start it again"),
         "{text}"
     );
 
@@ -249,7 +249,7 @@ async fn an_answer_that_cannot_be_read_says_versions_and_what_may_have_happened(
     let request = shell("a", "true", None);
     let (answer, ()) = soon(async { tokio::join!(client.request(&request), answer) }).await;
     let text = answer.unwrap_err().to_string();
-    assert!(text.contains("protocol version 1") && text.contains("may have been done"), "{text}");
+    assert!(text.contains("protocol version 2") && text.contains("may have been done"), "{text}");
 }
 
 #[tokio::test]

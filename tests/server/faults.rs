@@ -132,14 +132,16 @@ async fn a_terminal_may_be_resized_all_the_time_while_its_session_floods() {
     });
     for round in 0..200_u16 {
         let size = TerminalSize::new(40 + round % 50, 10 + round % 20).unwrap();
-        let resize = ClientMessage::Resize { session: viewer.session, size };
+        let resize = ClientMessage::Resize { session: viewer.session, size, pixels: None };
         soon(viewer.client.send(&resize)).await.unwrap();
         // What is drawn for one size may arrive at a terminal of the next; the last one decides.
         viewer.screen = vt100::Parser::new(size.rows(), size.cols(), 0);
         viewer.step().await;
     }
     let size = TerminalSize::DEFAULT;
-    soon(viewer.client.send(&ClientMessage::Resize { session: viewer.session, size })).await.unwrap();
+    soon(viewer.client.send(&ClientMessage::Resize { session: viewer.session, size, pixels: None }))
+        .await
+        .unwrap();
     viewer.run_until(|viewer| viewer.sizes.ends_with(&[size])).await;
     viewer.screen = vt100::Parser::new(24, 80, 0);
     viewer.run_until_shown("the end").await;

@@ -93,6 +93,7 @@ async fn a_frame_as_long_as_its_kind_allows_is_read_and_one_byte_more_is_not() {
         Kind::Stats,
         Kind::Ping,
         Kind::Resync,
+        Kind::Environment,
     ];
     let mut whole = Raw::greet(&server.socket).await;
     for kind in kinds {
@@ -100,7 +101,7 @@ async fn a_frame_as_long_as_its_kind_allows_is_read_and_one_byte_more_is_not() {
         whole.send(&frame(kind as u8, 0, length, &vec![0xff; length])).await;
         let answer = whole.answer(7).await;
         match kind {
-            Kind::Create | Kind::Attach | Kind::Resize | Kind::Kill => {
+            Kind::Create | Kind::Attach | Kind::Resize | Kind::Kill | Kind::Environment => {
                 assert!(matches!(answer, Err(RequestError::Malformed(_))), "{kind:?}: {answer:?}");
             }
             Kind::Input => assert!(matches!(answer, Err(RequestError::UnknownSession(_))), "{answer:?}"),
@@ -131,7 +132,7 @@ async fn an_unknown_kind_is_skipped_where_it_may_be_and_ends_the_connection_wher
     let server = TestServer::start();
     let mut raw = Raw::greet(&server.socket).await;
     // A kind of the server's own is none that a client may send.
-    for kind in [0, 12, 77, Kind::Output as u8, 255] {
+    for kind in [0, 13, 77, Kind::Output as u8, 255] {
         for length in [0, 1, 64 * 1024] {
             raw.send(&frame(kind, 1, length, &vec![1; length])).await;
             raw.is_served().await;

@@ -14,6 +14,7 @@ mod hostile;
 mod input;
 mod interrupt;
 mod limits;
+mod new_terminals;
 mod pace;
 mod programs;
 mod refusals;

@@ -73,7 +73,7 @@ fn request(asked: &Asked, ids: &Ids) -> ClientMessage {
             ClientMessage::Create(create)
         }
         5 | 6 => ClientMessage::Input { session, data: vec![b'x'; asked.input].into() },
-        7 => ClientMessage::Resize { session, size: size.unwrap_or(TerminalSize::DEFAULT) },
+        7 => ClientMessage::Resize { session, size: size.unwrap_or(TerminalSize::DEFAULT), pixels: None },
         _ => ClientMessage::Kill { session: Target::Id(session) },
     }
 }

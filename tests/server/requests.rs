@@ -21,7 +21,7 @@ async fn requests_sent_all_at_once_are_each_answered_once() {
         ClientMessage::List,
         attach("a", LOSSLESS),
         input(session, "x\n"),
-        ClientMessage::Resize { session, size },
+        ClientMessage::Resize { session, size, pixels: None },
         ClientMessage::Stats,
         shell("b", "cat", None),
         shell("a", "cat", None),
@@ -58,7 +58,7 @@ async fn a_list_tells_names_programs_sizes_states_and_who_watches() {
     let mut client = server.client().await;
     let size = TerminalSize::new(132, 50).unwrap();
     let running = create(&mut client, "running", "exec sleep 1000").await;
-    soon(client.request(&ClientMessage::Resize { session: running.id, size })).await.unwrap();
+    soon(client.request(&ClientMessage::Resize { session: running.id, size, pixels: None })).await.unwrap();
     let mut watchers = Vec::new();
     for _ in 0..3 {
         let mut watcher = server.client().await;
@@ -101,7 +101,7 @@ async fn refusals_say_what_is_wrong_and_change_nothing() {
         attach_id(unknown, LOSSLESS),
         kill("b"),
         input(unknown, "x"),
-        ClientMessage::Resize { session: unknown, size },
+        ClientMessage::Resize { session: unknown, size, pixels: None },
         ClientMessage::Kill { session: Target::Id(unknown) },
     ] {
         let error = refused(&mut client, &request).await;
@@ -120,7 +120,7 @@ async fn a_resize_reaches_the_program() {
     let mut transcript = Transcript::from(created.start);
     transcript.read_to(&mut client, "24 80\r\n").await;
     let size = TerminalSize::new(121, 43).unwrap();
-    soon(client.send(&ClientMessage::Resize { session: created.session, size })).await.unwrap();
+    soon(client.send(&ClientMessage::Resize { session: created.session, size, pixels: None })).await.unwrap();
     // The shell looks at its traps once its `read` was interrupted or done.
     soon(client.send(&input(created.session, "\n"))).await.unwrap();
     transcript.read_to(&mut client, "43 121\r\n").await;

@@ -32,7 +32,7 @@ async fn a_read_only_client_changes_nothing_while_it_watches() {
         ] {
             assert_eq!(refused(&mut viewer.client, &request).await, RequestError::ReadOnly, "{request:?}");
         }
-        let resize = ClientMessage::Resize { session, size: size(50, 10) };
+        let resize = ClientMessage::Resize { session, size: size(50, 10), pixels: None };
         if view.size.is_some() {
             // Its own terminal may have any size: that is its own affair.
             assert_eq!(soon(viewer.client.request(&resize)).await.unwrap(), Reply::Resized);
@@ -84,7 +84,7 @@ async fn the_session_has_the_size_of_the_terminal_that_was_used_last() {
     a.type_in("\n").await;
     b.run_until(|b| b.sizes.ends_with(&[size(100, 30)])).await;
     b.run_until(|b| b.text().matches("30 100").count() == 2).await;
-    let resized = ClientMessage::Resize { session: b.session, size: size(60, 20) };
+    let resized = ClientMessage::Resize { session: b.session, size: size(60, 20), pixels: None };
     soon(b.client.send(&resized)).await.unwrap();
     b.screen = vt100::Parser::new(20, 60, 0);
     b.run_until(|b| b.sizes.ends_with(&[size(60, 20)])).await;
@@ -113,7 +113,7 @@ async fn a_size_may_be_the_smallest_the_largest_or_fixed() {
         let b = Viewer::sized(&server, "a", (90, 40), Access::ReadWrite).await;
         let mut other = server.client().await;
         assert_eq!(sessions(&mut other).await[0].size, both, "{policy:?}");
-        let ask = ClientMessage::Resize { session: a.session, size: size(10, 10) };
+        let ask = ClientMessage::Resize { session: a.session, size: size(10, 10), pixels: None };
         soon(other.request(&ask)).await.unwrap();
         assert_eq!(sessions(&mut other).await[0].size, both, "{policy:?}: one who does not watch");
         drop(b);
@@ -160,7 +160,7 @@ async fn a_terminal_of_another_size_shows_its_part_of_the_true_screen() {
     }
     // A terminal that comes to have the session's size is sent output again.
     let mut last = viewers.pop().unwrap();
-    let resize = ClientMessage::Resize { session: last.session, size: TerminalSize::DEFAULT };
+    let resize = ClientMessage::Resize { session: last.session, size: TerminalSize::DEFAULT, pixels: None };
     let before = last.screens;
     soon(last.client.send(&resize)).await.unwrap();
     last.screen = vt100::Parser::new(24, 80, 0);
@@ -182,7 +182,7 @@ async fn a_session_that_comes_to_have_a_terminals_size_is_drawn_there_whole() {
     viewer.run_until_shown("ready").await;
     assert_ne!(viewer.state(), truth.state(), "a picture has no modes");
     // The program prints nothing that would bring them.
-    let resize = ClientMessage::Resize { session: truth.session, size: size(60, 20) };
+    let resize = ClientMessage::Resize { session: truth.session, size: size(60, 20), pixels: None };
     soon(truth.client.send(&resize)).await.unwrap();
     truth.screen = vt100::Parser::new(20, 60, 0);
     truth.run_until_shown("ready").await;

@@ -31,7 +31,7 @@ use crate::{
     client::{Client, ClientError, Incoming},
     message::{
         Attach, ClientMessage, Create, Event, OnLag, Pace, Reply, ServerStats, SizePolicy, StartAt, Target,
-        View,
+        TerminalSettings, View,
     },
     server::Server,
     session::TurnLog,
@@ -182,6 +182,8 @@ pub(super) async fn start(control: &mut Client, name: &str, what: &str) -> anyho
         size_policy: SizePolicy::Fixed,
         pace: Pace::Fastest,
         attach: None,
+        pixels: None,
+        settings: TerminalSettings::UNKNOWN,
     };
     match control.request(&ClientMessage::Create(create)).await? {
         Reply::Created(info) => Ok(info.id),

@@ -17,6 +17,7 @@ fn manager() -> Arc<Manager> {
         history_bytes: 4096,
         hang_up_grace: Duration::from_secs(2),
         make_model: None,
+        links: None,
     };
     let mut manager = Manager::new(ClientRegistry::new(), settings, None);
     // A paused clock jumps while it waits for another test's turn.
@@ -25,16 +26,8 @@ fn manager() -> Arc<Manager> {
 }
 
 fn asleep(name: &str) -> Create {
-    Create {
-        name: name.parse().unwrap(),
-        command: ["/bin/sleep", "1000"].map(|word| word.as_bytes().to_vec()).to_vec(),
-        env: Vec::new(),
-        cwd: None,
-        size: TerminalSize::DEFAULT,
-        size_policy: SizePolicy::Latest,
-        pace: Pace::Fastest,
-        attach: None,
-    }
+    let command = ["/bin/sleep", "1000"].map(|word| word.as_bytes().to_vec());
+    Create::new(name.parse().unwrap(), command.to_vec())
 }
 
 /// What the tests have of a start that blocks.

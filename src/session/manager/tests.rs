@@ -21,6 +21,7 @@ fn start(registry: &ClientRegistry<Arc<ServerMessage>>) -> (Arc<Manager>, Arc<Se
         history_bytes: 4096,
         hang_up_grace: Duration::ZERO,
         make_model: None,
+        links: None,
     };
     let manager = Arc::new(Manager::new(registry.clone(), settings, None));
     let name: SessionName = "feed".parse().unwrap();
@@ -70,7 +71,13 @@ impl Wake for LooksIntoTheBook {
 async fn a_session_that_was_started_while_the_server_stopped_is_hung_up_outside_the_book() {
     let (manager, _session, _feed) = start(&ClientRegistry::new());
     let name: SessionName = "late".parse().unwrap();
-    let late = manager.open(&name, TerminalSize::DEFAULT, (SizePolicy::Fixed, Pace::Free), None);
+    let late = manager.open(
+        (SessionId::random(), &name),
+        Surroundings::none(),
+        Window { size: TerminalSize::DEFAULT, pixels: None },
+        (SizePolicy::Fixed, Pace::Free),
+        None,
+    );
     let mut hung_up = pin!(late.hang_up.cancelled());
     let waker = Waker::from(Arc::new(LooksIntoTheBook(Arc::clone(&manager))));
     assert!(hung_up.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());

@@ -1,0 +1,157 @@
+//! Finding the server: on the socket that was named, else on the default one, else where the other default is.
+//!
+//! There are two defaults because not every way to log in sets `XDG_RUNTIME_DIR`: a server that was started with it has to
+//! be found without it, and the other way round. A socket that was named is the only one that is tried.
+
+use std::{
+    ffi::OsStr,
+    fmt, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::geteuid;
+
+use super::{Common, complain};
+use crate::{
+    client::{Client, ConnectError},
+    server::other_default_sockets,
+};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotConnected {
+    #[error(transparent)]
+    NoServer(NoServer),
+    #[error(transparent)]
+    Failed(#[from] ConnectError),
+}
+
+/// No server answers anywhere.
+#[derive(Debug, thiserror::Error)]
+pub(super) struct NoServer {
+    /// The sockets that were tried.
+    tried: Vec<PathBuf>,
+    /// Why another default was not used.
+    passed_over: Vec<ConnectError>,
+    /// This user's other servers, where nobody said which socket.
+    others: Others,
+}
+
+/// Servers of this user's that were not found where they were looked for.
+#[derive(Debug, Default)]
+struct Others {
+    /// Those that nobody can reach, as their files are gone.
+    lost: Vec<i32>,
+    /// Those that another `XDG_RUNTIME_DIR` leads to.
+    elsewhere: Vec<(i32, PathBuf)>,
+}
+
+impl NoServer {
+    /// What is known of servers that can't be reached, for people.
+    pub(super) fn lost(&self) -> Option<String> {
+        if self.others.lost.is_empty() {
+            return None;
+        }
+        let processes: Vec<_> = self.others.lost.iter().map(i32::to_string).collect();
+        let processes = processes.join(" ");
+        Some(format!(
+            "a server still runs (process {processes}) whose directory was removed, as happens to $XDG_RUNTIME_DIR at a \
+             logout; its sessions can't be reached any more, and `kill {processes}` ends them"
+        ))
+    }
+}
+
+impl fmt::Display for NoServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, socket) in self.tried.iter().enumerate() {
+            let before = if at == 0 { "no server listens on" } else { ", nor on" };
+            write!(f, "{before} {}", socket.display())?;
+        }
+        f.write_str("; `fugue-server new` starts one, with a session")?;
+        for error in &self.passed_over {
+            write!(f, "\nnot tried further: {error}")?;
+        }
+        for (process, socket) in &self.others.elsewhere {
+            let socket = socket.display();
+            write!(f, "\nprocess {process} is a server on {socket}; `--socket {socket}` uses it")?;
+        }
+        self.lost().map_or(Ok(()), |lost| write!(f, "\n{lost}"))
+    }
+}
+
+impl Common {
+    /// Connects to the server, which must run. Says so when it is not where it was looked for first.
+    pub(super) async fn connect(&self) -> Result<Client, NotConnected> {
+        let mut tried = match Client::connect(&self.socket).await {
+            Err(ConnectError::NoServer(path)) => vec![path],
+            connected => return Ok(connected?),
+        };
+        let mut passed_over = Vec::new();
+        let others = if self.is_default { other_default_sockets(&self.socket) } else { Vec::new() };
+        for other in others {
+            match Client::connect(&other).await {
+                Ok(client) => {
+                    complain(format_args!(
+                        "no server listens on {}; using the one on {}",
+                        self.socket.display(),
+                        other.display()
+                    ));
+                    return Ok(client);
+                }
+                Err(ConnectError::NoServer(path)) => tried.push(path),
+                Err(error) => passed_over.push(error),
+            }
+        }
+        let others = Others::find(&self.socket, self.is_default);
+        Err(NotConnected::NoServer(NoServer { tried, passed_over, others }))
+    }
+}
+
+/// Descriptors and processes that are looked at: a server opens its lock first of all, and keeps it.
+const MAX_DESCRIPTORS: usize = 32;
+const MAX_PROCESSES: usize = 32 * 1024;
+
+/// What follows the name of a file that has none any more, in the links of `/proc`.
+const DELETED: &str = " (deleted)";
+
+impl Others {
+    /// Looks for them by the locks that they hold. With `defaults`, those of every socket that could be a default one count.
+    fn find(socket: &Path, defaults: bool) -> Self {
+        let mut others = Self::default();
+        let Ok(processes) = fs::read_dir("/proc") else { return others };
+        for process in processes.flatten().take(MAX_PROCESSES) {
+            let Some((id, locked, is_there)) = server(&process, socket, defaults) else { continue };
+            match is_there {
+                true if locked != socket => others.elsewhere.push((id, locked)),
+                true => {}
+                false => others.lost.push(id),
+            }
+        }
+        others
+    }
+}
+
+/// Whether a socket has the names that default ones have.
+fn could_be_default(socket: &Path) -> bool {
+    let directory = socket.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    socket.ends_with("server.sock")
+        && directory.is_some_and(|name| name == "fugue" || name.starts_with("fugue-"))
+}
+
+/// The socket of a process of this user's that is its server, or that of a default one; and whether its lock is there.
+fn server(process: &fs::DirEntry, socket: &Path, defaults: bool) -> Option<(i32, PathBuf, bool)> {
+    let id = process.file_name().to_str()?.parse().ok()?;
+    if process.metadata().ok()?.uid() != geteuid().as_raw() {
+        return None;
+    }
+    let descriptors = fs::read_dir(process.path().join("fd")).ok()?.flatten().take(MAX_DESCRIPTORS);
+    descriptors.into_iter().find_map(|descriptor| {
+        let file = fs::read_link(descriptor.path()).ok()?;
+        let file = file.to_str()?;
+        let (lock, is_there) = file.strip_suffix(DELETED).map_or((file, true), |lock| (lock, false));
+        let locked = Path::new(lock.strip_suffix(".lock")?);
+        let is_it = locked == socket || defaults && could_be_default(locked);
+        is_it.then(|| (id, locked.to_owned(), is_there))
+    })
+}
