@@ -184,7 +184,8 @@ impl Follower {
         if options.access == Access::ReadWrite {
             // Before the screen is drawn, which it is in the session's new size then; and before the client leaves the
             // stay that it had, so that attaching again does not resize twice.
-            let is_drawn = attachment.is_drawn();
+            // Without a model, drawing it would clear it.
+            let is_drawn = attachment.is_drawn() && session.screen.has_model();
             attachment.claim = options.size.map(|size| session.join_terminal(self.client, size, is_drawn));
         }
         attachment.session_size = session.size();
