@@ -302,10 +302,10 @@ const fn asks_window(number: &'static [u16]) -> Asks {
     Asked(form(b"", b"", b't').first(number))
 }
 
-/// Whether a control sequence with this last byte may ask something: of those with neither a private mark nor
-/// intermediates, and of the others. Nearly all of what programs print is told apart by this.
-const LAST: [[bool; 128]; 2] = {
-    let mut last = [[false; 128]; 2];
+/// The rows, a bit for each, of which a control sequence with this last byte may ask: of those with neither a private mark
+/// nor intermediates, and of the others. Nearly all of what programs print is told apart by this.
+static LAST: [[u128; 128]; 2] = {
+    let mut last = [[0; 128]; 2];
     let mut at = 0;
     while at < TABLE.len() {
         let mut form = 0;
@@ -313,9 +313,9 @@ const LAST: [[bool; 128]; 2] = {
             match TABLE[at].asks[form] {
                 Asks::Control(form) => {
                     let is_marked = !form.private.is_empty() || !form.intermediates.is_empty();
-                    last[is_marked as usize][form.last as usize] = true;
+                    last[is_marked as usize][form.last as usize] |= 1 << at;
                 }
-                Asks::Sets(_) => last[1][b'h' as usize] = true,
+                Asks::Sets(_) => last[1][b'h' as usize] |= 1 << at,
                 Asks::Escape(_) | Asks::String(_) => {}
             }
             form += 1;
@@ -408,30 +408,44 @@ impl std::fmt::Debug for Kind {
 
 /// What ESC and `byte` ask for.
 pub(super) fn asked_by_escape(byte: u8) -> Option<Kind> {
-    find(|asks| matches!(asks, Asks::Escape(escape) if escape == byte))
+    let is_it = |asks: &Asks| matches!(asks, Asks::Escape(escape) if *escape == byte);
+    Kind::all().find(|kind| kind.row().asks.iter().any(is_it))
 }
 
 /// What the control sequence `body`, which follows ESC [, asks for.
 pub(super) fn asked_by_control(body: &[u8]) -> Option<Kind> {
     let (last, before) = body.split_last()?;
     let is_marked = !before.iter().all(|byte| matches!(byte, b'0'..=b';'));
-    if !*LAST[usize::from(is_marked)].get(usize::from(*last))? {
+    let mut rows = *LAST[usize::from(is_marked)].get(usize::from(*last))?;
+    if rows == 0 {
         return None;
     }
     let control = Control::parse(body)?;
-    find(|asks| match asks {
+    let is_it = |asks: &Asks| match asks {
         Asks::Control(form) => form.matches(&control),
         Asks::Sets(mode) => {
             let sets = control.private == b"?" && control.intermediates.is_empty() && control.last == b'h';
-            sets && control.numbers().any(|number| number == Some(mode))
+            sets && control.numbers().any(|number| number == Some(*mode))
         }
         Asks::Escape(_) | Asks::String(_) => false,
-    })
+    };
+    while rows != 0 {
+        let kind = Kind(rows.trailing_zeros() as usize);
+        if kind.row().asks.iter().any(is_it) {
+            return Some(kind);
+        }
+        rows &= rows - 1;
+    }
+    None
 }
 
 /// Calls `note` for each thing that a string asks for, which ESC and `introducer` began. Each is answered by a reply of
 /// its own.
 pub(super) fn asked_by_string(introducer: u8, body: &[u8], mut note: impl FnMut(Kind)) {
+    // Titles, directories and links are most of the strings that there are, and ask nothing.
+    if introducer == b']' && matches!(body, [b'0'..=b'2' | b'7' | b'8', b';', ..]) {
+        return;
+    }
     for kind in Kind::all() {
         for asks in kind.row().asks {
             if let Asks::String(count) = asks {
@@ -439,10 +453,6 @@ pub(super) fn asked_by_string(introducer: u8, body: &[u8], mut note: impl FnMut(
             }
         }
     }
-}
-
-fn find(is_it: impl Fn(Asks) -> bool) -> Option<Kind> {
-    Kind::all().find(|kind| kind.row().asks.iter().any(|asks| is_it(*asks)))
 }
 
 /// Whether a control sequence that is typed is a reply.

@@ -153,15 +153,19 @@ impl Queries {
         }
     }
 
-    /// Which question a reply of this kind answers.
+    /// Which question a reply of this kind answers: the one that the terminal is asked, or the first that it saw and has
+    /// not answered.
     fn asked_of(&self, client: ClientId, kind: Kind) -> Option<usize> {
         let terminal = self.terminals.iter().find(|terminal| terminal.client == client)?;
-        self.log.iter().enumerate().position(|(index, question)| {
-            let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client && asked.is_passed);
+        let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client);
+        let next = self.log.get(self.next);
+        if is_asked && next.is_some_and(|next| next.kind == kind && matches!(next.state, State::Ask)) {
+            return Some(self.next);
+        }
+        self.log.iter().position(|question| {
             question.kind == kind
                 && match (&question.state, terminal.shows) {
                     (State::Overdue { client: asked, .. }, _) if *asked == client => true,
-                    (State::Ask, _) if index == self.next && is_asked => true,
                     (_, Shows::Output { from }) => question.at > from && question.id > terminal.answered,
                     _ => false,
                 }
