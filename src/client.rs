@@ -129,6 +129,7 @@ pub enum Incoming {
         data: Bytes,
     },
     /// A piece of a drawn screen: bytes for a terminal, which reset it first. The pieces of one screen follow each other.
+    /// Before the first there may be one with what no screen shows, such as a bell, or a question for the terminal.
     Screen {
         /// Where output goes on after this screen.
         offset: u64,

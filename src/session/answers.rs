@@ -91,12 +91,23 @@ impl Answers {
     }
 
     pub(super) fn take_passed(&self, client: ClientId) -> Option<Bytes> {
-        self.change(|queries, now| queries.take_passed(client, now))
+        let passed = self.change(|queries, now| queries.take_passed(client, now));
+        // Or it would be drawn again and again until the session's own task has looked. An error says that it has.
+        let _ = self.passed_to.compare_exchange(client.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        passed
     }
 
     /// What of `input` the program may see.
     pub(super) fn filter(&self, typed: &mut Typed, client: ClientId, input: &[u8]) -> Passed {
-        self.change(|queries, now| typed.filter(queries, client, input, now))
+        let (passed, is_idle) = self.queries.with(|queries| {
+            let passed = typed.filter(queries, client, input, Instant::now());
+            (passed, queries.is_idle())
+        });
+        // Most input is keys, while nothing is asked.
+        if !is_idle {
+            self.changed.notify_one();
+        }
+        passed
     }
 
     /// The offset after the first question that the model has yet to answer.
@@ -134,8 +145,9 @@ impl Answers {
     pub(super) async fn type_all(&self, pty: &Pty, ring: impl Fn(ClientId)) {
         loop {
             let (deadline, has_outbox, passed_to) = self.queries.with(|queries| {
-                let deadline = queries.look(Instant::now());
-                (deadline, queries.has_outbox(), queries.is_passed_to())
+                let now = Instant::now();
+                let deadline = queries.look(now);
+                (deadline, queries.has_outbox(now), queries.is_passed_to())
             });
             let client = passed_to.map_or(0, |client| client.0);
             if self.passed_to.swap(client, Ordering::Relaxed) != client {

@@ -187,7 +187,8 @@ impl Follower {
         if options.access == Access::ReadWrite {
             // Before the screen is drawn, which it is in the session's new size then; and before the client leaves the
             // stay that it had, so that attaching again does not resize twice.
-            let is_drawn = attachment.is_drawn();
+            // Without a model, drawing it would clear it.
+            let is_drawn = attachment.is_drawn() && session.screen.has_model();
             attachment.claim =
                 Window::of(options).map(|window| session.join_terminal(self.client, window, is_drawn));
         }

@@ -45,8 +45,10 @@ mod kinds;
 mod modes;
 mod mouse;
 mod scanner;
+mod strings;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod typed;
 
 /// How long the beginning of what may be a reply is kept back: a terminal sends a reply at once, a person is slower.
@@ -66,6 +68,9 @@ const REPLY_TIME: Duration = Duration::from_secs(10);
 
 /// How long a lone ESC may be the beginning of such a reply.
 const ESCAPE_TIME: Duration = Duration::from_secs(1);
+
+/// How long answers wait for the rest of a paste, so that they do not become a part of it.
+const PASTE_TIME: Duration = Duration::from_secs(1);
 
 /// How many questions are noted, and the bytes of theirs and of their replies, so that a program that prints them in a
 /// loop costs no memory. The oldest goes first.
@@ -107,6 +112,8 @@ pub(crate) struct Queries {
     passing: Option<Passing>,
     /// To be typed.
     outbox: Vec<u8>,
+    /// Who is in the middle of a paste, and until when that is waited for.
+    pasting: Option<(ClientId, Instant)>,
     has_model: bool,
     modes: Modes,
     /// The last terminal left, and none has come since.
@@ -232,6 +239,7 @@ impl Queries {
             asked: None,
             passing: None,
             outbox: Vec::new(),
+            pasting: None,
             has_model,
             modes: Modes::default(),
             is_left: false,
@@ -387,6 +395,7 @@ impl Queries {
             self.asked = None;
         }
         self.passing.take_if(|passing| passing.client == client);
+        self.pastes(client, false, now);
         for index in 0..self.log.len() {
             if matches!(self.log[index].state, State::Overdue { client: asked, .. } if asked == client) {
                 self.set(index, State::Settled(now));
@@ -468,284 +477,30 @@ impl Queries {
         outbox
     }
 
-    /// Whether something is to be typed.
-    pub(crate) fn has_outbox(&self) -> bool {
-        !self.outbox.is_empty()
+    /// Whether something is to be typed now.
+    pub(crate) fn has_outbox(&self, now: Instant) -> bool {
+        !self.outbox.is_empty() && self.pasting.is_none_or(|(_, until)| now >= until)
+    }
+
+    /// A terminal is in the middle of a paste, or is not.
+    fn pastes(&mut self, client: ClientId, is_pasting: bool, now: Instant) {
+        if is_pasting {
+            self.pasting = Some((client, now + PASTE_TIME));
+        } else {
+            self.pasting.take_if(|(pasting, _)| *pasting == client);
+        }
+    }
+
+    /// Whether nothing is asked, and nothing to be typed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.is_empty() && self.next >= self.log.len() && self.passing.is_none()
     }
 
     /// Moves on as far as time allows, and returns when to look again.
     pub(crate) fn look(&mut self, now: Instant) -> Option<Instant> {
         self.settle(now);
-        Some(self.asked.as_ref()?.deadline())
-    }
-
-    fn set(&mut self, index: usize, state: State) {
-        let Some(question) = self.log.get_mut(index) else { return };
-        self.held -= question.weight();
-        question.state = state;
-        if question.is_settled() {
-            question.bytes = Bytes::new();
-            question.heard = Vec::new();
-        }
-        self.held += question.weight();
-    }
-
-    /// Settles what can be, in order.
-    fn settle(&mut self, now: Instant) {
-        self.forget(now);
-        while let Some(question) = self.log.get_mut(self.next) {
-            match &mut question.state {
-                State::Settled(_) | State::Overdue { .. } => {
-                    self.next += 1;
-                    self.asked = None;
-                }
-                State::Unknown if self.has_model => return,
-                State::Unknown if question.kind.is_for_a_terminal() => self.set(self.next, State::Ask),
-                State::Unknown => self.set(self.next, State::Settled(now)),
-                State::Known(_) if self.outbox.len() >= MAX_OUTBOX => return,
-                State::Known(reply) => {
-                    self.outbox.extend_from_slice(reply);
-                    self.set(self.next, State::Settled(now));
-                }
-                State::Ask => {
-                    if let Some(asked) = &self.asked {
-                        if now < asked.deadline() {
-                            return;
-                        }
-                        self.give_up_waiting(now);
-                    } else if !self.ask(now) {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Chooses who is to answer the next question. Returns whether that settled it.
-    fn ask(&mut self, now: Instant) -> bool {
-        let Some(question) = self.log.get(self.next) else { return true };
-        let (id, at) = (question.id, question.at);
-        let index = self.terminals.iter().rposition(|terminal| {
-            let sees_it = matches!(terminal.shows, Shows::Output { from } if from < at);
-            let has_no_answer =
-                sees_it && terminal.answered >= id && question.heard_from(terminal.client).is_none();
-            let can_be_asked = sees_it || terminal.is_drawn && self.bytes_to_pass().is_some();
-            terminal.tried != id && !has_no_answer && can_be_asked
-        });
-        let heard =
-            |terminal: &Terminal| question.heard_from(terminal.client).map(|(_, reply)| reply.clone());
-        let Some(index) = index else {
-            // One that was asked in vain may have answered meanwhile.
-            let state = self.terminals.iter().rev().find_map(heard).map_or(State::Settled(now), State::Known);
-            self.set(self.next, state);
-            return true;
-        };
-        if let Some(reply) = heard(&self.terminals[index]) {
-            self.set(self.next, State::Known(reply));
-            return true;
-        }
-        let terminal = &self.terminals[index];
-        let sees_it = matches!(terminal.shows, Shows::Output { from } if from < at);
-        let mut asked = Asked { client: terminal.client, since: now, sent: None, is_passed: !sees_it };
-        if sees_it {
-            asked.sent = (terminal.reached >= at).then_some(now);
-        } else if let Some(bytes) = self.bytes_to_pass() {
-            if bytes.is_empty() {
-                // It was passed with another of its string.
-                asked.sent = Some(now);
-            } else {
-                self.passing = Some(Passing { client: terminal.client, id, bytes });
-            }
-        }
-        self.asked = Some(asked);
-        false
-    }
-
-    /// The bytes to pass to ask the next question: none where those before it in its string were passed. `None` where it
-    /// was too long to keep.
-    fn bytes_to_pass(&self) -> Option<Bytes> {
-        let question = self.log.get(self.next)?;
-        (!question.bytes.is_empty() || !question.is_first).then(|| question.bytes.clone())
-    }
-
-    /// The terminal that is asked did not answer in time.
-    fn give_up_waiting(&mut self, now: Instant) {
-        let (Some(asked), Some(question)) = (self.asked.take(), self.log.get(self.next)) else { return };
-        let (client, id) = (asked.client, question.id);
-        let is_only = self.terminals.len() == 1;
-        if is_only || question.kind.asks_a_person() && asked.sent.is_some() {
-            let until = (!is_only).then(|| asked.sent.unwrap_or(now) + PERSON_TIME);
-            self.set(self.next, State::Overdue { client, until });
-            return;
-        }
-        self.passing.take_if(|passing| passing.client == client);
-        if let Some(terminal) = self.terminals.iter_mut().find(|terminal| terminal.client == client) {
-            terminal.tried = id;
-        }
-    }
-
-    /// The terminal that is asked has no answer, unless its person is asked.
-    fn give_up(&mut self, now: Instant) {
-        let (Some(asked), Some(question)) = (self.asked.take(), self.log.get(self.next)) else { return };
-        let state = if question.kind.asks_a_person() {
-            let until = (self.terminals.len() > 1).then(|| asked.sent.unwrap_or(now) + PERSON_TIME);
-            State::Overdue { client: asked.client, until }
-        } else {
-            State::Settled(now)
-        };
-        self.set(self.next, state);
-    }
-
-    /// Forgets questions that no terminal will reply to any more.
-    fn forget(&mut self, now: Instant) {
-        while let Some(oldest) = self.log.front_mut() {
-            if let State::Overdue { until: Some(until), .. } = oldest.state
-                && now >= until
-            {
-                self.set(0, State::Settled(now));
-                continue;
-            }
-            let State::Settled(since) = oldest.state else { return };
-            let id = oldest.id;
-            let all_replied = self
-                .terminals
-                .iter()
-                .all(|terminal| matches!(terminal.shows, Shows::Pictures(_)) || terminal.answered >= id);
-            if !all_replied && now.saturating_duration_since(since) < REPLY_TIME {
-                return;
-            }
-            self.forget_oldest();
-        }
-    }
-
-    /// Which question a reply of this kind answers.
-    fn asked_of(&self, client: ClientId, kind: Kind) -> Option<usize> {
-        let terminal = self.terminals.iter().find(|terminal| terminal.client == client)?;
-        self.log.iter().enumerate().position(|(index, question)| {
-            let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client && asked.is_passed);
-            question.kind == kind
-                && match (&question.state, terminal.shows) {
-                    (State::Overdue { client: asked, .. }, _) if *asked == client => true,
-                    (State::Ask, _) if index == self.next && is_asked => true,
-                    (_, Shows::Output { from }) => question.at > from && question.id > terminal.answered,
-                    _ => false,
-                }
-        })
-    }
-
-    /// Whether a reply of this kind is to come from this terminal.
-    fn expects(&mut self, client: ClientId, kind: Kind, now: Instant) -> bool {
-        self.settle(now);
-        self.asked_of(client, kind).is_some()
-    }
-
-    /// Whether any reply is to come from this terminal soon.
-    fn awaits_reply(&mut self, client: ClientId, now: Instant) -> bool {
-        self.settle(now);
-        let Some(terminal) = self.terminals.iter().find(|terminal| terminal.client == client) else {
-            return false;
-        };
-        terminal.owes_status
-            || self.log.iter().rev().take_while(|question| question.id > terminal.answered).any(|question| {
-                match question.state {
-                    State::Unknown | State::Ask | State::Known(_) => true,
-                    State::Settled(since) => now.saturating_duration_since(since) < ESCAPE_TIME,
-                    State::Overdue { .. } => false,
-                }
-            })
-    }
-
-    /// Whether a reply passes.
-    fn hear(&mut self, client: ClientId, kind: Kind, heard: Heard<'_>, now: Instant) -> Verdict {
-        self.settle(now);
-        let Some(terminal) = self.terminals.iter_mut().find(|terminal| terminal.client == client) else {
-            return Verdict::default();
-        };
-        if terminal.owes_status && Some(kind) == Kind::dsr() {
-            terminal.owes_status = false;
-            if self.asked.as_ref().is_some_and(|asked| asked.client == client && asked.is_passed) {
-                self.give_up(now);
-            }
-            return self.verdict(false, now);
-        }
-        let Some(index) = self.asked_of(client, kind) else {
-            let is_last = self.terminals.last().is_some_and(|last| last.client == client);
-            let is_told = kind.is_theme() && self.modes.theme && is_last
-                || kind.is_clipboard_packet() && self.modes.pastes;
-            return Verdict { before: Vec::new(), passes: is_told };
-        };
-        let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client);
-        let (reply, goes_on) = match heard {
-            Heard::Whole(reply) => (reply, kind.goes_on_after(reply)),
-            Heard::Beginning => (&[][..], false),
-        };
-        let passes = match self.log[index].state {
-            State::Ask if index == self.next && is_asked => true,
-            State::Overdue { client: asked, .. } => asked == client,
-            State::Ask | State::Unknown => {
-                self.remember(index, client, reply);
-                false
-            }
-            _ => false,
-        };
-        let before = if passes { std::mem::take(&mut self.outbox) } else { Vec::new() };
-        if !goes_on {
-            self.answered(client, index, kind.answers(reply), passes, now);
-        } else if passes && let Some(asked) = &mut self.asked {
-            asked.sent = Some(now);
-        }
-        if passes {
-            self.settle(now);
-            return Verdict { before, passes };
-        }
-        self.verdict(false, now)
-    }
-
-    /// With what came to be due.
-    fn verdict(&mut self, passes: bool, now: Instant) -> Verdict {
-        self.settle(now);
-        Verdict { before: std::mem::take(&mut self.outbox), passes }
-    }
-
-    /// A terminal answered this question, and as many of its string as its reply answers. It has no answer to those
-    /// before.
-    fn answered(&mut self, client: ClientId, index: usize, count: usize, passed: bool, now: Instant) {
-        let at = self.log[index].at;
-        let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client);
-        if is_asked && self.next < index {
-            self.give_up(now);
-        }
-        for before in 0..index {
-            let question = &self.log[before];
-            let is_its_own =
-                matches!(question.state, State::Overdue { client: asked, .. } if asked == client);
-            if is_its_own && !question.kind.asks_a_person() {
-                self.set(before, State::Settled(now));
-            }
-        }
-        let kind = self.log[index].kind;
-        let same = |question: &Question| question.at == at && question.kind == kind;
-        let answered = self.log.iter().skip(index).take(count).take_while(|question| same(question)).count();
-        let last = index + answered.saturating_sub(1);
-        if passed {
-            (index..=last).for_each(|index| self.set(index, State::Settled(now)));
-        }
-        let id = self.log[last].id;
-        if let Some(terminal) = self.terminals.iter_mut().find(|terminal| terminal.client == client) {
-            terminal.answered = terminal.answered.max(id);
-        }
-    }
-
-    /// Keeps a reply whose turn it is not, as far as there is room.
-    fn remember(&mut self, index: usize, client: ClientId, reply: &[u8]) {
-        /// How many terminals' replies are kept for one question.
-        const MAX_HEARD: usize = 4;
-        let question = &mut self.log[index];
-        if reply.is_empty() || question.heard.len() >= MAX_HEARD || self.held + reply.len() > MAX_BYTES {
-            return;
-        }
-        self.held += reply.len();
-        question.heard.push((client, reply.to_vec()));
+        let pasted = self.pasting.filter(|_| !self.outbox.is_empty()).map(|(_, until)| until);
+        pasted.into_iter().chain(self.asked.as_ref().map(Asked::deadline)).filter(|time| *time > now).min()
     }
 }
 

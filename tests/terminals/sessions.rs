@@ -199,7 +199,7 @@ async fn resized(server: &TestServer, recording: &Recording, cut: usize) -> (Vec
     let mut steps = vec![Step::Bytes(had.bytes)];
     for size in [TerminalSize::new(size.cols() - 13, size.rows() + 5).unwrap(), *size] {
         steps.push(Step::Size(size));
-        soon(there.send(&ClientMessage::Resize { session, size })).await.unwrap();
+        soon(there.send(&ClientMessage::Resize { session, size, pixels: None })).await.unwrap();
         loop {
             match soon(there.next()).await.unwrap() {
                 Incoming::Event(Event::Resized { size: now, .. }) if now == size => break,

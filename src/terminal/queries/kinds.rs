@@ -7,7 +7,13 @@
 //! [protocol extensions]: https://sw.kovidgoyal.net/kitty/protocol-extensions/
 //! [escape codes]: https://iterm2.com/documentation-escape-codes.html
 
-use super::control::{self, Control};
+use super::{
+    control::Control,
+    strings::{
+        asked_in, colour, command, graphics, is_about_notifications, is_separator, iterm, kitty_clipboard,
+        names, pairs, part, remote_control,
+    },
+};
 
 /// One row of [`TABLE`]. A reply answers a question of its own kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -296,10 +302,10 @@ const fn asks_window(number: &'static [u16]) -> Asks {
     Asked(form(b"", b"", b't').first(number))
 }
 
-/// Whether a control sequence with this last byte may ask something: of those with neither a private mark nor
-/// intermediates, and of the others. Nearly all of what programs print is told apart by this.
-const LAST: [[bool; 128]; 2] = {
-    let mut last = [[false; 128]; 2];
+/// The rows, a bit for each, of which a control sequence with this last byte may ask: of those with neither a private mark
+/// nor intermediates, and of the others. Nearly all of what programs print is told apart by this.
+static LAST: [[u128; 128]; 2] = {
+    let mut last = [[0; 128]; 2];
     let mut at = 0;
     while at < TABLE.len() {
         let mut form = 0;
@@ -307,9 +313,9 @@ const LAST: [[bool; 128]; 2] = {
             match TABLE[at].asks[form] {
                 Asks::Control(form) => {
                     let is_marked = !form.private.is_empty() || !form.intermediates.is_empty();
-                    last[is_marked as usize][form.last as usize] = true;
+                    last[is_marked as usize][form.last as usize] |= 1 << at;
                 }
-                Asks::Sets(_) => last[1][b'h' as usize] = true,
+                Asks::Sets(_) => last[1][b'h' as usize] |= 1 << at,
                 Asks::Escape(_) | Asks::String(_) => {}
             }
             form += 1;
@@ -402,30 +408,44 @@ impl std::fmt::Debug for Kind {
 
 /// What ESC and `byte` ask for.
 pub(super) fn asked_by_escape(byte: u8) -> Option<Kind> {
-    find(|asks| matches!(asks, Asks::Escape(escape) if escape == byte))
+    let is_it = |asks: &Asks| matches!(asks, Asks::Escape(escape) if *escape == byte);
+    Kind::all().find(|kind| kind.row().asks.iter().any(is_it))
 }
 
 /// What the control sequence `body`, which follows ESC [, asks for.
 pub(super) fn asked_by_control(body: &[u8]) -> Option<Kind> {
     let (last, before) = body.split_last()?;
     let is_marked = !before.iter().all(|byte| matches!(byte, b'0'..=b';'));
-    if !*LAST[usize::from(is_marked)].get(usize::from(*last))? {
+    let mut rows = *LAST[usize::from(is_marked)].get(usize::from(*last))?;
+    if rows == 0 {
         return None;
     }
     let control = Control::parse(body)?;
-    find(|asks| match asks {
+    let is_it = |asks: &Asks| match asks {
         Asks::Control(form) => form.matches(&control),
         Asks::Sets(mode) => {
             let sets = control.private == b"?" && control.intermediates.is_empty() && control.last == b'h';
-            sets && control.numbers().any(|number| number == Some(mode))
+            sets && control.numbers().any(|number| number == Some(*mode))
         }
         Asks::Escape(_) | Asks::String(_) => false,
-    })
+    };
+    while rows != 0 {
+        let kind = Kind(rows.trailing_zeros() as usize);
+        if kind.row().asks.iter().any(is_it) {
+            return Some(kind);
+        }
+        rows &= rows - 1;
+    }
+    None
 }
 
 /// Calls `note` for each thing that a string asks for, which ESC and `introducer` began. Each is answered by a reply of
 /// its own.
 pub(super) fn asked_by_string(introducer: u8, body: &[u8], mut note: impl FnMut(Kind)) {
+    // Titles, directories and links are most of the strings that there are, and ask nothing.
+    if introducer == b']' && matches!(body, [b'0'..=b'2' | b'7' | b'8', b';', ..]) {
+        return;
+    }
     for kind in Kind::all() {
         for asks in kind.row().asks {
             if let Asks::String(count) = asks {
@@ -433,10 +453,6 @@ pub(super) fn asked_by_string(introducer: u8, body: &[u8], mut note: impl FnMut(
             }
         }
     }
-}
-
-fn find(is_it: impl Fn(Asks) -> bool) -> Option<Kind> {
-    Kind::all().find(|kind| kind.row().asks.iter().any(|asks| is_it(*asks)))
 }
 
 /// Whether a control sequence that is typed is a reply.
@@ -497,81 +513,4 @@ fn begins(mut string: &[u8], pattern: &[u8]) -> Begins {
         }
     }
     Begins::Whole
-}
-
-fn is_separator(byte: &u8) -> bool {
-    *byte == b';'
-}
-
-/// The parameters of the operating system command of this number.
-fn command(introducer: u8, body: &[u8], number: u16) -> Option<&[u8]> {
-    let digits = body.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (before, rest) = body.split_at(digits);
-    let is_it = introducer == b']' && control::number(before) == Some(number);
-    match rest {
-        [] if is_it => Some(rest),
-        [b';', rest @ ..] if is_it => Some(rest),
-        _ => None,
-    }
-}
-
-fn part(parameters: &[u8], place: usize) -> &[u8] {
-    parameters.split(is_separator).nth(place).unwrap_or_default()
-}
-
-/// Pairs of a number and a colour.
-fn pairs(introducer: u8, body: &[u8], number: u16) -> usize {
-    let Some(rest) = command(introducer, body, number) else { return 0 };
-    rest.split(is_separator).skip(1).step_by(2).filter(|colour| *colour == b"?").count()
-}
-
-/// Colours, the first for the command's number and each other for the next.
-fn colour(introducer: u8, body: &[u8], number: u16) -> usize {
-    let asks = |from: u16| {
-        let rest = command(introducer, body, from)?;
-        Some(rest.split(is_separator).nth(usize::from(number - from))? == b"?")
-    };
-    usize::from((10..=number).any(|from| asks(from) == Some(true)))
-}
-
-fn asked_in(introducer: u8, body: &[u8], number: u16, asks: fn(&[u8]) -> bool) -> usize {
-    usize::from(command(introducer, body, number).is_some_and(|rest| rest.split(is_separator).any(asks)))
-}
-
-fn names(introducer: u8, body: &[u8], prefix: &[u8]) -> usize {
-    let names = body.strip_prefix(prefix).filter(|_| introducer == b'P');
-    names.map_or(0, |names| names.split(is_separator).count())
-}
-
-/// A terminal also says what became of an image that has a name, unless told to be quiet.
-fn graphics(introducer: u8, body: &[u8]) -> usize {
-    let Some(command) = body.strip_prefix(b"G").filter(|_| introducer == b'_') else { return 0 };
-    // What follows the first semicolon is an image.
-    let keys = command.split(is_separator).next().unwrap_or_default();
-    let has = |wanted: &[u8]| keys.split(|byte| *byte == b',').any(|key| key.starts_with(wanted));
-    usize::from((has(b"a=q") || has(b"i=") || has(b"I=")) && !has(b"q=2"))
-}
-
-fn remote_control(introducer: u8, body: &[u8]) -> usize {
-    let quiet = b"\"no_response\":true";
-    let is_quiet = || body.windows(quiet.len()).any(|window| window == quiet);
-    usize::from(introducer == b'P' && body.starts_with(b"@kitty-cmd") && !is_quiet())
-}
-
-fn kitty_clipboard(introducer: u8, body: &[u8]) -> usize {
-    let asks = |rest: &[u8]| {
-        part(rest, 0).split(|byte| *byte == b':').any(|key| matches!(key, b"type=read" | b"type=write"))
-    };
-    usize::from(command(introducer, body, 5522).is_some_and(asks))
-}
-
-/// Whether a notification's parameters ask, or say, what notifications there can be or are.
-fn is_about_notifications(parameters: &[u8]) -> bool {
-    part(parameters, 0).split(|byte| *byte == b':').any(|key| matches!(key, b"p=?" | b"p=alive"))
-}
-
-fn iterm(introducer: u8, body: &[u8], name: &[u8]) -> usize {
-    let is_it =
-        |rest: &[u8]| rest.strip_prefix(name).is_some_and(|after| name.ends_with(b"=") || after.is_empty());
-    usize::from(command(introducer, body, 1337).is_some_and(is_it))
 }

@@ -104,6 +104,7 @@ impl Typed {
             turn.person(&[ESC]);
             self.escape_passed = Some(now);
         }
+        turn.queries.pastes(client, matches!(self.within, Within::Paste { .. }), now);
         turn.passed
     }
 

@@ -285,3 +285,20 @@ fn replies_to_what_is_settled_are_recognised_for_a_while() {
     assert_eq!(watched.a_types("\x1b[1;2R"), "\x1b[1;2R", "a key");
     assert!(watched.queries.log.is_empty());
 }
+
+#[test]
+fn answers_are_not_typed_into_a_paste() {
+    let mut watched = Watched::with(&[B, A], true);
+    assert_eq!(watched.a_types("\x1b[200~half of "), "\x1b[200~half of ");
+    watched.print(DA1);
+    watched.model_says(&[Some("\x1b[?6c")]);
+    assert!(!watched.queries.has_outbox(watched.now));
+    watched.b_types("x");
+    assert_eq!(watched.queries.look(watched.now), Some(watched.now + PASTE_TIME));
+    assert!(watched.queries.has_outbox(watched.now + PASTE_TIME), "it is not waited for longer");
+    assert_eq!(watched.a_types("it\x1b[201~"), "it\x1b[201~");
+    assert!(watched.queries.has_outbox(watched.now));
+    watched.a_types("\x1b[200~");
+    watched.queries.left(A, A.0, watched.now);
+    assert!(watched.queries.has_outbox(watched.now));
+}
