@@ -198,7 +198,7 @@ impl State {
             (Kind::Action, 1048) => self.restore_cursor(),
             (Kind::Action, _) => self.change_columns(),
             _ => {
-                self.settings.modes.change(row, set);
+                self.settings.change_mode(row, set);
             }
         }
         match row {

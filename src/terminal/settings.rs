@@ -111,6 +111,8 @@ pub(super) struct Settings {
     pub(super) title_modes: u8,
     /// Replies come with C1 controls (S8C1T).
     pub(super) eight_bit_replies: bool,
+    /// The keypad's mode was set by its number, and not by the older ESC =.
+    pub(super) keypad_by_number: bool,
     /// What rectangles of attributes extend over (DECSACE).
     pub(super) attribute_extent: u16,
 }
@@ -176,14 +178,21 @@ impl Settings {
     /// Sets or resets a mode. `None` for one that is not in the table.
     pub(super) fn set_mode(&mut self, number: Number, set: bool) -> Option<usize> {
         let row = modes::index_of(number)?;
-        self.modes.change(row, set);
+        self.change_mode(row, set);
         Some(row)
+    }
+
+    pub(super) fn change_mode(&mut self, row: usize, set: bool) {
+        self.keypad_by_number |= row == modes::KEYPAD;
+        self.modes.change(row, set);
     }
 
     pub(super) fn escape(&mut self, intermediates: &[u8], last: u8) {
         match (intermediates, last) {
-            ([], b'=') => self.modes.change(modes::KEYPAD, true),
-            ([], b'>') => self.modes.change(modes::KEYPAD, false),
+            ([], b'=' | b'>') => {
+                self.modes.change(modes::KEYPAD, last == b'=');
+                self.keypad_by_number = false;
+            }
             ([b' '], b'F') => self.eight_bit_replies = false,
             ([b' '], b'G') => self.eight_bit_replies = true,
             ([], b'c') => self.hard_reset(),
@@ -352,6 +361,10 @@ impl Settings {
         });
         // The oldest form of the keypad's mode, which all terminals know.
         put!(out, "\x1b>\x1b[>4m");
+        if self.cursor_style.is_none() {
+            // The terminal's own style, whatever it is.
+            put!(out, "\x1b[0 q");
+        }
         self.undo_beside_modes(out);
     }
 
@@ -360,11 +373,11 @@ impl Settings {
     pub(super) fn restore(&self, out: &mut Vec<u8>) {
         self.put_modes(out, |row| {
             let is_plain = !matches!(MODES[row].kind, Kind::Screen | Kind::Places | Kind::Action);
-            let is_last = MODES[row].number == Number::Private(2026);
-            (is_plain && !is_last && !self.modes.is_normal(row)).then(|| self.modes.is_set(row))
+            let is_apart = row == modes::KEYPAD || MODES[row].number == Number::Private(2026);
+            (is_plain && !is_apart && !self.modes.is_normal(row)).then(|| self.modes.is_set(row))
         });
         if self.modes.is_set(modes::KEYPAD) {
-            put!(out, "\x1b=");
+            put!(out, "{}", if self.keypad_by_number { "\x1b[?66h" } else { "\x1b=" });
         }
         for (keys, last) in [(&self.key_modifiers, 'm'), (&self.key_formats, 'f')] {
             for (resource, value) in keys.iter().enumerate() {

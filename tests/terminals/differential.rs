@@ -26,8 +26,23 @@ fn cuts() -> Option<usize> {
     Some(count.parse().expect("FUGUE_CUTS is a number"))
 }
 
-/// What a session that did not change it leaves as it is: the user's palette, title, and keys.
-const USERS_OWN: [&str; 4] = ["OSC 1", "OSC 4", "title", "kitty keyboard"];
+/// What a session that did not change it leaves as it is: it may be as the person wants it.
+const USERS_OWN: [&str; 14] = [
+    "OSC 1",
+    "OSC 4",
+    "OSC 22",
+    "OSC 7",
+    "OSC 9;4",
+    "title",
+    "DECBKM",
+    "DECSACE",
+    "cursor blinks",
+    "grapheme clusters",
+    "modifyCursorKeys",
+    "modifyOtherKeys' format",
+    "reverse wrap-around",
+    "alternate scroll",
+];
 
 /// What was found, by witness, recording and kind.
 #[derive(Default)]

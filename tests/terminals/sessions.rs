@@ -186,7 +186,7 @@ async fn resized(server: &TestServer, recording: &Recording, cut: usize) -> (Vec
     std::fs::write(&first, &bytes[..cut]).unwrap();
     std::fs::write(&second, [&bytes[cut..], &[LAST]].concat()).unwrap();
     let script =
-        format!("stty raw -echo; cat {}; read go; cat {}; read end", first.display(), second.display());
+        format!("stty raw -echo; cat {}; read -r go; cat {}; read -r end", first.display(), second.display());
     let view = terminal(StartAt::Oldest, *size);
     let request = shell_with("resized", &script, |create| {
         create.attach = Some(view);
