@@ -115,10 +115,10 @@ impl Session {
         self.screen.catch_up(&self.history).await;
     }
 
-    /// The screen as it is now. Without a model of it that is a cleared screen, on which the newest lines follow, and the
+    /// The screen as it is now, with up to `scrollback` lines above it. Without a model of it that is a cleared screen, on which the newest lines follow, and the
     /// program is made to draw again.
-    async fn redraw(&self) -> Drawn {
-        match self.screen.redraw(&self.history).await {
+    async fn redraw(&self, scrollback: usize) -> Drawn {
+        match self.screen.redraw(&self.history, scrollback).await {
             Some(drawn) => drawn,
             None => {
                 self.nudge();

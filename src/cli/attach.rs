@@ -65,6 +65,9 @@ pub(super) struct Args {
     /// [default: screen, into a file or pipe: now]
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
     from: Option<From>,
+    /// Lines of what scrolled off the screen's top that go into this terminal's scrollback; at most what the server keeps
+    #[arg(long, value_name = "LINES", default_value_t = 1000)]
+    scrollback: u32,
     /// Only watch: nothing typed here reaches the session, and this terminal's size does not count
     #[arg(short, long)]
     read_only: bool,
@@ -145,7 +148,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         From::Last(bytes) => StartAt::Last(bytes as u64),
     };
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let view = args.watch.view().with_start(start).with_access(access);
+    let view = args.watch.view().with_start(start).with_access(access).with_scrollback(args.scrollback);
     block_on(async {
         let mut client = common.connect().await?;
         let attach = Attach::new(Target::Name(args.name), view).with_environment(environment());

@@ -191,13 +191,16 @@ pub struct View {
     pub access: Access,
     /// The size of the client's terminal in pixels, if it knows that.
     pub pixels: Option<PixelSize>,
+    /// With the screen to start with: how many lines of what scrolled off its top go into the terminal's own scrollback.
+    /// There may be fewer, and are none while a program shows the other screen.
+    pub scrollback: u32,
 }
 
 impl View {
     /// A view for a program: no terminal, and allowed everything.
     #[must_use]
     pub const fn new(start: StartAt, on_lag: OnLag) -> Self {
-        Self { start, on_lag, size: None, access: Access::ReadWrite, pixels: None }
+        Self { start, on_lag, size: None, access: Access::ReadWrite, pixels: None, scrollback: 0 }
     }
 
     /// This view, from another place on.
@@ -222,6 +225,12 @@ impl View {
     #[must_use]
     pub const fn with_pixels(self, pixels: Option<PixelSize>) -> Self {
         Self { pixels, ..self }
+    }
+
+    /// This view, with so many lines of scrollback.
+    #[must_use]
+    pub const fn with_scrollback(self, scrollback: u32) -> Self {
+        Self { scrollback, ..self }
     }
 
     /// This view, for a client that may do this.

@@ -202,7 +202,8 @@ impl Follower {
             if attachment.is_pictured() {
                 self.cursor = session.head();
             } else {
-                let screen = session.redraw().await;
+                let lines = usize::try_from(options.scrollback).unwrap_or(usize::MAX);
+                let screen = session.redraw(lines).await;
                 self.cursor = screen.at;
                 drawn = (screen.at > 0).then_some(screen);
             }
@@ -399,7 +400,7 @@ impl Follower {
         let attachment = self.attachment.as_mut()?;
         let session = &attachment.session;
         let mut drawn = match draw {
-            Draw::Redraw | Draw::RedrawAfterGap => session.redraw().await,
+            Draw::Redraw | Draw::RedrawAfterGap => session.redraw(0).await,
             Draw::Picture(size) => {
                 let picture = session.picture(size, self.cursor).await;
                 attachment.pictures_failed = picture.is_none();

@@ -75,11 +75,19 @@ struct Beside {
     drawings: Vec<Drawing>,
 }
 
+/// What is drawn of a screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// All of it, and so many lines above it.
+    Whole { scrollback: usize },
+    /// What a terminal of this size shows around the cursor.
+    Around(TerminalSize),
+}
+
 /// What was drawn, for others who want the same.
 #[derive(Clone)]
 struct Drawing {
-    /// The terminal's size; `None` for the session's own.
-    size: Option<TerminalSize>,
+    part: Part,
     drawn: Drawn,
     drawn_at: Instant,
 }
@@ -183,11 +191,11 @@ impl Screen {
         !self.step(model, history) || model.at >= head
     }
 
-    /// The screen as it is now; `None` without a model of it.
-    pub(super) async fn redraw(&self, history: &History) -> Option<Drawn> {
+    /// The screen as it is now, with up to `scrollback` lines above it; `None` without a model of it.
+    pub(super) async fn redraw(&self, history: &History, scrollback: usize) -> Option<Drawn> {
         let head = history.head();
         // What was drawn at this very offset is what would be drawn again.
-        self.draw(history, None, |drawing| drawing.drawn.at >= head).await
+        self.draw(history, Part::Whole { scrollback }, |drawing| drawing.drawn.at >= head).await
     }
 
     /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
@@ -198,27 +206,25 @@ impl Screen {
             let is_recent = || drawn.drawn_at.elapsed() < PICTURE_TIME;
             drawn.drawn.at >= head || (!is_last && drawn.drawn.at > shown && is_recent())
         };
-        self.draw(history, Some(size), serves).await
+        self.draw(history, Part::Around(size), serves).await
     }
 
-    /// Draws the whole screen, or the part for a terminal of `size`, unless there is a drawing that `serves`.
-    async fn draw(
-        &self,
-        history: &History,
-        size: Option<TerminalSize>,
-        serves: impl Fn(&Drawing) -> bool,
-    ) -> Option<Drawn> {
+    /// Draws the whole screen or a part, unless there is a drawing that `serves`.
+    async fn draw(&self, history: &History, part: Part, serves: impl Fn(&Drawing) -> bool) -> Option<Drawn> {
         let head = history.head();
         loop {
             let mut model = self.model.lock().await;
             // Others may have drawn it while this waited.
-            if let Some(drawing) = self.drawing(|drawing| drawing.size == size && serves(drawing)) {
+            if let Some(drawing) = self.drawing(|drawing| drawing.part == part && serves(drawing)) {
                 return Some(drawing.drawn);
             }
             if self.is_caught_up(&mut model, history, head) {
-                let picture = model.with(|model| match size {
-                    Some(size) => model.picture(size),
-                    None => Picture { bytes: model.redraw(), top: 0, left: 0 },
+                let picture = model.with(|model| match part {
+                    Part::Around(size) => model.picture(size),
+                    Part::Whole { scrollback: 0 } => Picture { bytes: model.redraw(), top: 0, left: 0 },
+                    Part::Whole { scrollback } => {
+                        Picture { bytes: model.redraw_with_history(scrollback), top: 0, left: 0 }
+                    }
                 });
                 let Some(Picture { bytes, top, left }) = picture else {
                     // It may have failed just now: nothing is kept for it any more.
@@ -227,7 +233,7 @@ impl Screen {
                 };
                 let drawn =
                     Drawn { bytes: bytes.into(), at: model.at, part: (top, left), before: Bytes::new() };
-                self.remember(Drawing { size, drawn: drawn.clone(), drawn_at: Instant::now() });
+                self.remember(Drawing { part, drawn: drawn.clone(), drawn_at: Instant::now() });
                 return Some(drawn);
             }
             drop(model);
@@ -253,7 +259,7 @@ impl Screen {
             if !resizes.is_empty() {
                 return Some(drawing);
             }
-            let same = drawings.iter().position(|other| other.size == drawing.size);
+            let same = drawings.iter().position(|other| other.part == drawing.part);
             let oldest = (drawings.len() == MAX_DRAWINGS).then_some(0);
             let replaced = same.or(oldest).map(|at| drawings.remove(at));
             drawings.push(drawing);

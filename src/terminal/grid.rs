@@ -173,11 +173,17 @@ impl Grid {
         blank: Cell,
         spares: impl Fn(&Cell) -> bool,
     ) {
-        let line = &mut self.lines[line];
-        let to = to.min(line.cells.len());
+        let to = to.min(self.columns);
         if from >= to {
             return;
         }
+        if (from, to) == (0, self.columns)
+            && let Some(above) = line.checked_sub(1)
+        {
+            // Nothing of it goes on here.
+            self.lines[above].wraps = false;
+        }
+        let line = &mut self.lines[line];
         line.cut(from, to);
         for cell in line.cells[from..to].iter_mut().filter(|cell| !spares(cell)) {
             *cell = blank;

@@ -121,12 +121,13 @@ pub(super) static MODES: [Mode; COUNT] = [
     plain(2027, "grapheme clusters", Normal::Usually),
     plain(2031, "reports of the colour scheme", Normal::Reset),
     plain(2048, "reports of the size in band", Normal::Reset),
+    plain(7727, "escape key of its own", Normal::Reset),
     plain(9001, "Windows' key events", Normal::Reset),
     // The last: what is drawn before it is shown.
     plain(2026, "synchronised output", Normal::Reset),
 ];
 
-const COUNT: usize = 56;
+const COUNT: usize = 57;
 
 const fn is(number: Number, other: Number) -> bool {
     match (number, other) {

@@ -138,7 +138,8 @@ impl State {
                     // More would only be written over one another.
                     let most = self.rows() * self.columns();
                     (0..count.min(most)).for_each(|_| self.write(last));
-                    self.last = Some(last);
+                    // Only what was printed is repeated.
+                    self.last = None;
                 }
             }
             b'd' => {

@@ -360,7 +360,7 @@ impl Settings {
             (is_due && !in_place).then_some(mode.normal.is_set())
         });
         // The oldest form of the keypad's mode, which all terminals know.
-        put!(out, "\x1b>\x1b[>4m");
+        put!(out, "\x1b>\x1b[>4m\x1b[>4f");
         if self.cursor_style.is_none() {
             // The terminal's own style, whatever it is.
             put!(out, "\x1b[0 q");

@@ -68,23 +68,22 @@ async fn live_lag(other: &mut fugue_server::Client, client: fugue_server::Client
 #[tokio::test]
 async fn once_the_answerer_has_left_another_terminal_answers() {
     let server = TestServer::start();
-    let script =
-        r"stty raw -echo; printf ready; while :; do head -c 1 >/dev/null; printf '\033[c'; head -c 9; done";
+    let script = r"stty raw -echo; printf ready; while :; do head -c 1 >/dev/null; printf '\033[?996n'; head -c 9; done";
     let mut first = Viewer::attach(&server, &shell("a", script, Some(TERMINAL))).await;
     first.run_until_shown("ready").await;
     let mut second = Viewer::attach(&server, &attach("a", TERMINAL.with_start(StartAt::Oldest))).await;
     first.type_in("g").await;
-    first.run_until(|viewer| contains(&viewer.output, b"\x1b[c")).await;
-    first.type_in("\x1b[?62;11c").await;
-    second.run_until(|viewer| contains(&viewer.output, b"\x1b[c\x1b[?62;11c")).await;
+    first.run_until(|viewer| contains(&viewer.output, b"\x1b[?996n")).await;
+    first.type_in("\x1b[?997;1n").await;
+    second.run_until(|viewer| contains(&viewer.output, b"\x1b[?996n\x1b[?997;1n")).await;
     drop(first);
     eventually("it has left", || server.clients.watching(second.session).len() == 1).await;
     let so_far = second.output.len();
     second.type_in("g").await;
-    second.run_until(|viewer| contains(&viewer.output[so_far..], b"\x1b[c")).await;
+    second.run_until(|viewer| contains(&viewer.output[so_far..], b"\x1b[?996n")).await;
     // In time, as the first did: before anybody could have been given up.
-    second.type_in("\x1b[?62;22c").await;
-    second.run_until(|viewer| contains(&viewer.output[so_far..], b"\x1b[c\x1b[?62;22c")).await;
+    second.type_in("\x1b[?997;2n").await;
+    second.run_until(|viewer| contains(&viewer.output[so_far..], b"\x1b[?996n\x1b[?997;2n")).await;
 }
 
 #[tokio::test]

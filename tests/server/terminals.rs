@@ -208,7 +208,8 @@ const ASKS: &str = r"stty raw -echo; printf ready; exec cat -v";
 #[tokio::test]
 async fn one_client_answers_and_no_reply_of_another_reaches_the_program() {
     let server = TestServer::start();
-    let script = r"stty raw -echo; printf ready; head -c 1 >/dev/null; printf '\033[c\033[6n'; exec cat -v";
+    let script =
+        r"stty raw -echo; printf ready; head -c 1 >/dev/null; printf '\033]11;?\033\\\033[6n'; exec cat -v";
     let mut a = Viewer::attach(&server, &shell("a", script, Some(TERMINAL))).await;
     a.run_until_shown("ready").await;
     let mut b = Viewer::attach(&server, &attach("a", TERMINAL)).await;
@@ -218,21 +219,22 @@ async fn one_client_answers_and_no_reply_of_another_reaches_the_program() {
     a.run_until(asked).await;
     b.run_until(asked).await;
     // Both terminals answer, as terminals do; the second in pieces.
-    a.type_in("\x1b[?62;1c\x1b[5;7R").await;
-    a.run_until_shown("^[[?62;1c^[[5;7R").await;
-    for piece in ["\x1b[?6", "2;2c", "\x1b[24;", "80Rtyped"] {
+    a.type_in("\x1b]11;rgb:1/1/1\x1b\\\x1b[5;7R").await;
+    // What the session's own model knows, no terminal is asked.
+    a.run_until_shown("^[]11;rgb:1/1/1^[\\^[[1;6R").await;
+    for piece in ["\x1b]11;rg", "b:2/2/2\x07", "\x1b[24;", "80Rtyped"] {
         b.type_in(piece).await;
     }
     b.run_until_shown("typed").await;
     // One who comes late and is shown it all answers as well.
     let mut late = Viewer::attach(&server, &attach("a", TERMINAL.with_start(StartAt::Oldest))).await;
     late.run_until(asked).await;
-    late.type_in("\x1b[?62;3c").await;
+    late.type_in("\x1b]11;rgb:3/3/3\x07").await;
     late.type_in("\x1b[1;2Rlate").await;
     late.run_until_shown("late").await;
     a.run_until_shown("late").await;
     // The last is also what shift and F3 send, and nothing is asked any more.
-    assert_eq!(a.text(), "ready^[[?62;1c^[[5;7Rtyped^[[1;2Rlate");
+    assert_eq!(a.text(), "ready^[]11;rgb:1/1/1^[\\^[[1;6Rtyped^[[1;2Rlate");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ fn cuts() -> Option<usize> {
 }
 
 /// What a session that did not change it leaves as it is: it may be as the person wants it.
-const USERS_OWN: [&str; 14] = [
+const USERS_OWN: [&str; 13] = [
     "OSC 1",
     "OSC 4",
     "OSC 22",
@@ -39,7 +39,6 @@ const USERS_OWN: [&str; 14] = [
     "cursor blinks",
     "grapheme clusters",
     "modifyCursorKeys",
-    "modifyOtherKeys' format",
     "reverse wrap-around",
     "alternate scroll",
 ];

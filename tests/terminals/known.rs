@@ -31,6 +31,18 @@ const DISPUTED: &[(Witness, &str, &str)] = &[
         "row DECAWM pending, saved",
         "does not save that the next character wraps; xterm does",
     ),
+    (Witness::XtermJs, "row DECAWM pending, tab", "keeps over a tab that the next character wraps"),
+    (Witness::XtermJs, "row DECOM, saved", "does not save the mode with the cursor; xterm does"),
+    (Witness::XtermJs, "row SD", "fills with the default colours, not the pen's"),
+    (Witness::XtermJs, "row SGR dashed", "has an underline colour of its own after SGR 59"),
+    (Witness::XtermJs, "row charset saved", "saves the characters, not which set is in use"),
+    (
+        Witness::XtermJs,
+        "row reverse wrap-around",
+        "takes back that a line goes on from the one above; xterm does not",
+    ),
+    (Witness::XtermJs, "row Latin-1 bytes", "drops them"),
+    (Witness::XtermJs, "row mouse, the last one counts", "does not know the last one"),
     (Witness::XtermJs, "row DECSTBM, alternate", "has a scroll region for each screen; xterm has one"),
     (
         Witness::XtermJs,

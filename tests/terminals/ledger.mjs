@@ -56,14 +56,14 @@ export class Ledger {
     csi({ intermediates: "*", final: "x" }, ([extent]) => this.put("attribute change extent", extent === 1 ? 0 : extent, 0));
     csi({ final: "t" }, ([what, which]) => {
       if (what === 22 && this.titles.length < 10) this.titles.push(this.values.get("title") ?? "");
-      if (what === 23 && this.titles.length) this.values.set("title", this.titles.pop());
+      if (what === 23 && this.titles.length) this.put("title", this.titles.pop(), "");
     });
     csi({ intermediates: "!", final: "p" }, () => this.soft());
     parser.registerEscHandler({ final: "c" }, () => (this.reset(), false));
     const osc = (id, handler) => parser.registerOscHandler(id, (data) => (handler(data), false));
-    osc(0, (title) => this.values.set("title", title));
-    osc(2, (title) => this.values.set("title", title));
-    osc(7, (directory) => this.values.set("directory", directory));
+    osc(0, (title) => this.put("title", title, ""));
+    osc(2, (title) => this.put("title", title, ""));
+    osc(7, (directory) => this.put("directory", directory, ""));
     osc(22, (shape) => this.put("pointer shape", shape, ""));
     osc(9, (data) => {
       const progress = /^4;(\d)(;\d*)?$/.exec(data);
@@ -159,7 +159,6 @@ export class Ledger {
     for (const mode of this.ansi.keys()) found.set(`ansi mode ${mode}`, true);
     found.set("mouse modes", this.mouse.join(" "));
     found.set("margins at the sides", this.sides);
-    found.set("titles put aside", this.titles.join(" / "));
     for (const [screen, stack] of Object.entries(this.kitty)) found.set(`kitty keyboard, ${screen}`, stack.join(" ").replace(/^(0 ?)+/, ""));
     return found;
   }

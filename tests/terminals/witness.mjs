@@ -26,7 +26,7 @@ for (const addon of [new Unicode11Addon(), new UnicodeGraphemesAddon()]) {
 }
 
 function show(cols, rows, steps) {
-  const terminal = new Terminal({ cols, rows, scrollback: SCROLLBACK, allowProposedApi: true, logLevel: "off" });
+  const terminal = new Terminal({ windowOptions: { pushTitle: true, popTitle: true }, cols, rows, scrollback: SCROLLBACK, allowProposedApi: true, logLevel: "off" });
   widths.forEach((provider) => terminal.unicode.register(provider));
   terminal.unicode.activeVersion = "11";
   const ledger = new Ledger(terminal);

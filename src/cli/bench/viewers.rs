@@ -35,7 +35,7 @@ use crate::{
     },
     server::Server,
     session::TurnLog,
-    terminal::emulator,
+    terminal::{ScreenModel, emulator},
 };
 
 /// What the run showed.
@@ -226,11 +226,18 @@ async fn wake(mut client: Client, expected: Expected) -> Woken {
     }
     let mut truth = emulator()(TerminalSize::DEFAULT);
     expected.each_piece(|piece| truth.advance(piece));
-    if at != expected.bytes || shown.redraw() != truth.redraw() {
+    if at != expected.bytes || drawn_anew(&mut *shown) != drawn_anew(&mut *truth) {
         woken.problem =
             Some(format!("a woken viewer does not show the true screen, at {at} of {}", expected.bytes));
     }
     woken
+}
+
+/// What a terminal shows that was given a model's redraw: the same for models in the same state, however they came there.
+fn drawn_anew(model: &mut dyn ScreenModel) -> Vec<u8> {
+    let mut terminal = emulator()(TerminalSize::DEFAULT);
+    terminal.advance(&model.redraw());
+    terminal.redraw()
 }
 
 async fn connect_reader(socket: &Path, session: SessionId) -> anyhow::Result<Client> {

@@ -35,7 +35,7 @@ async fn a_model_that_panics_is_given_up_and_holds_nothing_back() {
     let screen = screen(Panics);
     history.append(&[Bytes::from(vec![b'x'; 32 * 1024])]);
     assert_eq!(history.room(), 0);
-    assert!(screen.redraw(&history).await.is_none());
+    assert!(screen.redraw(&history, 0).await.is_none());
     assert!(screen.position().await.1 && !screen.has_model());
     assert_eq!(history.room(), u64::MAX);
 }
@@ -72,7 +72,7 @@ async fn what_was_drawn_is_not_drawn_again_for_others_while_it_holds() {
             for cols in [40, 100] {
                 assert_eq!(screen.picture(&history, size(cols, 30), 0).await.unwrap().at, head);
             }
-            assert_eq!(screen.redraw(&history).await.unwrap().at, head);
+            assert_eq!(screen.redraw(&history, 0).await.unwrap().at, head);
         }
         drawn(3 * round + 3);
         // Or the pictures would serve for what comes next, which is printed too soon after.
@@ -111,11 +111,11 @@ async fn few_drawings_and_no_large_ones_are_kept() {
     let screen = screen(Large);
     for cols in 1..100 {
         screen.picture(&history, size(cols, 30), 0).await.unwrap();
-        screen.redraw(&history).await.unwrap();
+        screen.redraw(&history, 0).await.unwrap();
     }
     let kept =
-        screen.beside.with(|beside| beside.drawings.iter().map(|drawing| drawing.size).collect::<Vec<_>>());
-    assert_eq!(kept, [96, 97, 98, 99].map(|cols| Some(size(cols, 30))));
+        screen.beside.with(|beside| beside.drawings.iter().map(|drawing| drawing.part).collect::<Vec<_>>());
+    assert_eq!(kept, [96, 97, 98, 99].map(|cols| Part::Around(size(cols, 30))));
 }
 
 struct CountsResizes(Arc<std::sync::Mutex<Vec<TerminalSize>>>);
@@ -164,7 +164,7 @@ async fn a_size_holds_from_its_offset_on() {
     history.append(&[Bytes::from("a".repeat(70))]);
     screen.resized(history.head(), size(10, 5));
     history.append(&[Bytes::from("\x1b[H\x1b[2J0123456789ab")]);
-    let drawn = screen.redraw(&history).await.unwrap();
+    let drawn = screen.redraw(&history, 0).await.unwrap();
     let mut shown = vt100::Parser::new(5, 10, 0);
     shown.process(&drawn.bytes);
     assert_eq!(shown.screen().contents(), "0123456789ab");
