@@ -13,7 +13,7 @@ macro_rules! put {
 mod answers;
 mod cell;
 mod charsets;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
 mod compare;
 mod control;
 mod emulator;
@@ -40,7 +40,7 @@ mod state;
 #[cfg(feature = "cli")]
 mod undo;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests;
 
 #[cfg(all(any(test, fuzzing), feature = "cli"))]

@@ -41,7 +41,7 @@ impl Emulator {
     }
 }
 
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
 impl Emulator {
     /// Shows output without sparing the model anything.
     pub(super) fn feed_all(&mut self, output: &[u8]) {

@@ -168,6 +168,9 @@ pub(super) fn picture(state: &State, size: TerminalSize) -> Picture {
 /// The newest lines of the history, which scroll off the top of a cleared screen on their way.
 fn scrolled_lines(out: &mut Vec<u8>, state: &State, count: usize) {
     let all: Vec<&Line> = state.history.lines().rev().take(count).collect();
+    if all.is_empty() {
+        return;
+    }
     let mut runs_on = true;
     for line in all.into_iter().rev() {
         if !runs_on {

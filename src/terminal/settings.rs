@@ -63,6 +63,7 @@ impl Keyboard {
         }
     }
 
+    #[cfg(feature = "cli")]
     fn undo(&self, out: &mut Vec<u8>) {
         if !self.stack.is_empty() {
             put!(out, "\x1b[<{}u", self.stack.len());
@@ -429,6 +430,7 @@ impl Settings {
     }
 
     /// Puts a terminal back that was normal before this was done to it. It leaves the other screen first.
+    #[cfg(feature = "cli")]
     pub(super) fn undo(&self, out: &mut Vec<u8>) {
         let [first, other] = &self.keyboards;
         if self.screen() == 1 {
