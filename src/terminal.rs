@@ -40,7 +40,8 @@ mod state;
 #[cfg(feature = "cli")]
 mod undo;
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
+#[cfg(feature = "cli")]
 mod tests;
 
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
