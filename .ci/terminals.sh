@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests of tests/terminals, whole: 8 cuts of each recording, or as many as are asked for, every row of the table left in each way, judged by xterm.js
-# and libvterm as well. Takes some minutes.
+# The tests of tests/terminals, whole: 8 cuts of each recording, or as many as are asked for, and every row of the table left
+# in each way, judged by xterm.js and libvterm as well. Takes some minutes.
 #
 #   bash .ci/terminals.sh [CUTS] [PART OF A RECORDING'S NAME]
 set -euo pipefail
