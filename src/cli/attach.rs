@@ -65,7 +65,7 @@ pub(super) struct Args {
     /// [default: screen, into a file or pipe: now]
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
     from: Option<From>,
-    /// Lines of what scrolled off the screen's top that go into this terminal's scrollback; at most what the server keeps
+    /// Lines above the screen to scroll back to, at most
     #[arg(long, value_name = "LINES", default_value_t = 1000)]
     scrollback: u32,
     /// Only watch: nothing typed here reaches the session, and this terminal's size does not count
