@@ -307,9 +307,14 @@ impl Screen {
             // The log keeps what the model needs.
             Read::AtHead | Read::Ended(_) | Read::Evicted { .. } => false,
         };
-        for piece in pieces {
-            model.with(|model| model.advance(&piece));
-            model.at += piece.len() as u64;
+        // As one: what scrolls away within it need not be taken apart, which costs far more than the copy.
+        let joined = match &pieces[..] {
+            [piece] => piece.clone(),
+            pieces => pieces.concat().into(),
+        };
+        if !joined.is_empty() {
+            model.with(|model| model.advance(&joined));
+            model.at += joined.len() as u64;
         }
         self.report(model);
         self.answer(model);

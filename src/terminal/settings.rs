@@ -254,9 +254,16 @@ impl Settings {
         let Ok(number) = number.parse::<u16>() else { return };
         let title = || (value.len() <= MAX_TEXT).then(|| harmless(value));
         match number {
-            0 => self.titles = Titles { icon: title(), window: title() },
-            1 => self.titles.icon = title(),
-            2 => self.titles.window = title(),
+            0..=2 => {
+                if let Some(title) = title() {
+                    if number != 2 {
+                        self.titles.icon = Some(title.clone());
+                    }
+                    if number != 1 {
+                        self.titles.window = Some(title);
+                    }
+                }
+            }
             4 | 5 => self.indexed_colours(number, value),
             7 => self.directory = title(),
             9 => {
@@ -411,9 +418,18 @@ impl Settings {
                 set_colour(out, name, colour);
             }
         }
+        let mut shown = Titles::default();
         for titles in &self.title_stack {
             put_titles(out, titles);
-            put!(out, "\x1b[22;0t");
+            shown.icon = titles.icon.clone().or(shown.icon);
+            shown.window = titles.window.clone().or(shown.window);
+            // What of the two is pushed, where it was one of them only.
+            let which = match titles {
+                Titles { icon: None, .. } if shown.icon.is_some() => 2,
+                Titles { window: None, .. } if shown.window.is_some() => 1,
+                _ => 0,
+            };
+            put!(out, "\x1b[22;{which}t");
         }
         put_titles(out, &self.titles);
         if let Some(directory) = &self.directory {
