@@ -149,7 +149,9 @@ pub(super) struct Cell {
 impl Cell {
     /// Whether it looks as if nothing had ever been there.
     pub(super) fn is_blank(&self) -> bool {
-        *self == Self::default()
+        // In one comparison: lines are looked through for it as they scroll away.
+        let rest = u32::from(self.attributes.0) | u32::from(self.extra);
+        self.glyph.0 | self.foreground.0 | self.background.0 | rest == 0
     }
 
     /// Whether the two look alike but for what is written in them.

@@ -97,8 +97,7 @@ impl Feed for Parsed<'_> {
         let is_usual = state.margins() == state.grid().whole()
             && state.is_set(modes::DECAWM)
             && !state.is_set(modes::IRM)
-            && state.charsets.is_plain()
-            && !self.parser.is_amid();
+            && state.charsets.is_plain();
         is_usual.then(|| state.rows())
     }
 

@@ -121,13 +121,14 @@ pub(super) static MODES: [Mode; COUNT] = [
     plain(2027, "grapheme clusters", Normal::Usually),
     plain(2031, "reports of the colour scheme", Normal::Reset),
     plain(2048, "reports of the size in band", Normal::Reset),
+    plain(5522, "pastes as events, with their types", Normal::Reset),
     plain(7727, "escape key of its own", Normal::Reset),
     plain(9001, "Windows' key events", Normal::Reset),
     // The last: what is drawn before it is shown.
     plain(2026, "synchronised output", Normal::Reset),
 ];
 
-const COUNT: usize = 57;
+const COUNT: usize = 58;
 
 const fn is(number: Number, other: Number) -> bool {
     match (number, other) {
@@ -206,7 +207,24 @@ impl Default for ModeSet {
     }
 }
 
+/// The rows of [`Kind::Screen`], a bit each.
+const SCREEN_BITS: u64 = {
+    let (mut bits, mut at) = (0, 0);
+    while at < COUNT {
+        if matches!(MODES[at].kind, Kind::Screen) {
+            bits |= 1 << at;
+        }
+        at += 1;
+    }
+    bits
+};
+
 impl ModeSet {
+    /// Whether the other screen is shown, whichever mode asked for it.
+    pub(super) const fn shows_other_screen(&self) -> bool {
+        self.set & SCREEN_BITS != 0
+    }
+
     pub(super) const fn is_set(&self, row: usize) -> bool {
         self.set & (1 << row) != 0
     }

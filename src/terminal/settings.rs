@@ -134,9 +134,7 @@ pub(super) enum ColourName {
 impl Settings {
     /// Which screen is shown: 1 for the other one.
     pub(super) fn screen(&self) -> usize {
-        let shows_other =
-            |(row, mode): (usize, &modes::Mode)| mode.kind == Kind::Screen && self.modes.is_set(row);
-        usize::from(MODES.iter().enumerate().any(shows_other))
+        usize::from(self.modes.shows_other_screen())
     }
 
     /// Takes note of a control sequence. Those that set modes are noted by [`set_mode`](Self::set_mode).

@@ -26,7 +26,7 @@ impl Modes {
             size: is_set(2048),
             pastes: is_set(5522),
             pixels: is_set(1016),
-            mouse: [9, 1000, 1001, 1002, 1003].into_iter().any(&is_set),
+            mouse: [9, 1000, 1002, 1003].into_iter().any(&is_set),
             mouse_utf8: is_set(1005),
             mouse_numbers: [1006, 1015, 1016].into_iter().any(&is_set),
         }
