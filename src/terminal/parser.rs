@@ -84,6 +84,14 @@ impl ControlSequence {
         self.parameters().map(|values| values[0])
     }
 
+    /// Begins another in its place.
+    fn clear(&mut self) {
+        (self.private, self.intermediate_count, self.count) = (0, 0, 0);
+        (self.subparameters, self.malformed) = (0, false);
+        // Those after it are cleared as they are counted.
+        self.values[0] = 0;
+    }
+
     fn take(&mut self, byte: u8) {
         match byte {
             b'0'..=b'9' if self.intermediate_count == 0 => {
@@ -94,6 +102,9 @@ impl ControlSequence {
             }
             b';' | b':' if self.intermediate_count == 0 => {
                 self.count = (self.count.max(1) + 1).min(MAX_PARAMETERS + 1);
+                if let Some(value) = self.values.get_mut(self.count - 1) {
+                    *value = 0;
+                }
                 if byte == b':' && self.count <= MAX_PARAMETERS {
                     self.subparameters |= 1 << (self.count - 1);
                 }
@@ -107,11 +118,6 @@ impl ControlSequence {
             }
             _ => self.malformed = true,
         }
-    }
-
-    fn end(&mut self, last: u8) {
-        self.last = last;
-        self.count = self.count.min(MAX_PARAMETERS);
     }
 }
 
@@ -182,7 +188,7 @@ impl Parser {
         let text = memchr_control(output);
         if text == 0 {
             match output[0] {
-                ESC => self.begin(),
+                ESC => return self.whole_sequence(output, to),
                 CAN | SUB | DEL => {}
                 byte => to.control(byte),
             }
@@ -190,6 +196,23 @@ impl Parser {
         }
         self.text(&output[..text], text == output.len(), to);
         text
+    }
+
+    /// What begins with ESC. The most frequent, a control sequence that is whole and has nothing strange in it, is taken in
+    /// one go; of others, the ESC.
+    fn whole_sequence(&mut self, output: &[u8], to: &mut impl Perform) -> usize {
+        let last = |bytes: &[u8]| bytes.iter().position(|byte| !matches!(byte, b' '..=b'?'));
+        if let Some(sequence) = output.strip_prefix(b"\x1b[")
+            && let Some(length) = last(&sequence[..sequence.len().min(MAX_SEQUENCE)])
+            && let last @ b'@'..=b'~' = sequence[length]
+        {
+            self.sequence.clear();
+            sequence[..length].iter().for_each(|byte| self.sequence.take(*byte));
+            self.end_sequence(last, to);
+            return length + 3;
+        }
+        self.begin();
+        1
     }
 
     /// Text without C0 controls; `is_last` where more of its last character may come.
@@ -287,7 +310,7 @@ impl Parser {
             b'[' if self.pending.len() == 1 => {
                 self.remember(byte);
                 self.state = State::ControlSequence;
-                self.sequence = ControlSequence::default();
+                self.sequence.clear();
             }
             b']' | b'P' | b'_' | b'^' | b'X' if self.pending.len() == 1 => {
                 self.remember(byte);
@@ -325,11 +348,8 @@ impl Parser {
                 self.sequence.take(byte);
             }
             b'@'..=b'~' => {
-                self.sequence.end(byte);
                 self.end();
-                if !self.sequence.malformed {
-                    to.control_sequence(&self.sequence);
-                }
+                self.end_sequence(byte, to);
             }
             DEL => {}
             0x80.. => {
@@ -338,6 +358,14 @@ impl Parser {
             }
         }
         1
+    }
+
+    fn end_sequence(&mut self, last: u8, to: &mut impl Perform) {
+        self.sequence.last = last;
+        self.sequence.count = self.sequence.count.min(MAX_PARAMETERS);
+        if !self.sequence.malformed {
+            to.control_sequence(&self.sequence);
+        }
     }
 
     fn string(&mut self, output: &[u8], introducer: u8, to: &mut impl Perform) -> usize {

@@ -139,6 +139,10 @@ impl Settings {
 
     /// Takes note of a control sequence. Those that set modes are noted by [`set_mode`](Self::set_mode).
     pub(super) fn control_sequence(&mut self, sequence: &ControlSequence) {
+        // Most are none of these.
+        if sequence.private == 0 && sequence.intermediates().is_empty() && sequence.last != b't' {
+            return;
+        }
         let first = sequence.parameter(0, 0);
         match (sequence.private, sequence.intermediates(), sequence.last) {
             (b'?', [], b's') => {

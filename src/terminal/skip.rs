@@ -146,10 +146,12 @@ fn feed_text(model: &mut impl Feed, text: &[u8]) -> usize {
 /// Where the last `lines` of whole lines begin.
 fn newest_lines(text: &[u8], lines: usize) -> usize {
     // Each line ends in a line feed, the last as well.
-    if lines == 0 {
-        text.len()
-    } else {
-        memchr::memrchr_iter(b'\n', text).nth(lines).map_or(0, |end| end + 1)
+    let ends = || memchr::memchr_iter(b'\n', text);
+    match ends().count().checked_sub(lines) {
+        None | Some(0) => 0,
+        // From the end that is nearer.
+        Some(before) if before < lines => ends().nth(before - 1).map_or(0, |end| end + 1),
+        Some(_) => memchr::memrchr_iter(b'\n', text).nth(lines).map_or(0, |end| end + 1),
     }
 }
 

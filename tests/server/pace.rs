@@ -4,11 +4,12 @@ use fugue_server::message::{ExitStatus, Pace, StartAt, View};
 
 use crate::support::*;
 
-const FLOOD: &str = "stty -opost -echo; printf ready; read go; seq 1 600000; printf end";
+// Lines that begin at the first column: where one ends at the last, witnesses differ in what a bare line feed does.
+const FLOOD: &str = "stty -echo; printf ready; read go; seq 1 600000; printf end";
 const HISTORY: usize = 512 * 1024;
 
 fn flood() -> Vec<u8> {
-    let numbers: String = (1..=600_000).map(|number| format!("{number}\n")).collect();
+    let numbers: String = (1..=600_000).map(|number| format!("{number}\r\n")).collect();
     format!("ready{numbers}end").into_bytes()
 }
 
