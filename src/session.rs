@@ -38,7 +38,8 @@ use tracing::warn;
 
 pub use self::feed::{Feed, FeedClosed, Feeds};
 use self::{
-    answers::Answers, history::History, pty::Pty, screen::Screen, size::Sizing, surroundings::Surroundings,
+    answers::Answers, history::History, pty::Pty, screen::{Screen, Scrollback}, size::Sizing,
+    surroundings::Surroundings,
 };
 pub(crate) use self::{
     client_status::ClientStatus,
@@ -115,9 +116,9 @@ impl Session {
         self.screen.catch_up(&self.history).await;
     }
 
-    /// The screen as it is now, with up to `scrollback` lines above it. Without a model of it that is a cleared screen, on which the newest lines follow, and the
-    /// program is made to draw again.
-    async fn redraw(&self, scrollback: usize) -> Drawn {
+    /// The screen as it is now, with lines above it. Without a model of it that is a cleared screen, on which the newest
+    /// lines follow, and the program is made to draw again.
+    async fn redraw(&self, scrollback: Scrollback) -> Drawn {
         match self.screen.redraw(&self.history, scrollback).await {
             Some(drawn) => drawn,
             None => {

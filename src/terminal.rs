@@ -47,7 +47,7 @@ mod tests;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use self::queries::fuzz::queries as fuzz_queries;
 pub(crate) use self::{
-    emulator::Emulator,
+    emulator::{DEFAULT_HISTORY, Emulator},
     model::{MakeModel, emulator},
     queries::{HOLD_TIME, Modes as Reports, Part, Passed, Queries, Shows, Typed},
     redraw::reset,

@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// Output each session holds for clients that are behind or come late
     #[arg(long, value_name = "BYTES", default_value = "4MiB", value_parser = parse_bytes)]
     history: usize,
+    /// Lines that scrolled off the screen each session keeps for terminals that attach, up to 100000
+    #[arg(long, value_name = "LINES", default_value_t = 1000)]
+    scrollback: usize,
     /// Messages each client's queue holds
     #[arg(long, value_name = "MESSAGES", default_value_t = 16)]
     queue: usize,
@@ -51,6 +54,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let mut server = Server::builder(&common.socket)
             .history_bytes(args.history)
+            .scrollback_lines(args.scrollback)
             .queue_depth(args.queue)
             .max_clients(args.max_clients);
         if let Some(shards) = args.shards {

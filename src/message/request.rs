@@ -191,8 +191,9 @@ pub struct View {
     pub access: Access,
     /// The size of the client's terminal in pixels, if it knows that.
     pub pixels: Option<PixelSize>,
-    /// With the screen to start with: how many lines of what scrolled off its top go into the terminal's own scrollback.
-    /// There may be fewer, and are none while a program shows the other screen.
+    /// How many lines of what scrolled off the screen's top go into the terminal's own scrollback, with the screen to start
+    /// with; and where the screen stands for output that was skipped, of what scrolled off within that. There may be fewer,
+    /// and are none while a program shows the other screen.
     pub scrollback: u32,
 }
 

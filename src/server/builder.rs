@@ -21,7 +21,7 @@ use crate::{
     TerminalSize,
     registry::ClientRegistry,
     session::{Manager, SessionSettings, TurnLog},
-    terminal::{MakeModel, ScreenModel, emulator},
+    terminal::{DEFAULT_HISTORY, MakeModel, ScreenModel, emulator},
 };
 
 /// How long a client may take next to nothing: long enough for a hiccup of a network, too short for one that is gone.
@@ -29,6 +29,16 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same for a client that resyncs, which costs nobody anything: long enough for a lid closed on the way to a meeting.
 const RESYNC_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The most lines that may be asked for.
+const MAX_SCROLLBACK: usize = 100_000;
+
+/// What a session's screen is modelled by.
+enum Model {
+    OfThisCrate,
+    Given(MakeModel),
+    None,
+}
 
 /// Sets up a [`Server`], from [`Server::builder`]. Every setting has a default that serves a person's machine.
 #[must_use = "a builder does nothing until `bind`"]
@@ -44,7 +54,8 @@ pub struct ServerBuilder {
     resync_timeout: Option<Duration>,
     drain_timeout: Duration,
     hang_up_grace: Duration,
-    make_model: Option<MakeModel>,
+    model: Model,
+    scrollback: usize,
     turns: Option<Arc<TurnLog>>,
 }
 
@@ -62,7 +73,8 @@ impl ServerBuilder {
             resync_timeout: None,
             drain_timeout: Duration::from_secs(2),
             hang_up_grace: Duration::from_secs(2),
-            make_model: Some(emulator()),
+            model: Model::OfThisCrate,
+            scrollback: DEFAULT_HISTORY,
             turns: None,
         }
     }
@@ -86,6 +98,14 @@ impl ServerBuilder {
     /// is 4 MiB.
     pub fn history_bytes(mut self, bytes: usize) -> Self {
         self.history_bytes = bytes;
+        self
+    }
+
+    /// Lines of what scrolls off the top that the model of a session's screen keeps, from 0 to 100 000, and of 4 KiB each on
+    /// average; the default is 1000. They come back when the session grows, and go into the scrollback of terminals that
+    /// [ask for it](crate::message::View::with_scrollback). A [model](Self::screen_model) of another kind keeps what it will.
+    pub fn scrollback_lines(mut self, lines: usize) -> Self {
+        self.scrollback = lines;
         self
     }
 
@@ -144,14 +164,14 @@ impl ServerBuilder {
         mut self,
         make: impl Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync + 'static,
     ) -> Self {
-        self.make_model = Some(Arc::new(make));
+        self.model = Model::Given(Arc::new(make));
         self
     }
 
     /// Does without models of the screens, and what they cost: late joiners and clients that fell behind are given the
     /// newest lines instead of the screen, and terminals of another size the output as it is.
     pub fn no_screen_model(mut self) -> Self {
-        self.make_model = None;
+        self.model = Model::None;
         self
     }
 
@@ -176,6 +196,7 @@ impl ServerBuilder {
         let bounds = [
             ("the queue depth", self.queue_depth, 1, 4096),
             ("the history size in bytes", self.history_bytes, 64 * 1024, 1024 * 1024 * 1024),
+            ("the scrollback in lines", self.scrollback, 0, MAX_SCROLLBACK),
             ("the most clients", self.max_clients, 1, Semaphore::MAX_PERMITS),
         ];
         for (what, value, min, max) in bounds {
@@ -193,7 +214,11 @@ impl ServerBuilder {
             socket: socket.path().to_owned(),
             history_bytes: self.history_bytes,
             hang_up_grace: self.hang_up_grace,
-            make_model: self.make_model,
+            make_model: match self.model {
+                Model::OfThisCrate => Some(emulator(self.scrollback)),
+                Model::Given(make) => Some(make),
+                Model::None => None,
+            },
             links: socket.link_directory(),
         };
         let timing = Timing {

@@ -89,7 +89,7 @@ fn server() -> (Arc<Shared>, Feed) {
         socket: PathBuf::new(),
         history_bytes: 64 * 1024,
         hang_up_grace: Duration::ZERO,
-        make_model: Some(emulator()),
+        make_model: Some(emulator(100)),
         links: None,
     };
     let sessions = Arc::new(Manager::new(registry.clone(), settings, None));

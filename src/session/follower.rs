@@ -22,7 +22,7 @@ use bytes::Bytes;
 use super::{
     ClientStatus, Session,
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
-    screen::Drawn,
+    screen::{Drawn, Scrollback},
     size::{Claim, Window},
 };
 use crate::{
@@ -71,6 +71,8 @@ struct Attachment {
     on_lag: OnLag,
     /// The client's terminal, if it is one.
     size: Option<TerminalSize>,
+    /// Lines that it takes at most into its own scrollback.
+    scrollback: usize,
     /// What a terminal that may type has: it counts for the session's size, and may answer its questions.
     claim: Option<Claim>,
     /// The session's size, as the client was told.
@@ -170,6 +172,7 @@ impl Follower {
             reader,
             on_lag: options.on_lag,
             size: options.size,
+            scrollback: usize::try_from(options.scrollback).unwrap_or(usize::MAX),
             claim: None,
             session_size: session.size(),
             redraw: false,
@@ -202,8 +205,8 @@ impl Follower {
             if attachment.is_pictured() {
                 self.cursor = session.head();
             } else {
-                let lines = usize::try_from(options.scrollback).unwrap_or(usize::MAX);
-                let screen = session.redraw(lines).await;
+                let scrollback = Scrollback { lines: attachment.scrollback, since: None };
+                let screen = session.redraw(scrollback).await;
                 self.cursor = screen.at;
                 drawn = (screen.at > 0).then_some(screen);
             }
@@ -400,7 +403,10 @@ impl Follower {
         let attachment = self.attachment.as_mut()?;
         let session = &attachment.session;
         let mut drawn = match draw {
-            Draw::Redraw | Draw::RedrawAfterGap => session.redraw(0).await,
+            Draw::Redraw | Draw::RedrawAfterGap => {
+                let scrollback = Scrollback { lines: attachment.scrollback, since: Some(self.cursor) };
+                session.redraw(scrollback).await
+            }
             Draw::Picture(size) => {
                 let picture = session.picture(size, self.cursor).await;
                 attachment.pictures_failed = picture.is_none();

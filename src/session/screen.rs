@@ -75,6 +75,14 @@ struct Beside {
     drawings: Vec<Drawing>,
 }
 
+/// Which lines above a screen are drawn: the newest `lines` of those that scrolled off after the offset `since`, if there
+/// is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scrollback {
+    pub(super) lines: usize,
+    pub(super) since: Option<u64>,
+}
+
 /// What is drawn of a screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -102,6 +110,7 @@ struct Model {
     at: u64,
     failed: bool,
     reports: Reports,
+    scrolled: Scrolled,
 }
 
 impl Screen {
@@ -113,6 +122,7 @@ impl Screen {
                 at: 0,
                 failed: false,
                 reports: Reports::default(),
+                scrolled: Scrolled::default(),
             }),
             beside: Mutex::new(Rank::Leaf, Beside::default()),
             appended: Notify::new(),
@@ -191,11 +201,17 @@ impl Screen {
         !self.step(model, history) || model.at >= head
     }
 
-    /// The screen as it is now, with up to `scrollback` lines above it; `None` without a model of it.
-    pub(super) async fn redraw(&self, history: &History, scrollback: usize) -> Option<Drawn> {
+    /// The screen as it is now, with lines above it; `None` without a model of it.
+    pub(super) async fn redraw(&self, history: &History, scrollback: Scrollback) -> Option<Drawn> {
         let head = history.head();
+        let part = |model: &Model| Part::Whole {
+            scrollback: match scrollback.since {
+                None => scrollback.lines,
+                Some(offset) => model.scrolled.since(offset).min(scrollback.lines),
+            },
+        };
         // What was drawn at this very offset is what would be drawn again.
-        self.draw(history, Part::Whole { scrollback }, |drawing| drawing.drawn.at >= head).await
+        self.draw(history, part, |drawing| drawing.drawn.at >= head).await
     }
 
     /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
@@ -206,19 +222,26 @@ impl Screen {
             let is_recent = || drawn.drawn_at.elapsed() < PICTURE_TIME;
             drawn.drawn.at >= head || (!is_last && drawn.drawn.at > shown && is_recent())
         };
-        self.draw(history, Part::Around(size), serves).await
+        self.draw(history, |_| Part::Around(size), serves).await
     }
 
     /// Draws the whole screen or a part, unless there is a drawing that `serves`.
-    async fn draw(&self, history: &History, part: Part, serves: impl Fn(&Drawing) -> bool) -> Option<Drawn> {
+    async fn draw(
+        &self,
+        history: &History,
+        part: impl Fn(&Model) -> Part,
+        serves: impl Fn(&Drawing) -> bool,
+    ) -> Option<Drawn> {
         let head = history.head();
         loop {
             let mut model = self.model.lock().await;
             // Others may have drawn it while this waited.
-            if let Some(drawing) = self.drawing(|drawing| drawing.part == part && serves(drawing)) {
+            let wanted = part(&model);
+            if let Some(drawing) = self.drawing(|drawing| drawing.part == wanted && serves(drawing)) {
                 return Some(drawing.drawn);
             }
             if self.is_caught_up(&mut model, history, head) {
+                let part = part(&model);
                 let picture = model.with(|model| match part {
                     Part::Around(size) => model.picture(size),
                     Part::Whole { scrollback: 0 } => Picture { bytes: model.redraw(), top: 0, left: 0 },
@@ -289,6 +312,7 @@ impl Screen {
         let (size, next) = self.due_size(model.at);
         if let Some(size) = size {
             model.with(|model| model.resize(size));
+            model.scrolled = Scrolled::default();
             self.answers.resized(size);
         }
         if model.model.is_none() {
@@ -315,6 +339,8 @@ impl Screen {
         if !joined.is_empty() {
             model.with(|model| model.advance(&joined));
             model.at += joined.len() as u64;
+            let scrolled = model.with(|model| model.scrolled()).unwrap_or_default();
+            model.scrolled.stands_at(model.at, scrolled);
         }
         self.report(model);
         self.answer(model);
@@ -338,6 +364,40 @@ impl Screen {
         {
             self.answers.set_modes(reports);
         }
+    }
+}
+
+/// Which lines scrolled off where: how many had at some offsets, the newest last. They lie closer together the newer they
+/// are.
+#[derive(Debug, Default)]
+struct Scrolled {
+    marks: Vec<(u64, u64)>,
+}
+
+/// Marks that are kept, 16 bytes each.
+const MAX_MARKS: usize = 64;
+
+impl Scrolled {
+    fn stands_at(&mut self, offset: u64, lines: u64) {
+        if self.marks.last().is_some_and(|(_, before)| *before == lines) {
+            return;
+        }
+        if self.marks.len() == MAX_MARKS {
+            let mut index = 0;
+            self.marks.retain(|_| {
+                index += 1;
+                index > MAX_MARKS / 2 || index % 2 == 0
+            });
+        }
+        self.marks.push((offset, lines));
+    }
+
+    /// Lines that certainly scrolled off after `offset`.
+    fn since(&self, offset: u64) -> usize {
+        let Some((_, newest)) = self.marks.last() else { return 0 };
+        let first = self.marks.partition_point(|(at, _)| *at < offset);
+        let before = self.marks.get(first).map_or(*newest, |(_, lines)| *lines);
+        usize::try_from(newest.saturating_sub(before)).unwrap_or(usize::MAX)
     }
 }
 

@@ -30,10 +30,6 @@ fn columns(size: TerminalSize) -> usize {
 }
 
 impl Emulator {
-    pub(crate) fn new(size: TerminalSize) -> Self {
-        Self::with_history(size, DEFAULT_HISTORY)
-    }
-
     /// With a history of at most so many lines.
     pub(crate) fn with_history(size: TerminalSize, lines: usize) -> Self {
         let state = State::new(size.rows().into(), columns(size), lines);
@@ -43,6 +39,10 @@ impl Emulator {
 
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 impl Emulator {
+    pub(crate) fn new(size: TerminalSize) -> Self {
+        Self::with_history(size, DEFAULT_HISTORY)
+    }
+
     /// Shows output without sparing the model anything.
     pub(super) fn feed_all(&mut self, output: &[u8]) {
         self.parser.advance(output, &mut self.state);
@@ -65,6 +65,10 @@ impl ScreenModel for Emulator {
 
     fn redraw_with_history(&mut self, lines: usize) -> Vec<u8> {
         redraw::whole(&mut self.state, &self.parser, lines)
+    }
+
+    fn scrolled(&self) -> u64 {
+        self.state.history.arrived()
     }
 
     fn picture(&mut self, size: TerminalSize) -> Picture {

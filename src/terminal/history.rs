@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use super::{cell::Cell, grid::Line, screen::Pen};
 
-/// What a history may hold in bytes, beside its bound in lines.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// What a history may hold in bytes for each line that it may hold: a few hundred cells.
+const LINE_BYTES: usize = 4 * 1024;
 
 /// Text of whole lines, and how it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Entry {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Line(line) => size_of_val(&*line.cells),
-            Self::Unread(unread) => unread.text.len(),
+            Self::Line(line) => size_of::<Self>() + size_of_val(&*line.cells),
+            Self::Unread(unread) => size_of::<Self>() + unread.text.len(),
         }
     }
 }
@@ -49,13 +49,20 @@ pub(super) struct History {
     max_lines: usize,
     lines: usize,
     bytes: usize,
+    /// Lines that ever came, those that are gone included; text that was not taken apart counts by its line feeds.
+    arrived: u64,
     /// So many lines of the screen are in here already, and are not to be taken again when they scroll off.
     taken: usize,
 }
 
 impl History {
     pub(super) fn new(max_lines: usize) -> Self {
-        Self { entries: VecDeque::new(), max_lines, lines: 0, bytes: 0, taken: 0 }
+        Self { entries: VecDeque::new(), max_lines, lines: 0, bytes: 0, arrived: 0, taken: 0 }
+    }
+
+    /// See the field.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived
     }
 
     pub(super) fn max_lines(&self) -> usize {
@@ -113,11 +120,12 @@ impl History {
 
     fn push_entry(&mut self, entry: Entry) {
         self.lines += entry.lines();
+        self.arrived += entry.lines() as u64;
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
         while self.entries.len() > 1
             && let Some(oldest) = self.entries.front()
-            && (self.lines - oldest.lines() >= self.max_lines || self.bytes > MAX_BYTES)
+            && (self.lines - oldest.lines() >= self.max_lines || self.bytes > self.max_lines.saturating_mul(LINE_BYTES))
         {
             self.pop_oldest();
         }
@@ -137,7 +145,7 @@ impl History {
 
     /// Puts lines in the place of text, which `read` takes apart.
     pub(super) fn read_all(&mut self, mut read: impl FnMut(Unread) -> Vec<Line>) {
-        let taken = self.taken;
+        let (arrived, taken) = (self.arrived, self.taken);
         let before = std::mem::replace(self, Self::new(self.max_lines));
         for entry in before.entries {
             match entry {
@@ -145,7 +153,7 @@ impl History {
                 Entry::Unread(unread) => read(unread).iter().for_each(|line| self.push_line(line)),
             }
         }
-        self.taken = taken;
+        (self.arrived, self.taken) = (arrived, taken);
     }
 
     /// All lines, the oldest first; those of text that was not taken apart are left out.
@@ -173,6 +181,6 @@ impl History {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self { taken: self.taken, ..Self::new(self.max_lines) };
+        *self = Self { arrived: self.arrived, taken: self.taken, ..Self::new(self.max_lines) };
     }
 }

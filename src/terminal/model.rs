@@ -26,6 +26,12 @@ pub trait ScreenModel: Send {
         self.redraw()
     }
 
+    /// How many lines scrolled off the top so far, those included that are no longer kept. After a resize it may be any
+    /// number. It says which of them a client that missed output lacks; 0 always, if none are kept.
+    fn scrolled(&self) -> u64 {
+        0
+    }
+
     /// The bytes that show this, or the part of it around the cursor, on a terminal of another size, whatever that
     /// showed before.
     fn picture(&mut self, size: TerminalSize) -> Picture;
@@ -62,7 +68,7 @@ pub struct Picture {
 /// Makes each session's model.
 pub(crate) type MakeModel = Arc<dyn Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync>;
 
-/// Makes the model that comes with this crate.
-pub(crate) fn emulator() -> MakeModel {
-    Arc::new(|size| Box::new(Emulator::new(size)))
+/// Makes the model that comes with this crate, which keeps so many lines of what scrolls off its top.
+pub(crate) fn emulator(scrollback: usize) -> MakeModel {
+    Arc::new(move |size| Box::new(Emulator::with_history(size, scrollback)))
 }

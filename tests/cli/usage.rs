@@ -56,6 +56,7 @@ fn settings_that_cannot_be_are_refused_with_their_bounds() {
         (&["serve", "--shards", "3"][..], "power of two from 1 to 4096"),
         (&["serve", "--queue", "0"], "from 1 to 4096"),
         (&["serve", "--history", "1KiB"], "from 65536"),
+        (&["serve", "--scrollback", "100001"], "from 0 to 100000"),
         (&["serve", "--socket", &long], "107 are allowed"),
         (&["serve", "--socket", "/tmp/fugue-test.sock"], "choose"),
         (&["bench", "--viewers", "4", "--stalled", "4"], "choose fewer"),

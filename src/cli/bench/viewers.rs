@@ -198,7 +198,7 @@ pub(super) fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
 
 /// Reads what a stalled viewer is sent once it reads, and compares the screen that makes with the true one.
 async fn wake(mut client: Client, expected: Expected) -> Woken {
-    let mut shown = emulator()(TerminalSize::DEFAULT);
+    let mut shown = emulator(0)(TerminalSize::DEFAULT);
     let mut woken = Woken { gaps: 0, problem: None };
     let mut at = 0;
     loop {
@@ -224,7 +224,7 @@ async fn wake(mut client: Client, expected: Expected) -> Woken {
             }
         }
     }
-    let mut truth = emulator()(TerminalSize::DEFAULT);
+    let mut truth = emulator(0)(TerminalSize::DEFAULT);
     expected.each_piece(|piece| truth.advance(piece));
     if at != expected.bytes || drawn_anew(&mut *shown) != drawn_anew(&mut *truth) {
         woken.problem =
@@ -235,7 +235,7 @@ async fn wake(mut client: Client, expected: Expected) -> Woken {
 
 /// What a terminal shows that was given a model's redraw: the same for models in the same state, however they came there.
 fn drawn_anew(model: &mut dyn ScreenModel) -> Vec<u8> {
-    let mut terminal = emulator()(TerminalSize::DEFAULT);
+    let mut terminal = emulator(0)(TerminalSize::DEFAULT);
     terminal.advance(&model.redraw());
     terminal.redraw()
 }

@@ -35,7 +35,7 @@ async fn a_model_that_panics_is_given_up_and_holds_nothing_back() {
     let screen = screen(Panics);
     history.append(&[Bytes::from(vec![b'x'; 32 * 1024])]);
     assert_eq!(history.room(), 0);
-    assert!(screen.redraw(&history, 0).await.is_none());
+    assert!(screen.redraw(&history, Scrollback::default()).await.is_none());
     assert!(screen.position().await.1 && !screen.has_model());
     assert_eq!(history.room(), u64::MAX);
 }
@@ -72,7 +72,7 @@ async fn what_was_drawn_is_not_drawn_again_for_others_while_it_holds() {
             for cols in [40, 100] {
                 assert_eq!(screen.picture(&history, size(cols, 30), 0).await.unwrap().at, head);
             }
-            assert_eq!(screen.redraw(&history, 0).await.unwrap().at, head);
+            assert_eq!(screen.redraw(&history, Scrollback::default()).await.unwrap().at, head);
         }
         drawn(3 * round + 3);
         // Or the pictures would serve for what comes next, which is printed too soon after.
@@ -111,7 +111,7 @@ async fn few_drawings_and_no_large_ones_are_kept() {
     let screen = screen(Large);
     for cols in 1..100 {
         screen.picture(&history, size(cols, 30), 0).await.unwrap();
-        screen.redraw(&history, 0).await.unwrap();
+        screen.redraw(&history, Scrollback::default()).await.unwrap();
     }
     let kept =
         screen.beside.with(|beside| beside.drawings.iter().map(|drawing| drawing.part).collect::<Vec<_>>());
@@ -160,14 +160,62 @@ async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything
 async fn a_size_holds_from_its_offset_on() {
     let history = History::new(1 << 20, crate::message::Pace::Free);
     history.set_floor(0);
-    let screen = Screen::new(Some(emulator()(size(80, 24))), Arc::new(Answers::new(true)));
+    let screen = Screen::new(Some(emulator(1000)(size(80, 24))), Arc::new(Answers::new(true)));
     history.append(&[Bytes::from("a".repeat(70))]);
     screen.resized(history.head(), size(10, 5));
     history.append(&[Bytes::from("\x1b[H\x1b[2J0123456789ab")]);
-    let drawn = screen.redraw(&history, 0).await.unwrap();
+    let drawn = screen.redraw(&history, Scrollback::default()).await.unwrap();
     let mut shown = vt100::Parser::new(5, 10, 0);
     shown.process(&drawn.bytes);
     assert_eq!(shown.screen().contents(), "0123456789ab");
     assert_eq!(shown.screen().cursor_position(), (1, 2));
     assert_eq!(drawn.at, history.head());
+}
+
+/// All numbers that a terminal shows, its scrollback's first.
+fn numbers(terminal: &mut vt100::Parser) -> Vec<u32> {
+    let screen = terminal.screen_mut();
+    screen.set_scrollback(usize::MAX);
+    let mut lines = Vec::new();
+    for above in (1..=screen.scrollback()).rev() {
+        screen.set_scrollback(above);
+        lines.extend(screen.rows(0, 80).next());
+    }
+    screen.set_scrollback(0);
+    lines.extend(screen.rows(0, 80));
+    lines.iter().filter_map(|line| line.trim().parse().ok()).collect()
+}
+
+#[tokio::test]
+async fn after_a_gap_no_line_comes_twice_and_what_can_be_given_is_given() {
+    for shown in [0_usize, 1, 7, 100, 101, 640, 1000, 1999] {
+        for lines in [0, 100, 5000] {
+            let history = History::new(1 << 20, crate::message::Pace::Free);
+            history.set_floor(0);
+            let screen = Screen::new(Some(emulator(1000)(size(80, 24))), Arc::new(Answers::new(true)));
+            let mut terminal = vt100::Parser::new(24, 80, 5000);
+            let mut since = 0;
+            for number in 0..2000 {
+                let line = format!("{number}\r\n");
+                if number < shown {
+                    terminal.process(line.as_bytes());
+                    since += line.len() as u64;
+                }
+                history.append(&[Bytes::from(line)]);
+                if number % 50 == 0 {
+                    screen.catch_up(&history).await;
+                }
+            }
+            let drawn = screen.redraw(&history, Scrollback { lines, since: Some(since) }).await.unwrap();
+            terminal.process(&drawn.bytes);
+            let numbers = numbers(&mut terminal);
+            let case = format!("{shown} shown, up to {lines} lines: {numbers:?}");
+            assert!(numbers.is_sorted_by(|one, next| one < next), "{case}");
+            // Of those that scrolled off after it, the newest 1,000 are kept; the first few may be too close to a mark.
+            let scrolled: usize = (2000 - 23) - shown.saturating_sub(23);
+            let given = scrolled.min(1000).min(lines).saturating_sub(50);
+            let newest = numbers.iter().rev().zip((0..2000).rev()).take_while(|(one, other)| *one == other);
+            assert!(newest.count() >= given + 23, "{case}");
+        }
+    }
 }
