@@ -15,9 +15,6 @@ use super::{
 /// At how many places a recording is cut, unless `FUGUE_CUTS` says how many.
 const FEW: usize = 2;
 
-/// Lines above the screen that a late joiner is given.
-const SCROLLBACK: usize = 0;
-
 /// Characters of a redraw that are shown with a difference.
 const SHOWN: usize = 600;
 
@@ -107,7 +104,7 @@ async fn who_comes_late_or_misses_something_sees_what_the_others_see() {
             for kind in Kind::ALL.into_iter().filter(|kind| kind.is_tried(index, &recording)) {
                 let case = sessions::case(&server, &recording, kind, cut).await;
                 // The others keep lines of their own.
-                let scrollback = if kind == Kind::Late { SCROLLBACK } else { 0 };
+                let scrollback = if kind == Kind::Late { sessions::scrollback(&case.drawn) } else { 0 };
                 if recording.has_margins() {
                     if let Some(libvterm) = &mut libvterm {
                         found.note(Witness::Libvterm, &case, &libvterm.judge(&case, 0));

@@ -33,6 +33,12 @@ const DISPUTED: &[(Witness, &str, &str)] = &[
     ),
     (Witness::XtermJs, "row DECAWM pending, tab", "keeps over a tab that the next character wraps"),
     (Witness::XtermJs, "row DECOM, saved", "does not save the mode with the cursor; xterm does"),
+    (
+        Witness::XtermJs,
+        "tput-vt",
+        "sets a tab stop after its last column, and keeps over a tab that the next character wraps",
+    ),
+    (Witness::XtermJs, "row SU | Late", "keeps no lines of what SU scrolls away; xterm does"),
     (Witness::XtermJs, "row SD", "fills with the default colours, not the pen's"),
     (Witness::XtermJs, "row SGR dashed", "has an underline colour of its own after SGR 59"),
     (Witness::XtermJs, "row charset saved", "saves the characters, not which set is in use"),

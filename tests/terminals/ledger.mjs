@@ -59,6 +59,12 @@ export class Ledger {
       if (what === 23 && this.titles.length) this.put("title", this.titles.pop(), "");
     });
     csi({ intermediates: "!", final: "p" }, () => this.soft());
+    // The sets of 96 characters, of which it takes Latin-1 for the British one.
+    ["-", ".", "/"].forEach((intermediates, at) =>
+      parser.registerEscHandler({ intermediates, final: "A" }, () => {
+        terminal._core._charsetService.setgCharset(at + 1, undefined);
+        return true;
+      }));
     parser.registerEscHandler({ final: "c" }, () => (this.reset(), false));
     const osc = (id, handler) => parser.registerOscHandler(id, (data) => (handler(data), false));
     osc(0, (title) => this.put("title", title, ""));
@@ -90,7 +96,8 @@ export class Ledger {
 
   /** As RIS does. */
   reset() {
-    this.modes = new Map();
+    // Keys repeat: what a program sets again is no change.
+    this.modes = new Map([[8, true]]);
     this.ansi = new Map();
     this.kept = new Map();
     this.values = new Map();

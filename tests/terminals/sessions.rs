@@ -48,6 +48,15 @@ pub(super) fn server() -> TestServer {
     TestServer::with(|server| server.history_bytes(HISTORY).queue_depth(1))
 }
 
+/// Lines above the screen that a late joiner is given at most.
+const SCROLLBACK: u32 = 1000;
+
+/// The same for one that is shown this screen: none where it ends in the other one.
+pub(super) fn scrollback(screen: &[u8]) -> usize {
+    let last = screen.windows(8).rfind(|window| window.starts_with(b"\x1b[?1049"));
+    if last.is_some_and(|window| window.ends_with(b"h")) { 0 } else { SCROLLBACK as usize }
+}
+
 fn terminal(start: StartAt, size: TerminalSize) -> View {
     View::new(start, OnLag::Resync).with_size(Some(size))
 }
@@ -120,8 +129,8 @@ async fn late(server: &TestServer, recording: &Recording, cut: usize) -> (Vec<u8
     let (bytes, feed) = (&recording.bytes, feed(server, recording.size));
     print(&feed, &bytes[..cut]).await;
     let mut client = server.client().await;
-    let to =
-        attached(&mut client, &attach_id(feed.session(), terminal(StartAt::Screen, recording.size))).await;
+    let view = terminal(StartAt::Screen, recording.size).with_scrollback(SCROLLBACK);
+    let to = attached(&mut client, &attach_id(feed.session(), view)).await;
     assert_eq!(to.start, cut as u64);
     print(&feed, &[&bytes[cut..], &[LAST]].concat()).await;
     let [_, screen, rest] = collect(&mut client, bytes.len() as u64 + 1).await;

@@ -177,6 +177,7 @@ function judge({ cols, rows, scrollback, modesOnly, expected, actual }) {
   const differences = [];
   compare(one, other, "", differences, modesOnly);
   const [lines, others] = [above(one, scrollback), above(other, scrollback)];
+  if (lines.length !== others.length) differences.push(`${others.length} lines above the screen, not ${lines.length}`);
   lines.forEach((line, index) => {
     if (line !== others[index]) differences.push(`line ${index + 1} above the screen differs`);
   });
