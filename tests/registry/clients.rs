@@ -20,6 +20,18 @@ fn client_ids_are_handed_out_in_order_and_never_twice() {
 }
 
 #[test]
+fn a_guard_and_an_entry_say_whose_they_are() {
+    with_registries::<u32>(|registry| {
+        let (sender, _queue) = mpsc::channel(1);
+        let id = registry.next_client_id();
+        let guard = registry.register_guarded(id, sender).unwrap();
+        assert!(format!("{guard:?}").contains("ClientId(1)"));
+        registry.attach_to_session(id, session(77)).unwrap();
+        assert!(format!("{:?}", registry.get_client(id).unwrap()).contains(&format!("{:?}", session(77))));
+    });
+}
+
+#[test]
 fn a_new_client_is_attached_to_nothing() {
     with_registries::<u32>(|registry| {
         let (client, _queue) = connect(&registry, 1);

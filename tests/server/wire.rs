@@ -12,6 +12,26 @@ use fugue_server::{
 
 use crate::support::*;
 
+#[test]
+fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
+    const KIB: usize = 1024;
+    for (kind, limit) in [
+        (Kind::Hello, 64),
+        (Kind::List, 0),
+        (Kind::Resize, 256),
+        (Kind::Attach, 17 * KIB + 256),
+        (Kind::Input, 65_536 + 16),
+        (Kind::Create, 2_097_152),
+        (Kind::HelloReply, 4096),
+        (Kind::Reply, 4_194_304),
+        (Kind::Output, 262_144),
+        (Kind::Screen, 262_144),
+        (Kind::Event, 65_536),
+    ] {
+        assert_eq!(kind.limit(), limit, "{kind:?}");
+    }
+}
+
 fn requests() -> Vec<ClientMessage> {
     let view = View::new(StartAt::Offset(7), OnLag::Lossless);
     let session = SessionId::from(1_u64 << 40);

@@ -280,3 +280,13 @@ fn nothing_is_locked_under_the_log() {
     assert!(panics(&|| drop(registry.session_clients(1_u64.into()))), "a shard under the log");
     assert!(panics(&|| _ = other.span()), "a log under the log");
 }
+
+#[test]
+fn a_log_holds_its_bound_and_not_a_byte_more() {
+    let history = History::new(LIMIT, Pace::Fastest);
+    let half = (LIMIT / 2 - CHUNK_COST) as u64;
+    print(&history, 2 * half, half);
+    assert_eq!(history.read(0, 1, &mut Vec::new()), Read::Data);
+    print(&history, 1, 1);
+    assert_eq!(history.read(0, 1, &mut Vec::new()), Read::Evicted { oldest: half });
+}
