@@ -2,7 +2,10 @@
 
 use fugue_server::{
     Picture, ScreenModel, TerminalSize,
-    message::{Access, ClientMessage, ExitStatus, OnLag, Reply, SessionState, StartAt, View},
+    client::Incoming,
+    message::{
+        Access, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, SessionState, StartAt, View,
+    },
 };
 
 use crate::support::*;
@@ -268,4 +271,41 @@ async fn who_comes_while_the_session_ends_gets_its_screen_and_its_end_or_is_told
         let mut other = server.client().await;
         while sessions(&mut other).await.iter().any(|it| matches!(it.state, SessionState::Running { .. })) {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_gap_the_newest_lines_are_above_the_screen() {
+    const LINES: usize = 400_000;
+    let server = TestServer::with(|server| server.history_bytes(64 * 1024));
+    let feed = server.feeds.start("a".parse().unwrap(), TerminalSize::DEFAULT, Pace::Free).unwrap();
+    let mut client = server.client().await;
+    let view = TERMINAL.with_start(StartAt::Now).with_scrollback(1000);
+    attached(&mut client, &attach_id(feed.session(), view)).await;
+    // The client takes nothing meanwhile.
+    let lines: Vec<String> = (0..LINES).map(|number| format!("{number}\r\n")).collect();
+    for lines in lines.chunks(5000) {
+        soon(feed.print(lines.concat().into())).await.unwrap();
+    }
+    soon(feed.flush()).await;
+    feed.end(ExitStatus::Code(0));
+    let (mut terminal, mut gaps) = (vt100::Parser::new(24, 80, LINES), 0);
+    loop {
+        match soon(client.next()).await.unwrap() {
+            Incoming::Output { data, .. } | Incoming::Screen { data, .. } => terminal.process(&data),
+            Incoming::Event(Event::Gap { .. }) => gaps += 1,
+            Incoming::Event(Event::Ended { .. }) => break,
+            _ => {}
+        }
+    }
+    assert!(gaps > 0);
+    let screen = terminal.screen_mut();
+    screen.set_scrollback(LINES);
+    let mut shown = Vec::new();
+    for above in (0..=screen.scrollback()).rev() {
+        screen.set_scrollback(above);
+        shown.extend(screen.rows(0, 80).next().and_then(|line| line.trim().parse::<usize>().ok()));
+    }
+    assert!(shown.is_sorted_by(|one, next| one < next), "no line comes twice");
+    let newest = shown.iter().rev().zip((0..LINES - 22).rev()).take_while(|(one, other)| *one == other);
+    assert!(newest.count() >= 1000, "{:?}", &shown[shown.len() - 1100..]);
 }
