@@ -38,7 +38,11 @@ use tracing::warn;
 
 pub use self::feed::{Feed, FeedClosed, Feeds};
 use self::{
-    answers::Answers, history::History, pty::Pty, screen::{Screen, Scrollback}, size::Sizing,
+    answers::Answers,
+    history::History,
+    pty::Pty,
+    screen::{Screen, Scrollback},
+    size::Sizing,
     surroundings::Surroundings,
 };
 pub(crate) use self::{

@@ -125,7 +125,8 @@ impl History {
         self.entries.push_back(entry);
         while self.entries.len() > 1
             && let Some(oldest) = self.entries.front()
-            && (self.lines - oldest.lines() >= self.max_lines || self.bytes > self.max_lines.saturating_mul(LINE_BYTES))
+            && (self.lines - oldest.lines() >= self.max_lines
+                || self.bytes > self.max_lines.saturating_mul(LINE_BYTES))
         {
             self.pop_oldest();
         }

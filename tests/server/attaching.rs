@@ -177,7 +177,8 @@ async fn a_new_session_is_watched_from_its_first_byte_wherever_one_asks_to_start
     let server = TestServer::start();
     for (name, start) in [("a", StartAt::Offset(7)), ("b", StartAt::Now), ("c", StartAt::Last(1))] {
         let mut client = server.client().await;
-        let to = attached(&mut client, &shell(name, "exec sleep 1000", Some(LOSSLESS.with_start(start)))).await;
+        let to =
+            attached(&mut client, &shell(name, "exec sleep 1000", Some(LOSSLESS.with_start(start)))).await;
         assert_eq!(to.start, 0);
     }
 }

@@ -3,9 +3,7 @@
 use fugue_server::{
     Picture, ScreenModel, TerminalSize,
     client::Incoming,
-    message::{
-        Access, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, SessionState, StartAt, View,
-    },
+    message::{Access, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, SessionState, StartAt, View},
 };
 
 use crate::support::*;
