@@ -160,6 +160,7 @@ impl Parser {
     }
 
     /// Whether a sequence, a string or a character has begun and not ended.
+    #[cfg(feature = "cli")]
     pub(super) fn is_amid(&self) -> bool {
         self.state != State::Ground || !self.pending.is_empty()
     }
@@ -201,9 +202,9 @@ impl Parser {
     /// What begins with ESC. The most frequent, a control sequence that is whole and has nothing strange in it, is taken in
     /// one go; of others, the ESC.
     fn whole_sequence(&mut self, output: &[u8], to: &mut impl Perform) -> usize {
-        let last = |bytes: &[u8]| bytes.iter().position(|byte| !matches!(byte, b' '..=b'?'));
+        let end = |bytes: &[u8]| bytes.iter().position(|byte| !matches!(byte, b' '..=b'?'));
         if let Some(sequence) = output.strip_prefix(b"\x1b[")
-            && let Some(length) = last(&sequence[..sequence.len().min(MAX_SEQUENCE)])
+            && let Some(length) = end(&sequence[..sequence.len().min(MAX_SEQUENCE)])
             && let last @ b'@'..=b'~' = sequence[length]
         {
             self.sequence.clear();
