@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// WxH, or that of the terminal used last (latest), the smallest or largest of all [default: latest]
     #[arg(long, value_name = "SIZE", default_value = "latest", hide_default_value = true)]
     size: Size,
-    /// Whom the program waits for: the fastest viewer, the slowest, or nobody (free)
+    /// Which viewer the program waits for: the fastest, the slowest, or nobody (free)
     #[arg(long, value_enum, value_name = "WHOM", default_value_t = PaceArg::Fastest, hide_possible_values = true)]
     pace: PaceArg,
     #[command(flatten)]

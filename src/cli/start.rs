@@ -93,7 +93,7 @@ async fn start(common: &Common) -> anyhow::Result<String> {
         .spawn()
         .context("starting a server failed")?;
     let (Some(stdout), Some(mut stderr)) = (server.stdout.take(), server.stderr.take()) else {
-        bail!("starting a server failed: its output was not to be had");
+        bail!("starting a server failed: could not capture its output");
     };
     let mut ready = String::new();
     // The end of its output means that it failed; then the reason is on the other stream.
@@ -107,7 +107,7 @@ async fn start(common: &Common) -> anyhow::Result<String> {
     let complaint = complaint.trim().trim_start_matches("fugue-server: ").to_owned();
     if complaint.is_empty() {
         let log = log_of(common).map(|log| format!("; see {log}"));
-        return Ok(format!("it ended without a word{}", log.unwrap_or_default()));
+        return Ok(format!("it exited without an error message{}", log.unwrap_or_default()));
     }
     Ok(complaint)
 }

@@ -391,7 +391,7 @@ fn circle(session: &SessionName, way: &[SessionName]) -> String {
         text += &format!(", which is shown in session {name}");
     }
     text + &format!(
-        ": attaching to {session} here would show it in itself for ever; detach first, or attach from a terminal \
+        ": attaching to {session} here would show it in itself forever; detach first, or attach from a terminal \
          outside of these sessions"
     )
 }

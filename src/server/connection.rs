@@ -114,7 +114,7 @@ async fn refuse(shared: &Shared, write: &mut OwnedWriteHalf, why: String) {
 
 /// Waits for a hello of our version; says what is wrong with any other.
 async fn handshake(frames: &mut Frames) -> Result<(), String> {
-    let not_a_client = || "this is a fugue-server socket, and that was no client's hello".to_owned();
+    let not_a_client = || "expected a fugue-server client hello".to_owned();
     let hello = match frames.next().await {
         Ok(Some(Frame { kind: Kind::Hello, payload, .. })) => Hello::decode(&payload),
         _ => return Err(not_a_client()),

@@ -21,7 +21,7 @@ pub enum WireError {
     #[error("a frame with reserved bits set")]
     ReservedBits,
     /// A payload that is no message of its kind. Only this frame is lost: the next one starts where it should.
-    #[error("a payload that is no {what}")]
+    #[error("malformed {what} payload")]
     Payload {
         /// What it should have been.
         what: &'static str,

@@ -98,7 +98,7 @@ async fn who_is_no_client_is_told_so() {
     for greeting in [&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], &[0xff; 64], &ping, &[0; 16]] {
         let mut stream = raw(&server.socket).await;
         stream.write_all(greeting).await.unwrap();
-        assert!(refusal(&rest(&mut stream).await).contains("no client's hello"));
+        assert!(refusal(&rest(&mut stream).await).contains("expected a fugue-server client hello"));
     }
     assert_eq!(server.clients.count(), 0);
 }
