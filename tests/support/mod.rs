@@ -18,6 +18,8 @@ use fugue_server::{
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
+mod signals;
+
 /// How long anything may take before a test gives up on it: far longer than it ever should.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -56,6 +58,7 @@ impl TestServer {
     }
 
     pub(crate) fn with(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        signals::stop_ignoring();
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("fugue/server.sock");
         // A client that a test leaves unread is not closed for it, however slow the machine is.

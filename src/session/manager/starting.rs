@@ -11,7 +11,11 @@ use crate::session::starter::MOST_AT_ONCE;
 /// How long anything may take before a test gives up on it: far longer than it ever should.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+#[path = "../../../tests/support/signals.rs"]
+mod signals;
+
 fn manager() -> Arc<Manager> {
+    signals::stop_ignoring();
     let settings = SessionSettings {
         socket: PathBuf::new(),
         history_bytes: 4096,
