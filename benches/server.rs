@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_main};
 use fugue_server::{
     Client, Feed, Server, TerminalSize,
     client::Incoming,
-    message::{Attach, ClientMessage, OnLag, Pace, StartAt, Target, View},
+    message::{AttachOptions, OnLag, Pace, StartAt},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -45,9 +45,8 @@ impl Room {
             let mut viewers = Vec::new();
             for _ in 0..VIEWERS {
                 let mut client = Client::connect(&socket).await.expect("a server");
-                let view = View::new(StartAt::Now, OnLag::Lossless);
-                let attach = Attach::new(Target::Id(feed.session()), view);
-                client.attach(&ClientMessage::Attach(attach)).await.expect("a session");
+                let options = AttachOptions::new(StartAt::Now, OnLag::Lossless);
+                client.attach(feed.session(), options).await.expect("a session");
                 viewers.push(Some(client));
             }
             (feed, viewers)

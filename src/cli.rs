@@ -89,7 +89,7 @@ impl Exit {
 
 /// What the commands share.
 #[derive(Debug)]
-struct Common {
+struct Globals {
     socket: PathBuf,
     /// Nobody said which socket.
     is_default: bool,
@@ -99,17 +99,17 @@ struct Common {
 /// Parses the command line, runs the command, and says how it went.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Args { socket, log, command } = Args::try_parse().unwrap_or_else(|error| refuse(&error));
+    let Args { socket, log, command } = Args::try_parse().unwrap_or_else(|error| exit_with(&error));
     let is_default = socket.is_none();
     let socket = socket.unwrap_or_else(|| {
         let (path, warning) = default_socket();
         if let Some(warning) = warning {
-            complain(format_args!("{warning}"));
+            print_error(format_args!("{warning}"));
         }
         path
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
-    let common = Common { socket, is_default, log };
+    let common = Globals { socket, is_default, log };
     let not_attached = matches!(command, Command::New(_) | Command::Attach(_));
     let result = match command {
         Command::Serve(args) => serve::run(&common, args),
@@ -124,13 +124,13 @@ pub fn run() -> ExitCode {
         Command::BenchChild(args) => bench::run_child(args),
     };
     let exit = result.unwrap_or_else(|error| {
-        complain(format_args!("{error:#}"));
+        print_error(format_args!("{error:#}"));
         if not_attached { Exit::NOT_ATTACHED } else { Exit::FAILURE }
     });
     ExitCode::from(exit.0)
 }
 
-impl Common {
+impl Globals {
     /// Starts logging to stderr.
     fn log_to_stderr(&self) {
         tracing_subscriber::fmt()
@@ -170,42 +170,42 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Says something to the person, on stderr. Names, paths and what a server said may be part of it: nothing in them steers
 /// the terminal.
-fn tell(what: fmt::Arguments<'_>) {
+fn print_note(what: fmt::Arguments<'_>) {
     // Nobody may be there to read it, which changes nothing.
-    let _ = writeln!(io::stderr(), "{}", harmless(&what.to_string()));
+    let _ = writeln!(io::stderr(), "{}", escape_controls(&what.to_string()));
 }
 
 /// Text for a terminal: lines as they are, every other control character escaped.
-fn harmless(text: &str) -> String {
-    let mut harmless = String::with_capacity(text.len());
+fn escape_controls(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() && character != '\n' {
-            harmless.extend(character.escape_default());
+            escaped.extend(character.escape_default());
         } else {
-            harmless.push(character);
+            escaped.push(character);
         }
     }
-    harmless
+    escaped
 }
 
 /// Says what is wrong with the command line, or prints the help that it asks for, and exits.
-fn refuse(error: &clap::Error) -> ! {
+fn exit_with(error: &clap::Error) -> ! {
     // What it quotes may steer the terminal. Then it goes without colours, which are not to be told from that.
     let hostile = |word: OsString| word.to_string_lossy().chars().any(char::is_control);
     if !error.use_stderr() || !args_os().any(hostile) {
         error.exit();
     }
-    let words = args_os().map(|word| harmless(&word.to_string_lossy()));
+    let words = args_os().map(|word| escape_controls(&word.to_string_lossy()));
     match Args::try_parse_from(words) {
         Err(error) => error.exit(),
         // Only what was wrong with it was escaped.
         Ok(_) => {
-            complain(format_args!("a control character in an argument is not allowed"));
+            print_error(format_args!("a control character in an argument is not allowed"));
             std::process::exit(error.exit_code());
         }
     }
 }
 
-fn complain(what: fmt::Arguments<'_>) {
-    tell(format_args!("fugue-server: {what}"));
+fn print_error(what: fmt::Arguments<'_>) {
+    print_note(format_args!("fugue-server: {what}"));
 }

@@ -1,6 +1,7 @@
 //! The client's side of the wire: what the command line, the tests and the benchmarks speak to a server with.
 
 mod error;
+mod requests;
 
 use std::{collections::VecDeque, io, path::Path, time::Duration};
 
@@ -18,7 +19,7 @@ use tokio::{
 pub use self::error::{ClientError, ConnectError};
 use crate::{
     ClientId,
-    message::{AttachedTo, ClientMessage, Event, Reply, RequestError},
+    message::{ClientMessage, Event, Reply, RequestError},
     wire::{self, Frame, FrameReader, Hello, HelloReply, Kind, Side, WireError},
 };
 
@@ -45,13 +46,11 @@ const MAX_EARLY: usize = 4 * 1024 * 1024;
 ///
 /// # Examples
 /// ```no_run
-/// use fugue_server::{Client, default_socket_path, message::{ClientMessage, Reply}};
+/// use fugue_server::{Client, default_socket_path};
 ///
 /// # async fn list() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut client = Client::connect(&default_socket_path()).await?;
-/// if let Reply::Sessions(sessions) = client.request(&ClientMessage::List).await? {
-///     println!("{} sessions", sessions.len());
-/// }
+/// println!("{} sessions", client.list().await?.len());
 /// # Ok(())
 /// # }
 /// ```
@@ -240,7 +239,8 @@ impl Client {
     }
 
     /// Sends a request and waits for its answer, as long as [`set_request_timeout`](Self::set_request_timeout) says.
-    /// What else arrives meanwhile is kept for [`next`](Self::next), up to 4 MiB.
+    /// What else arrives meanwhile is kept for [`next`](Self::next), up to 4 MiB. Each kind of request has a method of
+    /// its own, which returns what its reply holds.
     ///
     /// # Errors
     /// [`ClientError`]: the request was refused, or not answered; too much arrived before its answer; or the connection
@@ -315,17 +315,6 @@ impl Client {
                 Incoming::Reply { request, .. } if self.ping == Some(request) => self.ping = None,
                 other => return Ok(other),
             }
-        }
-    }
-
-    /// As [`request`](Self::request), for the two requests that are answered with [`Reply::Attached`].
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    pub async fn attach(&mut self, request: &ClientMessage) -> Result<AttachedTo, ClientError> {
-        match self.request(request).await? {
-            Reply::Attached(attached) => Ok(attached),
-            _ => Err(ClientError::Wire(WireError::Payload { what: "reply to an attach" })),
         }
     }
 

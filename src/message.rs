@@ -24,7 +24,9 @@ pub use self::{
         AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError,
         ServerStats, SessionInfo, SessionState, SessionStats,
     },
-    request::{Access, Attach, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target, View},
+    request::{
+        Access, Attach, AttachOptions, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target,
+    },
     settings::{ControlCharacter, TerminalFlag, TerminalSettings},
 };
 use crate::SessionId;

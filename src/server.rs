@@ -13,13 +13,13 @@ pub(crate) mod fuzz;
 mod input;
 mod listener;
 mod nesting;
-mod outgoing;
 mod peer;
-mod progress;
 mod router;
 mod sessions;
+mod stall;
 #[cfg(test)]
 mod tests;
+mod write_buffer;
 mod writer;
 
 use std::{
@@ -50,7 +50,7 @@ use self::{
     descriptors::Places,
     listener::BoundSocket,
     nesting::Nesting,
-    progress::Timing,
+    stall::StallTimeouts,
 };
 use crate::{
     ServerMessage,
@@ -86,14 +86,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Server {
     socket: BoundSocket,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     max_clients: usize,
     drain_timeout: Duration,
 }
 
 /// What every connection shares.
 #[derive(Debug)]
-struct Shared {
+struct ServerState {
     registry: ClientRegistry<Arc<ServerMessage>>,
     sessions: Arc<Manager>,
     counters: Counters,
@@ -102,7 +102,7 @@ struct Shared {
     started: Instant,
     queue_depth: usize,
     handshake_timeout: Duration,
-    timing: Timing,
+    timing: StallTimeouts,
     /// Clients are told and given what was printed so far.
     is_stopping: AtomicBool,
     /// Nobody is let in any more. Not for writers to wait for: they would all take its one lock on their way to sleep.
@@ -111,7 +111,7 @@ struct Shared {
     abort: CancellationToken,
 }
 
-impl Shared {
+impl ServerState {
     /// Whether what was printed so far is all that clients get.
     fn is_stopping(&self) -> bool {
         // Relaxed: a client's writer is told to look by a command, or found the table after the flag was set.
@@ -163,7 +163,7 @@ impl Server {
     /// use fugue_server::{
     ///     Client, Server, TerminalSize,
     ///     client::Incoming,
-    ///     message::{Attach, ClientMessage, ExitStatus, OnLag, Pace, StartAt, Target, View},
+    ///     message::{AttachOptions, ExitStatus, OnLag, Pace, StartAt},
     /// };
     ///
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -177,8 +177,7 @@ impl Server {
     /// feed.print("compiling\r\n".into()).await?;
     ///
     /// let mut viewer = Client::connect(&socket).await?;
-    /// let view = View::new(StartAt::Oldest, OnLag::Lossless);
-    /// viewer.attach(&ClientMessage::Attach(Attach::new(Target::Id(feed.session()), view))).await?;
+    /// viewer.attach(feed.session(), AttachOptions::new(StartAt::Oldest, OnLag::Lossless)).await?;
     /// let first = Incoming::Output { offset: 0, data: "compiling\r\n".into() };
     /// assert_eq!(viewer.next().await?, first);
     /// feed.end(ExitStatus::Code(0));

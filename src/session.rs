@@ -12,8 +12,8 @@ mod history;
 mod manager;
 #[cfg(test)]
 mod models;
+mod output;
 mod pace;
-mod printer;
 mod pty;
 mod pump;
 mod screen;
@@ -50,9 +50,9 @@ pub(crate) use self::{
     follower::{Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
     manager::{Manager, SessionSettings},
-    printer::TurnLog,
+    output::ReadTimes,
     pty::TerminalId,
-    screen::Drawn,
+    screen::ScreenDump,
     size::{Claim, Window},
     surroundings::LinkDirectory,
 };
@@ -61,7 +61,7 @@ use crate::{
     message::{ClientEnvironment, ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
     registry::ClientRegistry,
     sync::Mutex,
-    terminal::{Shows, Typed, reset},
+    terminal::{ReplyFilter, Shows, reset},
 };
 
 /// One live session, or one that ended and is still being read.
@@ -122,12 +122,12 @@ impl Session {
 
     /// The screen as it is now, with lines above it. Without a model of it that is a cleared screen, on which the newest
     /// lines follow, and the program is made to draw again.
-    async fn redraw(&self, scrollback: Scrollback) -> Drawn {
+    async fn redraw(&self, scrollback: Scrollback) -> ScreenDump {
         match self.screen.redraw(&self.history, scrollback).await {
             Some(drawn) => drawn,
             None => {
-                self.nudge();
-                Drawn {
+                self.force_redraw();
+                ScreenDump {
                     bytes: Bytes::from(reset()),
                     at: self.history.tail(),
                     part: (0, 0),
@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
-    async fn picture(&self, size: TerminalSize, shown: u64) -> Option<Drawn> {
+    async fn picture(&self, size: TerminalSize, shown: u64) -> Option<ScreenDump> {
         self.screen.picture(&self.history, size, shown).await
     }
 
@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// Makes the program draw again: many do so only when their terminal's size changes, so it does, twice.
-    fn nudge(&self) {
+    fn force_redraw(&self) {
         let Some(pty) = &self.pty else { return };
         self.sizing.with(|sizing| {
             let window = sizing.window();
@@ -240,7 +240,7 @@ impl Session {
     pub(crate) async fn type_from(
         &self,
         (client, claim): (ClientId, Claim),
-        typed: &mut Typed,
+        typed: &mut ReplyFilter,
         input: &[u8],
     ) -> std::io::Result<()> {
         self.terminal()?

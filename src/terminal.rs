@@ -49,7 +49,7 @@ pub(crate) use self::queries::fuzz::queries as fuzz_queries;
 pub(crate) use self::{
     emulator::{DEFAULT_HISTORY, Emulator},
     model::{MakeModel, emulator},
-    queries::{HOLD_TIME, Modes as Reports, Part, Passed, Queries, Shows, Typed},
+    queries::{HOLD_TIME, Modes as Reports, Part, Passed, Queries, ReplyFilter, Shows},
     redraw::reset,
 };
 #[cfg(feature = "cli")]

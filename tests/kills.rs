@@ -228,7 +228,7 @@ impl Flood {
         let output = recorder.stdout.take().unwrap();
         let recording = thread::spawn(move || check_recording(output));
         while self::session(&mut control, "flood").await.clients < 3 {}
-        soon(control.request(&input(session, "\n"))).await.unwrap();
+        soon(control.input(session, "\n")).await.unwrap();
         let SessionState::Running { pid: Some(pid) } = self::session(&mut control, "flood").await.state
         else {
             panic!("the flood has ended")

@@ -9,7 +9,9 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use fugue_server::{
     Client, Feed, Feeds, Server, ServerBuilder, SessionId, TerminalSize,
-    message::{Access, Attach, ClientMessage, Create, ExitStatus, OnLag, Pace, Reply, StartAt, Target, View},
+    message::{
+        Access, Attach, AttachOptions, ClientMessage, Create, ExitStatus, OnLag, Pace, StartAt, Target,
+    },
     wire::{self, Hello},
 };
 use tempfile::TempDir;
@@ -54,7 +56,8 @@ impl Room {
         let mut room = Self { runtime, feeds, bystander, socket, _directory: directory };
         // What the server keeps of a first client and a first session is not this client's.
         let feed = room.feed("warm-up");
-        let client = room.client(&[attach(feed.session(), View::new(StartAt::Screen, OnLag::Resync))]);
+        let client =
+            room.client(&[attach(feed.session(), AttachOptions::new(StartAt::Screen, OnLag::Resync))]);
         room.settle();
         drop(client);
         room.end(feed);
@@ -125,7 +128,7 @@ impl Room {
     }
 }
 
-fn attach(session: SessionId, view: View) -> ClientMessage {
+fn attach(session: SessionId, view: AttachOptions) -> ClientMessage {
     ClientMessage::Attach(Attach::new(Target::Id(session), view))
 }
 
@@ -151,7 +154,7 @@ fn a_client_that_attaches_again_and_again_holds_one_screen() {
     let feed = room.feed("a");
     room.print(&feed, colourful(COLS, ROWS));
     // It is kept for others, and so is not this client's.
-    let view = View::new(StartAt::Screen, OnLag::Resync).with_size(TerminalSize::new(COLS, ROWS));
+    let view = AttachOptions::new(StartAt::Screen, OnLag::Resync).with_size(TerminalSize::new(COLS, ROWS));
     let first = room.client(&[attach(feed.session(), view)]);
     room.settle();
     drop(first);
@@ -204,8 +207,7 @@ fn a_log_of_small_pieces_is_charged_what_it_takes() {
         }
         room.settle();
     });
-    let reply = room.runtime.block_on(room.bystander.request(&ClientMessage::Stats)).unwrap();
-    let Reply::Stats(stats) = reply else { panic!("{reply:?}") };
+    let stats = room.runtime.block_on(room.bystander.stats()).unwrap();
     let charged = i64::try_from(stats.history_bytes).unwrap();
     assert!(info.bytes_current <= charged, "{} bytes, and {charged} are charged", info.bytes_current);
 }
@@ -213,16 +215,11 @@ fn a_log_of_small_pieces_is_charged_what_it_takes() {
 #[test]
 fn a_client_holds_no_more_input_than_it_may_have_outstanding() {
     let mut room = Room::new(|server| server);
-    let request = |attach| {
-        let command =
-            ["/bin/sh", "-c", "stty raw -echo; exec sleep 1000"].map(|word| word.as_bytes().to_vec());
-        let mut create = Create::new("a".parse().unwrap(), command.to_vec());
-        create.env = vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())];
-        create.attach = attach;
-        ClientMessage::Create(create)
-    };
-    let view = View::new(StartAt::Now, OnLag::Lossless);
-    let session = room.runtime.block_on(room.bystander.attach(&request(Some(view)))).unwrap().session;
+    let command = ["/bin/sh", "-c", "stty raw -echo; exec sleep 1000"].map(|word| word.as_bytes().to_vec());
+    let mut create = Create::new("a".parse().unwrap(), command.to_vec());
+    create.env = vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())];
+    let options = AttachOptions::new(StartAt::Now, OnLag::Lossless);
+    let session = room.runtime.block_on(room.bystander.create_attached(create, options)).unwrap().session;
     for length in [1, 1000, 64 * 1024] {
         let input = ClientMessage::Input { session, data: vec![b'x'; length].into() };
         let held = room.held(|room| room.client(&vec![input.clone(); 1000]));
@@ -235,7 +232,7 @@ fn a_client_that_does_all_of_it_at_once_holds_the_sum_at_most() {
     let mut room = Room::new(|server| server);
     let feed = room.feed("a");
     room.print(&feed, colourful(COLS, ROWS));
-    let view = View::new(StartAt::Screen, OnLag::Resync)
+    let view = AttachOptions::new(StartAt::Screen, OnLag::Resync)
         .with_size(TerminalSize::new(COLS, ROWS))
         .with_access(Access::ReadOnly);
     let round = [
@@ -261,7 +258,7 @@ fn clients_whose_sessions_ended_are_as_idle_as_before() {
             let feed = room.feed(&format!("session-{at}"));
             room.print(&feed, vec![b'x'; 100_000].into());
             let (session, size) = (feed.session(), TerminalSize::new(COLS, ROWS));
-            let view = View::new(StartAt::Oldest, OnLag::Resync).with_size(size);
+            let view = AttachOptions::new(StartAt::Oldest, OnLag::Resync).with_size(size);
             let input = ClientMessage::Input { session, data: "x".into() };
             let client = room.client(&[attach(session, view), input]);
             room.settle();

@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context, bail};
 use fugue_server::{
     SessionId,
-    message::{Attach, ClientMessage, OnLag, StartAt, Target, View},
+    message::{Attach, AttachOptions, ClientMessage, OnLag, StartAt, Target},
     wire::{self, HEADER_LEN, Hello, Kind},
 };
 use serde::{Deserialize, Serialize};
@@ -394,7 +394,7 @@ impl Socket {
             Protocol::Fugue { session } => {
                 socket.write_all(&Hello::encode())?;
                 let on_lag = if reads { OnLag::Lossless } else { OnLag::Resync };
-                let view = View::new(StartAt::Oldest, on_lag);
+                let view = AttachOptions::new(StartAt::Oldest, on_lag);
                 let attach = ClientMessage::Attach(Attach::new(Target::Id(*session), view));
                 socket.write_all(&wire::encode_request(1, &attach)?)?;
                 // The welcome and the reply.

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, bail};
 use fugue_server::{
     Client, Server, SessionId,
-    message::{ClientMessage, Create, Reply, SizePolicy},
+    message::{Create, SizePolicy},
 };
 use tokio::runtime::Runtime;
 
@@ -107,10 +107,7 @@ fn fugue(at: &Path, program: &[String], load: Load, model: bool) -> anyhow::Resu
     drop(inside);
     let (mut control, session) = runtime.block_on(create(&socket, program))?;
     let mut receivers = receivers(load, Address::Unix(socket), Protocol::Fugue { session })?;
-    measure(at, &mut receivers, || {
-        let begin = ClientMessage::Input { session, data: "\n".into() };
-        runtime.block_on(control.request(&begin)).map(drop).map_err(Into::into)
-    })
+    measure(at, &mut receivers, || runtime.block_on(control.input(session, "\n")).map_err(Into::into))
 }
 
 /// Starts a program in a session of its own; returns the connection that it was started through.
@@ -121,10 +118,8 @@ pub(crate) async fn create(socket: &Path, program: &[String]) -> anyhow::Result<
     let mut create = Create::new(format!("session-{}", control.id().0).parse()?, words.collect());
     create.env = variables.collect();
     create.size_policy = SizePolicy::Fixed;
-    match control.request(&ClientMessage::Create(create)).await? {
-        Reply::Created(info) => Ok((control, info.id)),
-        other => bail!("the server answered {other:?} to a create"),
-    }
+    let session = control.create(create).await?.id;
+    Ok((control, session))
 }
 
 fn bytes(word: &std::ffi::OsStr) -> Vec<u8> {

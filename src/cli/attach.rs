@@ -36,17 +36,16 @@ use self::{
     window::Window,
 };
 use super::{
-    Common, Exit, block_on,
+    Exit, Globals, block_on, print_note,
     serve::parse_bytes,
-    tell,
     terminal::{self, DetachKey},
 };
 use crate::{
     SessionId, SessionName,
     client::{Client, ClientError, Incoming, IncomingFrames, Requests},
     message::{
-        Access, Attach, AttachedTo, ClientEnvironment, ClientMessage, Event, ExitStatus, OnLag, Reply,
-        StartAt, Target, View,
+        Access, Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, Event, ExitStatus,
+        OnLag, Reply, StartAt,
     },
 };
 
@@ -64,7 +63,7 @@ pub(super) struct Args {
     /// What to start with: the screen, nothing (now), all that is held (start), or the lines in the newest BYTES
     /// [default: screen, into a file or pipe: now]
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
-    from: Option<From>,
+    from: Option<StartArg>,
     /// Lines above the screen to scroll back to, at most
     #[arg(long, value_name = "LINES", default_value_t = 1000)]
     scrollback: u32,
@@ -88,14 +87,14 @@ pub(super) struct WatchArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum StartArg {
     Screen,
     Now,
     Start,
     Last(usize),
 }
 
-impl std::str::FromStr for From {
+impl std::str::FromStr for StartArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -119,7 +118,7 @@ enum Lag {
 
 impl WatchArgs {
     /// How to watch a session from now on.
-    pub(super) fn view(&self) -> View {
+    pub(super) fn options(&self) -> AttachOptions {
         let interactive = terminal::is_interactive();
         let on_lag = match self.on_lag {
             Some(Lag::Resync) => OnLag::Resync,
@@ -129,38 +128,38 @@ impl WatchArgs {
             None => OnLag::Lossless,
         };
         let window = if interactive { terminal::window() } else { None };
-        let view = View::new(StartAt::Now, on_lag).with_size(window.map(|(size, _)| size));
-        view.with_pixels(window.and_then(|(_, pixels)| pixels))
+        let options = AttachOptions::new(StartAt::Now, on_lag).with_size(window.map(|(size, _)| size));
+        options.with_pixels(window.and_then(|(_, pixels)| pixels))
     }
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
-    let from = args.from.unwrap_or(if terminal::is_interactive() { From::Screen } else { From::Now });
-    if from == From::Screen && !terminal::is_interactive() {
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    let from = args.from.unwrap_or(if terminal::is_interactive() { StartArg::Screen } else { StartArg::Now });
+    if from == StartArg::Screen && !terminal::is_interactive() {
         bail!(
             "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
         );
     }
     let start = match from {
-        From::Screen => StartAt::Screen,
-        From::Now => StartAt::Now,
-        From::Start => StartAt::Oldest,
-        From::Last(bytes) => StartAt::Last(bytes as u64),
+        StartArg::Screen => StartAt::Screen,
+        StartArg::Now => StartAt::Now,
+        StartArg::Start => StartAt::Oldest,
+        StartArg::Last(bytes) => StartAt::Last(bytes as u64),
     };
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let view = args.watch.view().with_start(start).with_access(access).with_scrollback(args.scrollback);
+    let options = args.watch.options().with_start(start).with_access(access).with_scrollback(args.scrollback);
     block_on(async {
         let mut client = common.connect().await?;
-        let attach = Attach::new(Target::Name(args.name), view).with_environment(environment());
-        let attached = client.attach(&ClientMessage::Attach(attach)).await?;
-        if from == From::Start && attached.start > 0 && !terminal::is_interactive() {
+        let attach = Attach::new(args.name.into(), options).with_environment(environment());
+        let attached = client.attach_with(attach).await?;
+        if from == StartArg::Start && attached.start > 0 && !terminal::is_interactive() {
             bail!(
                 "the first {} bytes of session {} are no longer held; `--from now` records from here on",
                 attached.start,
                 attached.name
             );
         }
-        watch(client, attached, &args.watch, from == From::Screen).await
+        watch(client, attached, &args.watch, from == StartArg::Screen).await
     })
 }
 
@@ -240,7 +239,7 @@ async fn tell_in_time(lines: Vec<String>) {
     let (done, is_done) = oneshot::channel();
     thread::spawn(move || {
         for line in lines {
-            tell(format_args!("{line}"));
+            print_note(format_args!("{line}"));
         }
         // An error says that it is no longer waited for.
         let _ = done.send(());

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 pub(super) use self::stream::{ChildArgs, run_child};
 use self::{report::Report, stream::Expected};
-use super::{Common, Exit, complain, print, print_json, serve::parse_bytes};
+use super::{Exit, Globals, print, print_error, print_json, serve::parse_bytes};
 
 /// Measures a burst from a real PTY to many viewers, and checks every byte
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     if args.stalled >= args.viewers {
         bail!("--stalled {} leaves none of {} viewers to read; choose fewer", args.stalled, args.viewers);
     }
@@ -64,7 +64,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
         print(&report.table())?
     }
     for problem in &report.problems {
-        complain(format_args!("{problem}"));
+        print_error(format_args!("{problem}"));
     }
     Ok(if report.verified { Exit::SUCCESS } else { Exit::FAILURE })
 }

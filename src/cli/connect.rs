@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use super::{Common, complain};
+use super::{Globals, print_error};
 use crate::{
     client::{Client, ConnectError},
     server::other_default_sockets,
@@ -80,7 +80,7 @@ impl fmt::Display for NoServer {
     }
 }
 
-impl Common {
+impl Globals {
     /// Connects to the server, which must run. Says so when it is not where it was looked for first.
     pub(super) async fn connect(&self) -> Result<Client, NotConnected> {
         let mut tried = match Client::connect(&self.socket).await {
@@ -92,7 +92,7 @@ impl Common {
         for other in others {
             match Client::connect(&other).await {
                 Ok(client) => {
-                    complain(format_args!(
+                    print_error(format_args!(
                         "no server listens on {}; using the one on {}",
                         self.socket.display(),
                         other.display()

@@ -1,12 +1,7 @@
 //! `env`: the environment of the client that a session was used from last.
 
-use anyhow::bail;
-
-use super::{Common, Exit, block_on, print};
-use crate::{
-    SessionName,
-    message::{ClientEnvironment, ClientMessage, Reply, Target},
-};
+use super::{Exit, Globals, block_on, print};
+use crate::{SessionName, message::ClientEnvironment};
 
 /// Prints where a session is used from, as commands of the shell
 #[derive(Debug, clap::Args)]
@@ -19,13 +14,10 @@ pub(super) struct Args {
     name: SessionName,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
-    let request = ClientMessage::Environment { session: Target::Name(args.name) };
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
-        match common.connect().await?.request(&request).await? {
-            Reply::Environment(environment) => print(&commands(&environment))?,
-            other => bail!("the server answered {other:?} to a request for an environment"),
-        }
+        let environment = common.connect().await?.environment(args.name).await?;
+        print(&commands(&environment))?;
         Ok(Exit::SUCCESS)
     })
 }

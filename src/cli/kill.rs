@@ -1,12 +1,7 @@
 //! `kill`: ends a session's program.
 
-use anyhow::bail;
-
-use super::{Common, Exit, block_on, tell};
-use crate::{
-    SessionName,
-    message::{ClientMessage, Reply, Target},
-};
+use super::{Exit, Globals, block_on, print_note};
+use crate::SessionName;
 
 /// Hangs up a session's program, and kills it if it has not gone 2 s later
 #[derive(Debug, clap::Args)]
@@ -15,13 +10,10 @@ pub(super) struct Args {
     name: SessionName,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
-    let request = ClientMessage::Kill { session: Target::Name(args.name.clone()) };
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
-        match common.connect().await?.request(&request).await? {
-            Reply::Killed(status) => tell(format_args!("[session {} ended: {status}]", args.name)),
-            other => bail!("the server answered {other:?} to a kill"),
-        }
+        let status = common.connect().await?.kill(args.name.clone()).await?;
+        print_note(format_args!("[session {} ended: {status}]", args.name));
         Ok(Exit::SUCCESS)
     })
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use serde_json::json;
 
-use super::{Common, Exit, block_on, complain, connect::NotConnected, print, print_json};
-use crate::message::{ClientMessage, Reply, SessionInfo, SessionState};
+use super::{Exit, Globals, block_on, connect::NotConnected, print, print_error, print_json};
+use crate::message::{SessionInfo, SessionState};
 
 /// Lists the live sessions, then those that ended last
 #[derive(Debug, clap::Args)]
@@ -16,21 +15,18 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     let sessions = block_on(async {
         let mut client = match common.connect().await {
             Ok(client) => client,
             // Nothing runs, so there is nothing to list: an answer, not a failure.
             Err(NotConnected::NoServer(where_not)) => {
-                complain(format_args!("{where_not}"));
+                print_error(format_args!("{where_not}"));
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error.into()),
         };
-        match client.request(&ClientMessage::List).await? {
-            Reply::Sessions(sessions) => Ok(sessions),
-            other => bail!("the server answered {other:?} to a list"),
-        }
+        Ok(client.list().await?)
     })?;
     if args.json {
         print_json(&sessions.iter().map(as_json).collect::<Vec<_>>())?;

@@ -6,16 +6,16 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::{
-    Common, Exit, attach, block_on, print,
+    Exit, Globals, attach, block_on, print,
     start::{self, Started},
     terminal,
 };
 use crate::{
     SessionName, TerminalSize,
-    message::{ClientMessage, Create, Pace, Reply, SizePolicy},
+    message::{Create, Pace, SizePolicy},
 };
 
 /// Starts a session and attaches to it; starts the server if none runs
@@ -69,7 +69,7 @@ enum PaceArg {
     Free,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     let command = if args.command.is_empty() { vec![default_shell()] } else { args.command };
     let bytes = |text: &OsStr| text.as_bytes().to_vec();
     let (own_size, own_pixels) = terminal::window().unwrap_or((TerminalSize::DEFAULT, None));
@@ -95,28 +95,34 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
             PaceArg::Slowest => Pace::Slowest,
             PaceArg::Free => Pace::Free,
         },
-        attach: (!args.detached).then(|| args.watch.view()),
+        attach: None,
         // A program sees cells of the size that they have here, however many there are.
         pixels: own_pixels.map(|pixels| pixels.scaled(own_size, size)),
         settings: terminal::settings(),
     };
     block_on(async {
         let (mut client, started) = start::connect_or_start(common).await?;
-        let attached = match client.request(&ClientMessage::Create(create)).await {
-            Ok(Reply::Created(info)) => {
-                print(&format!("{}\n", info.id))?;
-                return Ok(Exit::SUCCESS);
+        let created = if args.detached {
+            client.create(create).await.map(|info| (info.id, None))
+        } else {
+            client
+                .create_attached(create, args.watch.options())
+                .await
+                .map(|attached| (attached.session, Some(attached)))
+        };
+        match created {
+            Ok((_, Some(attached))) => attach::watch(client, attached, &args.watch, false).await,
+            Ok((id, None)) => {
+                print(&format!("{id}\n"))?;
+                Ok(Exit::SUCCESS)
             }
-            Ok(Reply::Attached(attached)) => attached,
-            Ok(other) => bail!("the server answered {other:?} to a create"),
             Err(error) => {
                 if started == Started::Now {
                     start::end_if_unused(client).await;
                 }
-                return Err(error.into());
+                Err(error.into())
             }
-        };
-        attach::watch(client, attached, &args.watch, false).await
+        }
     })
 }
 

@@ -5,10 +5,10 @@ use std::{collections::VecDeque, io::Read};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 
-use super::{Common, Exit, block_on};
+use super::{Exit, Globals, block_on};
 use crate::{
     SessionName,
-    message::{ClientMessage, Reply, SessionState},
+    message::{ClientMessage, SessionState},
 };
 
 /// Bytes per request, and requests outstanding: within what the server lets a client have outstanding.
@@ -25,14 +25,10 @@ pub(super) struct Args {
     name: SessionName,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut client = common.connect().await?;
-        let session = match client.request(&ClientMessage::List).await? {
-            Reply::Sessions(sessions) => sessions.into_iter().find(|info| info.name == args.name),
-            other => bail!("the server answered {other:?} to a list"),
-        };
-        let session = match session {
+        let session = match client.list().await?.into_iter().find(|info| info.name == args.name) {
             Some(info) => match info.state {
                 SessionState::Running { .. } => info.id,
                 SessionState::Ended(status) => bail!("session {} has ended: {status}", args.name),

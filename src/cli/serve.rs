@@ -15,7 +15,7 @@ use tokio::signal::unix::{self, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Common, Exit, tell};
+use super::{Exit, Globals, print_note};
 use crate::server::Server;
 
 /// Said on stdout once clients can connect, for whoever started this server.
@@ -46,7 +46,7 @@ pub(super) struct Args {
     background: bool,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     // First of all, while this is the only thread and has nothing open of its own.
     close_what_was_inherited();
     unblock_signals();
@@ -68,7 +68,7 @@ pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
             leave_terminal(common, &server)?;
         } else {
             common.log_to_stderr();
-            tell(format_args!("listening on {}", server.socket().display()));
+            print_note(format_args!("listening on {}", server.socket().display()));
         }
         // Whoever waits for this may have gone meanwhile.
         let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
@@ -159,7 +159,7 @@ impl StopSignals {
 }
 
 /// Becomes independent of the terminal and the directory the server was started from.
-fn leave_terminal(common: &Common, server: &Server) -> anyhow::Result<()> {
+fn leave_terminal(common: &Globals, server: &Server) -> anyhow::Result<()> {
     rustix::process::setsid().context("starting a session of its own failed")?;
     std::env::set_current_dir("/")?;
     let log: File = server

@@ -10,11 +10,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Common, complain, connect::NotConnected, serve};
-use crate::{
-    client::Client,
-    message::{ClientMessage, Reply},
-};
+use super::{Globals, connect::NotConnected, print_error, serve};
+use crate::client::Client;
 
 /// How long a server may take to start. It is ready at once, unless its disk is not.
 const START_TIME: Duration = Duration::from_secs(10);
@@ -30,11 +27,11 @@ pub(super) enum Started {
 }
 
 /// Connects to the server, after starting one in the background if none runs. Also says whether it did that.
-pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<(Client, Started)> {
+pub(super) async fn connect_or_start(common: &Globals) -> anyhow::Result<(Client, Started)> {
     match common.connect().await {
         Err(NotConnected::NoServer(none)) => {
             if let Some(lost) = none.lost() {
-                complain(format_args!("{lost}"));
+                print_error(format_args!("{lost}"));
             }
         }
         connected => return Ok((connected?, Started::Before)),
@@ -69,7 +66,7 @@ pub(super) async fn connect_or_start(common: &Common) -> anyhow::Result<(Client,
 
 /// Ends a server that was started for a request which it refused, unless somebody uses it meanwhile.
 pub(super) async fn end_if_unused(mut client: Client) {
-    let Ok(Reply::Stats(stats)) = client.request(&ClientMessage::Stats).await else { return };
+    let Ok(stats) = client.stats().await else { return };
     let clients: usize = stats.clients_per_shard.iter().sum();
     let process = i32::try_from(stats.pid).ok().and_then(Pid::from_raw);
     if let Some(process) = process.filter(|_| clients == 1 && stats.sessions.is_empty()) {
@@ -81,7 +78,7 @@ pub(super) async fn end_if_unused(mut client: Client) {
 }
 
 /// Starts a server and waits until it is ready or has failed; returns what it complained of.
-async fn start(common: &Common) -> anyhow::Result<String> {
+async fn start(common: &Globals) -> anyhow::Result<String> {
     let program = env::current_exe().context("finding this program's own file failed")?;
     let mut server = Command::new(program)
         .arg("--socket")
@@ -113,7 +110,7 @@ async fn start(common: &Common) -> anyhow::Result<String> {
 }
 
 /// The server's log, if there is one.
-fn log_of(common: &Common) -> Option<String> {
+fn log_of(common: &Globals) -> Option<String> {
     let log = serve::log_path(&common.socket);
     fs::exists(&log).unwrap_or(false).then(|| log.display().to_string())
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use serde_json::json;
 
-use super::{Common, Exit, block_on, print, print_json};
-use crate::message::{ClientMessage, ClientState, ClientStats, Reply, ServerStats, SessionStats};
+use super::{Exit, Globals, block_on, print, print_json};
+use crate::message::{ClientState, ClientStats, ServerStats, SessionStats};
 
 /// Shows what the server counts, and how far behind each client is
 #[derive(Debug, clap::Args)]
@@ -19,16 +18,13 @@ pub(super) struct Args {
     watch: bool,
 }
 
-pub(super) fn run(common: &Common, args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut client = common.connect().await?;
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         loop {
             ticks.tick().await;
-            let stats = match client.request(&ClientMessage::Stats).await? {
-                Reply::Stats(stats) => stats,
-                other => bail!("the server answered {other:?} to a request for its counts"),
-            };
+            let stats = client.stats().await?;
             if args.json {
                 print_json(&as_json(&stats))?
             } else {

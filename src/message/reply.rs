@@ -13,9 +13,9 @@ use crate::{ClientId, SessionId, SessionName, TerminalSize};
 pub enum Reply {
     /// To `List`: live sessions, the oldest first, then those that ended last.
     Sessions(Vec<SessionInfo>),
-    /// To `Create` without a view.
+    /// To `Create` that does not attach.
     Created(SessionInfo),
-    /// To `Attach`, and to `Create` with a view.
+    /// To `Attach`, and to `Create` that attaches.
     Attached(AttachedTo),
     /// To `Detach`. Also when nothing was watched.
     Detached,

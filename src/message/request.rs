@@ -69,11 +69,11 @@ pub struct Create {
     /// Its name, unique among live sessions.
     pub name: SessionName,
     /// The program and its arguments, as the bytes they are; at least the program.
-    #[serde(deserialize_with = "few")]
+    #[serde(deserialize_with = "bounded_vec")]
     pub command: Vec<Vec<u8>>,
     /// Its whole environment. The server adds `FUGUE_SESSION` and `FUGUE_SOCKET`, and `TERM` where it is
     /// missing.
-    #[serde(deserialize_with = "few")]
+    #[serde(deserialize_with = "bounded_vec")]
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where it starts; `None` for the server's own directory.
     pub cwd: Option<Vec<u8>>,
@@ -84,7 +84,7 @@ pub struct Create {
     /// Whom its program waits for.
     pub pace: Pace,
     /// Whether this client watches it, from its first byte. Its output waits for the attach.
-    pub attach: Option<View>,
+    pub attach: Option<AttachOptions>,
     /// Its terminal's size in pixels at the start, if that is known.
     pub pixels: Option<PixelSize>,
     /// Its terminal's settings at the start. Those that are not known are the system's for a new terminal, and `iutf8`.
@@ -112,24 +112,24 @@ impl Create {
 
 /// The most words or variables of a request: more than Linux starts a program with, as each takes nine bytes of 2 MiB at
 /// least. An empty one is a single byte in a frame and some fifty in memory, so that the frame's bound alone is none.
-const MOST: usize = 256 * 1024;
+const MAX_WORDS: usize = 256 * 1024;
 
-/// Reads a sequence of at most [`MOST`].
-fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    struct Few<T>(PhantomData<T>);
+/// Reads a sequence of at most [`MAX_WORDS`].
+fn bounded_vec<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    struct BoundedVec<T>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for BoundedVec<T> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a sequence of at most {MOST}")
+            write!(f, "a sequence of at most {MAX_WORDS}")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<T>, A::Error> {
             let mut all = Vec::new();
             while let Some(next) = sequence.next_element()? {
-                if all.len() == MOST {
-                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                if all.len() == MAX_WORDS {
+                    return Err(A::Error::invalid_length(MAX_WORDS + 1, &self));
                 }
                 all.push(next);
             }
@@ -137,7 +137,7 @@ fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>
         }
     }
 
-    from.deserialize_seq(Few(PhantomData))
+    from.deserialize_seq(BoundedVec(PhantomData))
 }
 
 /// Which session to watch, and how.
@@ -147,7 +147,7 @@ pub struct Attach {
     /// Which session.
     pub session: Target,
     /// How to watch it.
-    pub view: View,
+    pub options: AttachOptions,
     /// What is carried of the environment that the client runs in; `None` for a program that is nobody's terminal.
     pub environment: Option<Box<ClientEnvironment>>,
 }
@@ -155,8 +155,8 @@ pub struct Attach {
 impl Attach {
     /// Watches `session` in this way.
     #[must_use]
-    pub const fn new(session: Target, view: View) -> Self {
-        Self { session, view, environment: None }
+    pub const fn new(session: Target, options: AttachOptions) -> Self {
+        Self { session, options, environment: None }
     }
 
     /// This attach, from where this is the environment.
@@ -176,10 +176,22 @@ pub enum Target {
     Id(SessionId),
 }
 
+impl From<SessionName> for Target {
+    fn from(name: SessionName) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<SessionId> for Target {
+    fn from(id: SessionId) -> Self {
+        Self::Id(id)
+    }
+}
+
 /// How a client watches a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct View {
+pub struct AttachOptions {
     /// Where in the stream to start.
     pub start: StartAt,
     /// What happens when the client can't keep up.
@@ -197,44 +209,44 @@ pub struct View {
     pub scrollback: u32,
 }
 
-impl View {
-    /// A view for a program: no terminal, and allowed everything.
+impl AttachOptions {
+    /// The options of a program: no terminal, and allowed everything.
     #[must_use]
     pub const fn new(start: StartAt, on_lag: OnLag) -> Self {
         Self { start, on_lag, size: None, access: Access::ReadWrite, pixels: None, scrollback: 0 }
     }
 
-    /// This view, from another place on.
+    /// These options, from another place on.
     #[must_use]
     pub const fn with_start(self, start: StartAt) -> Self {
         Self { start, ..self }
     }
 
-    /// This view, for a client that lags in another way.
+    /// These options, for a client that lags in another way.
     #[must_use]
     pub const fn with_on_lag(self, on_lag: OnLag) -> Self {
         Self { on_lag, ..self }
     }
 
-    /// This view, in a terminal of this size; or, with `None`, in none.
+    /// These options, in a terminal of this size; or, with `None`, in none.
     #[must_use]
     pub const fn with_size(self, size: Option<TerminalSize>) -> Self {
         Self { size, ..self }
     }
 
-    /// This view, in a terminal of this size in pixels.
+    /// These options, in a terminal of this size in pixels.
     #[must_use]
     pub const fn with_pixels(self, pixels: Option<PixelSize>) -> Self {
         Self { pixels, ..self }
     }
 
-    /// This view, with so many lines of scrollback.
+    /// These options, with so many lines of scrollback.
     #[must_use]
     pub const fn with_scrollback(self, scrollback: u32) -> Self {
         Self { scrollback, ..self }
     }
 
-    /// This view, for a client that may do this.
+    /// These options, for a client that may do this.
     #[must_use]
     pub const fn with_access(self, access: Access) -> Self {
         Self { access, ..self }

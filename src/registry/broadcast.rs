@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     ClientRegistry, Delivery, Publisher, SendError,
     delivery::{self, Burst, Closed, One, Payload},
-    roster::{Roster, Slot},
+    roster::{Member, Roster},
     session::{Retired, Session},
     shard::Key,
 };
@@ -52,7 +52,7 @@ impl<M> ClientRegistry<M> {
 
     /// Unregisters clients whose channels were found closed, unless their ids have been registered again since.
     #[cold]
-    pub(super) fn unregister_closed(&self, closed: &[&Slot<M>]) {
+    pub(super) fn unregister_closed(&self, closed: &[&Member<M>]) {
         for slot in closed {
             self.unregister_if(slot.id, |client| client.slot.sender.same_channel(&slot.sender));
         }
@@ -127,7 +127,7 @@ impl<M: Clone> ClientRegistry<M> {
         let (roster, totals) = self
             .inner
             .sessions
-            .with_and_totals(&key, |sessions| sessions.get(&key).map(Session::roster_as_it_is));
+            .with_and_totals(&key, |sessions| sessions.get(&key).map(Session::roster_if_current));
         let roster = match roster {
             None => return Delivery::default(),
             Some(roster) => roster.unwrap_or_else(|| self.roster(&key)),
@@ -161,7 +161,7 @@ impl<M: Clone> ClientRegistry<M> {
     ) -> Delivery {
         let mut total = Delivery::default();
         for shard in 0..self.inner.clients.len() {
-            let slots: Vec<Slot<M>> = self.inner.clients.at(shard, |clients| {
+            let slots: Vec<Member<M>> = self.inner.clients.at(shard, |clients| {
                 let slots = clients.values().map(|client| &client.slot);
                 slots.filter(|slot| except != Some(slot.id)).cloned().collect()
             });

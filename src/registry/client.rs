@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ClientRegistry, Unregistered, roster::Slot};
+use super::{ClientRegistry, Unregistered, roster::Member};
 use crate::{
     ClientId, SessionId,
     sync::{self, Arc, AtomicU64, AtomicUsize, Ordering, Sender},
@@ -11,15 +11,15 @@ use crate::{
 /// The client map's value.
 pub(super) struct Client<M> {
     /// For messages to this client alone.
-    pub(super) slot: Slot<M>,
-    pub(super) seat: Seat<M>,
+    pub(super) slot: Member<M>,
+    pub(super) seat: Attachment<M>,
 }
 
 /// Where the client's slot for sessions is. It moves there and back, so that neither joining nor leaving touches the
 /// channel.
-pub(super) enum Seat<M> {
+pub(super) enum Attachment<M> {
     /// Here: the client is attached to nothing.
-    Free(Slot<M>),
+    Free(Member<M>),
     /// With the session that the client watches.
     In(SessionId),
 }
@@ -30,13 +30,13 @@ pub(super) enum Seat<M> {
 /// No two clients' counts are on one cache line, for broadcasts of several sessions may count at once: with the counts of
 /// its `Arc` it is as large as a line. It is not aligned to one, which allocators do slowly.
 #[derive(Debug, Default)]
-pub(super) struct Registration {
+pub(super) struct ClientShared {
     skipped: AtomicU64,
     position: AtomicUsize,
     _padding: [u64; 4],
 }
 
-impl Registration {
+impl ClientShared {
     /// Counts messages that the client was skipped because its queue was full.
     pub(super) fn add_skipped(&self, messages: u64) {
         // Relaxed, here and below: a count that orders nothing.
@@ -63,7 +63,7 @@ impl Registration {
     }
 }
 
-impl Drop for Registration {
+impl Drop for ClientShared {
     fn drop(&mut self) {
         // The last handle on it: the client's senders go now, too, and what they free or wake is nothing for a lock.
         sync::assert_no_lock_is_held("a client was freed");
@@ -87,8 +87,8 @@ pub struct ClientEntry<M> {
 impl<M> Client<M> {
     pub(super) fn attached(&self) -> Option<SessionId> {
         match self.seat {
-            Seat::Free(_) => None,
-            Seat::In(session) => Some(session),
+            Attachment::Free(_) => None,
+            Attachment::In(session) => Some(session),
         }
     }
 
@@ -132,11 +132,11 @@ impl<M> fmt::Debug for ClientEntry<M> {
 pub struct ClientGuard<M> {
     registry: ClientRegistry<M>,
     id: ClientId,
-    registration: Arc<Registration>,
+    registration: Arc<ClientShared>,
 }
 
 impl<M> ClientGuard<M> {
-    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, registration: Arc<Registration>) -> Self {
+    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, registration: Arc<ClientShared>) -> Self {
         Self { registry, id, registration }
     }
 

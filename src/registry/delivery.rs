@@ -12,7 +12,7 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::roster::{Roster, Slot};
+use super::roster::{Member, Roster};
 use crate::{
     ClientId,
     sync::{Sender, TrySendError},
@@ -72,7 +72,7 @@ impl Sum for Delivery {
 }
 
 /// The clients a broadcast found closed; more than four at once are rare enough for the heap.
-pub(super) type Closed<'a, M> = SmallVec<[&'a Slot<M>; 4]>;
+pub(super) type Closed<'a, M> = SmallVec<[&'a Member<M>; 4]>;
 
 /// What goes to each client: one message, or as much of a burst as fits.
 pub(super) trait Payload<M> {
@@ -147,7 +147,7 @@ fn refused<M>(sender: &Sender<M>, messages: u64) -> Delivery {
 
 /// Offers `payload` to one client and counts what it was skipped.
 #[inline]
-pub(super) fn offer<M>(slot: &Slot<M>, payload: &mut impl Payload<M>, is_last: bool) -> Delivery {
+pub(super) fn offer<M>(slot: &Member<M>, payload: &mut impl Payload<M>, is_last: bool) -> Delivery {
     let delivery = payload.offer_to(&slot.sender, is_last);
     if delivery.full != 0 {
         slot.registration.add_skipped(delivery.full);

@@ -4,8 +4,8 @@ use tracing::debug;
 
 use super::{
     AttachError, ClientRegistry, DetachError,
-    client::Seat,
-    roster::Slot,
+    client::Attachment,
+    roster::Member,
     session::{self, Retired, Session},
 };
 use crate::{ClientId, SessionId};
@@ -49,15 +49,17 @@ impl<M> ClientRegistry<M> {
             let entry = clients.get_mut(&key)?;
             let sessions = &self.inner.sessions;
             let to = sessions.key(session);
-            let before = std::mem::replace(&mut entry.seat, Seat::In(session));
+            let before = std::mem::replace(&mut entry.seat, Attachment::In(session));
             let (previous, members) = match before {
-                Seat::Free(slot) => (None, sessions.with(&to, |sessions| session::join(sessions, to, slot))),
-                Seat::In(current) if current == session => {
+                Attachment::Free(slot) => {
+                    (None, sessions.with(&to, |sessions| session::join(sessions, to, slot)))
+                }
+                Attachment::In(current) if current == session => {
                     let count = |session: &Session<M>| session.members().len();
                     let members = sessions.with(&to, |sessions| sessions.get(&to).map_or(0, count));
                     (Some(Detached { session, members }), members)
                 }
-                Seat::In(previous) => {
+                Attachment::In(previous) => {
                     let from = sessions.key(previous);
                     let (left, members) = sessions.with_two(&from, &to, |mut sessions| {
                         let retired = retired.get_or_insert_default();
@@ -99,7 +101,7 @@ impl<M> ClientRegistry<M> {
             let session = entry.attached().filter(|session| only_if(*session));
             let session = session.ok_or(DetachError::NotAttached(client))?;
             let (slot, detached) = self.leave(session, &entry.slot, &mut retired);
-            entry.seat = Seat::Free(slot);
+            entry.seat = Attachment::Free(slot);
             Ok(detached)
         });
         drop(retired);
@@ -114,9 +116,9 @@ impl<M> ClientRegistry<M> {
     pub(super) fn leave(
         &self,
         session: SessionId,
-        client: &Slot<M>,
+        client: &Member<M>,
         retired: &mut Retired<M>,
-    ) -> (Slot<M>, Detached) {
+    ) -> (Member<M>, Detached) {
         let key = self.inner.sessions.key(session);
         let (slot, members) =
             self.inner.sessions.with(&key, |sessions| session::leave(sessions, key, client, retired));

@@ -4,8 +4,8 @@ use tracing::debug;
 
 use super::{
     ClientEntry, ClientGuard, ClientRegistry, Departure, Detached, RegisterError,
-    client::{Client, Registration, Seat},
-    roster::Slot,
+    client::{Attachment, Client, ClientShared},
+    roster::Member,
     session::Retired,
 };
 use crate::{
@@ -61,15 +61,15 @@ impl<M> ClientRegistry<M> {
         &self,
         id: ClientId,
         sender: Sender<M>,
-        registration: Arc<Registration>,
+        registration: Arc<ClientShared>,
     ) -> Result<(), RegisterError<M>> {
         use std::collections::hash_map::Entry;
 
         if sender.is_closed() {
             return Err(RegisterError::Closed { id, sender });
         }
-        let slot = Slot { id, sender, registration };
-        let client = Client { seat: Seat::Free(slot.clone()), slot };
+        let slot = Member { id, sender, registration };
+        let client = Client { seat: Attachment::Free(slot.clone()), slot };
         let key = self.inner.clients.key(id);
         let refused = self.inner.clients.with(&key, |clients| match clients.entry(key) {
             Entry::Occupied(_) => Some(client),

@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use super::client::Registration;
+use super::client::ClientShared;
 use crate::{
     ClientId,
     sync::{Arc, Sender},
@@ -17,22 +17,22 @@ use crate::{
 const CHUNK: usize = 64;
 
 /// A member as a broadcast sees it.
-pub(super) struct Slot<M> {
+pub(super) struct Member<M> {
     pub(super) id: ClientId,
     pub(super) sender: Sender<M>,
-    pub(super) registration: Arc<Registration>,
+    pub(super) registration: Arc<ClientShared>,
 }
 
-impl<M> Clone for Slot<M> {
+impl<M> Clone for Member<M> {
     fn clone(&self) -> Self {
         Self { id: self.id, sender: self.sender.clone(), registration: Arc::clone(&self.registration) }
     }
 }
 
 /// Up to [`CHUNK`] slots. All chunks of a roster but the last are full.
-struct Chunk<M>(Vec<Slot<M>>);
+struct MemberChunk<M>(Vec<Member<M>>);
 
-impl<M> Clone for Chunk<M> {
+impl<M> Clone for MemberChunk<M> {
     fn clone(&self) -> Self {
         // A copy is made in order to change it, most often to add one.
         let mut slots = Vec::with_capacity((self.0.len() + 1).next_power_of_two().min(CHUNK));
@@ -43,21 +43,21 @@ impl<M> Clone for Chunk<M> {
 
 /// The senders of one session's members.
 pub(super) struct Roster<M> {
-    chunks: Vec<Arc<Chunk<M>>>,
+    chunks: Vec<Arc<MemberChunk<M>>>,
 }
 
 impl<M> Roster<M> {
     /// The members, in pieces.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = &[Slot<M>]> {
+    pub(super) fn chunks(&self) -> impl Iterator<Item = &[Member<M>]> {
         self.chunks.iter().map(|chunk| chunk.0.as_slice())
     }
 
-    pub(super) fn last(&self) -> Option<&Slot<M>> {
+    pub(super) fn last(&self) -> Option<&Member<M>> {
         self.chunks.last()?.0.last()
     }
 
     /// Takes over those who joined last. That moves slots, and clones none but those of one chunk.
-    fn extend(&mut self, newest: &mut Newest<M>, retired: &mut RetiredSlots<M>) {
+    fn extend(&mut self, newest: &mut Pending<M>, retired: &mut RetiredMembers<M>) {
         let mut full = newest.full.drain(..);
         if let Some(last) = self.chunks.last_mut().filter(|last| last.0.len() < CHUNK) {
             let last = &mut unshare(last, |old| retired.chunks.push(old)).0;
@@ -68,11 +68,11 @@ impl<M> Roster<M> {
         }
         self.chunks.extend(full.map(Arc::new));
         if !newest.tail.is_empty() {
-            self.chunks.push(Arc::new(Chunk(std::mem::take(&mut newest.tail))));
+            self.chunks.push(Arc::new(MemberChunk(std::mem::take(&mut newest.tail))));
         }
     }
 
-    fn pop(&mut self, retired: &mut RetiredSlots<M>) -> Option<Slot<M>> {
+    fn pop(&mut self, retired: &mut RetiredMembers<M>) -> Option<Member<M>> {
         let last = &mut unshare(self.chunks.last_mut()?, |old| retired.chunks.push(old)).0;
         let slot = last.pop();
         if last.is_empty() {
@@ -81,7 +81,7 @@ impl<M> Roster<M> {
         slot
     }
 
-    fn at(&mut self, position: usize, retired: &mut RetiredSlots<M>) -> &mut Slot<M> {
+    fn at(&mut self, position: usize, retired: &mut RetiredMembers<M>) -> &mut Member<M> {
         let chunk = unshare(&mut self.chunks[position / CHUNK], |old| retired.chunks.push(old));
         &mut chunk.0[position % CHUNK]
     }
@@ -100,51 +100,51 @@ impl<M> Clone for Roster<M> {
 }
 
 /// The members' slots, in the order of their positions.
-pub(super) struct Slots<M> {
+pub(super) struct Members<M> {
     roster: Arc<Roster<M>>,
-    newest: Newest<M>,
+    newest: Pending<M>,
 }
 
 /// The slots of the newest members, which the roster gets once somebody broadcasts: until then, joining and leaving
 /// again costs no more than a push and a pop.
-struct Newest<M> {
+struct Pending<M> {
     /// Cut where the roster's chunks are, so that it may have them as they are.
-    full: Vec<Chunk<M>>,
+    full: Vec<MemberChunk<M>>,
     /// The last ones. Empty if there are none at all.
-    tail: Vec<Slot<M>>,
+    tail: Vec<Member<M>>,
     /// The positions of the first slot and of the tail's first.
     start: usize,
     tail_start: usize,
 }
 
 /// What changes took out of a session's slots; see [`Retired`](super::session::Retired).
-pub(super) struct RetiredSlots<M> {
+pub(super) struct RetiredMembers<M> {
     roster: Option<Arc<Roster<M>>>,
     /// Leaving changes two chunks at most: the last one, and the one with the place that is left.
-    chunks: SmallVec<[Arc<Chunk<M>>; 2]>,
+    chunks: SmallVec<[Arc<MemberChunk<M>>; 2]>,
 }
 
-impl<M> Default for RetiredSlots<M> {
+impl<M> Default for RetiredMembers<M> {
     fn default() -> Self {
         Self { roster: None, chunks: SmallVec::new() }
     }
 }
 
-impl<M> Slots<M> {
+impl<M> Members<M> {
     pub(super) fn new() -> Self {
         Self {
             roster: Arc::default(),
-            newest: Newest { full: Vec::new(), tail: Vec::new(), start: 0, tail_start: 0 },
+            newest: Pending { full: Vec::new(), tail: Vec::new(), start: 0, tail_start: 0 },
         }
     }
 
     /// The roster, unless members joined since it was last asked for.
-    pub(super) fn roster_as_it_is(&self) -> Option<Arc<Roster<M>>> {
+    pub(super) fn roster_if_current(&self) -> Option<Arc<Roster<M>>> {
         self.newest.is_empty().then(|| Arc::clone(&self.roster))
     }
 
     /// The roster, brought up to date.
-    pub(super) fn roster(&mut self, retired: &mut RetiredSlots<M>) -> Arc<Roster<M>> {
+    pub(super) fn roster(&mut self, retired: &mut RetiredMembers<M>) -> Arc<Roster<M>> {
         if !self.newest.is_empty() {
             let roster = unshare(&mut self.roster, |old| retired.roster = Some(old));
             roster.extend(&mut self.newest, retired);
@@ -153,13 +153,17 @@ impl<M> Slots<M> {
     }
 
     /// Adds a slot at `position`, behind all others.
-    pub(super) fn push(&mut self, position: usize, slot: Slot<M>) {
+    pub(super) fn push(&mut self, position: usize, slot: Member<M>) {
         slot.registration.set_position(position);
         self.newest.push(position, slot);
     }
 
     /// Takes out the slot at `position`, for which the last one makes up.
-    pub(super) fn swap_remove(&mut self, position: usize, retired: &mut RetiredSlots<M>) -> Option<Slot<M>> {
+    pub(super) fn swap_remove(
+        &mut self,
+        position: usize,
+        retired: &mut RetiredMembers<M>,
+    ) -> Option<Member<M>> {
         if self.newest.is_empty() || position < self.newest.start {
             return self.swap_remove_from_roster(position, retired);
         }
@@ -171,7 +175,11 @@ impl<M> Slots<M> {
         Some(std::mem::replace(self.newest.at(position), last))
     }
 
-    fn swap_remove_from_roster(&mut self, position: usize, retired: &mut RetiredSlots<M>) -> Option<Slot<M>> {
+    fn swap_remove_from_roster(
+        &mut self,
+        position: usize,
+        retired: &mut RetiredMembers<M>,
+    ) -> Option<Member<M>> {
         let roster = unshare(&mut self.roster, |old| retired.roster = Some(old));
         let last = self.newest.pop().or_else(|| roster.pop(retired))?;
         if last.registration.position() == position {
@@ -182,25 +190,25 @@ impl<M> Slots<M> {
     }
 }
 
-impl<M> Newest<M> {
+impl<M> Pending<M> {
     fn is_empty(&self) -> bool {
         self.tail.is_empty()
     }
 
     #[inline]
-    fn push(&mut self, position: usize, slot: Slot<M>) {
+    fn push(&mut self, position: usize, slot: Member<M>) {
         if self.is_empty() {
             self.start = position;
             self.tail_start = position;
         } else if position.is_multiple_of(CHUNK) {
-            self.full.push(Chunk(std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK))));
+            self.full.push(MemberChunk(std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK))));
             self.tail_start = position;
         }
         self.tail.push(slot);
     }
 
     #[inline]
-    fn pop(&mut self) -> Option<Slot<M>> {
+    fn pop(&mut self) -> Option<Member<M>> {
         let slot = self.tail.pop();
         if self.tail.is_empty()
             && let Some(before) = self.full.pop()
@@ -211,7 +219,7 @@ impl<M> Newest<M> {
         slot
     }
 
-    fn at(&mut self, position: usize) -> &mut Slot<M> {
+    fn at(&mut self, position: usize) -> &mut Member<M> {
         if let Some(place) = position.checked_sub(self.tail_start) {
             return &mut self.tail[place];
         }

@@ -1,6 +1,6 @@
 //! One session: who watches it, and the slots that a broadcast to them goes through.
 //!
-//! `members` answers who; the [slots](Slots) hold the same clients' senders at the same positions. A broadcast clones one
+//! `members` answers who; the [slots](Members) hold the same clients' senders at the same positions. A broadcast clones one
 //! `Arc` under the lock, and a [`Publisher`](super::Publisher) keeps its clone until the session's generation moves on.
 //! (nats-server caches a subject's subscribers this way.)
 //!
@@ -10,8 +10,8 @@
 use smallvec::SmallVec;
 
 use super::{
-    client::Registration,
-    roster::{RetiredSlots, Roster, Slot, Slots},
+    client::ClientShared,
+    roster::{Member, Members, RetiredMembers, Roster},
     shard::{Key, Map},
     stats::Totals,
 };
@@ -25,14 +25,14 @@ use crate::{
 /// It may hold the last handle on a channel, and dropping that wakes the receiver: so it leaves the critical section
 /// and drops after the unlock.
 pub(super) struct Retired<M> {
-    slots: RetiredSlots<M>,
+    slots: RetiredMembers<M>,
     /// Boxed, for it is rare, and whoever leaves sets one of these up.
     session: Option<Box<Session<M>>>,
 }
 
 impl<M> Default for Retired<M> {
     fn default() -> Self {
-        Self { slots: RetiredSlots::default(), session: None }
+        Self { slots: RetiredMembers::default(), session: None }
     }
 }
 
@@ -40,7 +40,7 @@ impl<M> Default for Retired<M> {
 pub(super) struct Session<M> {
     /// Each one's registration knows its position.
     members: SmallVec<[ClientId; 4]>,
-    slots: Slots<M>,
+    slots: Members<M>,
     generation: Arc<AtomicU64>,
     /// The delivery counts of the publishers that are alive.
     publishers: SmallVec<[Arc<Totals>; 1]>,
@@ -50,7 +50,7 @@ impl<M> Session<M> {
     fn new() -> Self {
         Self {
             members: SmallVec::new(),
-            slots: Slots::new(),
+            slots: Members::new(),
             generation: Arc::new(AtomicU64::new(0)),
             publishers: SmallVec::new(),
         }
@@ -61,8 +61,8 @@ impl<M> Session<M> {
     }
 
     /// What a broadcast goes through, unless members joined since the last one.
-    pub(super) fn roster_as_it_is(&self) -> Option<Arc<Roster<M>>> {
-        self.slots.roster_as_it_is()
+    pub(super) fn roster_if_current(&self) -> Option<Arc<Roster<M>>> {
+        self.slots.roster_if_current()
     }
 
     /// What a broadcast goes through, with whoever joined since the last one.
@@ -87,7 +87,7 @@ impl<M> Session<M> {
     }
 
     /// Adds a client that is not a member yet.
-    fn join(&mut self, slot: Slot<M>) {
+    fn join(&mut self, slot: Member<M>) {
         let position = self.members.len();
         self.members.push(slot.id);
         self.slots.push(position, slot);
@@ -95,7 +95,7 @@ impl<M> Session<M> {
     }
 
     /// Takes a member out, and returns its slot; the last one takes its place.
-    fn leave(&mut self, registration: &Registration, retired: &mut Retired<M>) -> Option<Slot<M>> {
+    fn leave(&mut self, registration: &ClientShared, retired: &mut Retired<M>) -> Option<Member<M>> {
         let position = registration.position();
         self.members.swap_remove(position);
         self.changed();
@@ -115,7 +115,7 @@ impl<M> Session<M> {
 pub(super) fn join<M>(
     sessions: &mut Map<SessionId, Session<M>>,
     session: Key<SessionId>,
-    slot: Slot<M>,
+    slot: Member<M>,
 ) -> usize {
     let entry = entry(sessions, session);
     entry.join(slot);
@@ -127,9 +127,9 @@ pub(super) fn join<M>(
 pub(super) fn leave<M>(
     sessions: &mut Map<SessionId, Session<M>>,
     session: Key<SessionId>,
-    client: &Slot<M>,
+    client: &Member<M>,
     retired: &mut Retired<M>,
-) -> (Slot<M>, usize) {
+) -> (Member<M>, usize) {
     let left = sessions.get_mut(&session).and_then(|entry| {
         let slot = entry.leave(&client.registration, &mut *retired)?;
         Some((slot, entry.members.len(), entry.is_unused()))

@@ -16,7 +16,7 @@ use super::{error::ShardCountError, stats::Totals};
 use crate::sync::{self, Mutex, Rank};
 
 /// One shard's map.
-pub(super) type Map<K, V> = HashMap<Key<K>, V, AsHashed>;
+pub(super) type Map<K, V> = HashMap<Key<K>, V, IdentityHasher>;
 
 /// An id and its hash, which picks the shard and the place in the shard's map: it is computed once for both.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl<K> Hash for Key<K> {
 
 /// Hands on the hash that a [`Key`] has.
 #[derive(Clone, Copy, Default)]
-pub(super) struct AsHashed(u64);
+pub(super) struct IdentityHasher(u64);
 
-impl BuildHasher for AsHashed {
+impl BuildHasher for IdentityHasher {
     type Hasher = Self;
 
     fn build_hasher(&self) -> Self {
@@ -43,7 +43,7 @@ impl BuildHasher for AsHashed {
     }
 }
 
-impl Hasher for AsHashed {
+impl Hasher for IdentityHasher {
     fn write(&mut self, _: &[u8]) {
         debug_assert!(false, "a key writes its hash as an integer");
     }
@@ -110,7 +110,7 @@ impl<K: Copy + Eq + Hash, V> Shards<K, V> {
         let per_shard = expected.div_ceil(count.get());
         let shards = (0..count.get())
             .map(|index| {
-                let map = Map::with_capacity_and_hasher(per_shard, AsHashed::default());
+                let map = Map::with_capacity_and_hasher(per_shard, IdentityHasher::default());
                 CachePadded::new(Shard { map: Mutex::new(rank(index), map), totals: Totals::default() })
             })
             .collect();

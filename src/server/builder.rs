@@ -11,16 +11,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Server, ServerError, Shared,
+    Server, ServerError, ServerState,
     clients::{Connected, Counters},
     listener::BoundSocket,
     nesting::Nesting,
-    progress::Timing,
+    stall::StallTimeouts,
 };
 use crate::{
     TerminalSize,
     registry::ClientRegistry,
-    session::{Manager, SessionSettings, TurnLog},
+    session::{Manager, ReadTimes, SessionSettings},
     terminal::{DEFAULT_HISTORY, MakeModel, ScreenModel, emulator},
 };
 
@@ -34,7 +34,7 @@ const RESYNC_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_SCROLLBACK: usize = 100_000;
 
 /// What a session's screen is modelled by.
-enum Model {
+enum ModelChoice {
     OfThisCrate,
     Given(MakeModel),
     None,
@@ -54,9 +54,9 @@ pub struct ServerBuilder {
     resync_timeout: Option<Duration>,
     drain_timeout: Duration,
     hang_up_grace: Duration,
-    model: Model,
+    model: ModelChoice,
     scrollback: usize,
-    turns: Option<Arc<TurnLog>>,
+    turns: Option<Arc<ReadTimes>>,
 }
 
 impl ServerBuilder {
@@ -73,7 +73,7 @@ impl ServerBuilder {
             resync_timeout: None,
             drain_timeout: Duration::from_secs(2),
             hang_up_grace: Duration::from_secs(2),
-            model: Model::OfThisCrate,
+            model: ModelChoice::OfThisCrate,
             scrollback: DEFAULT_HISTORY,
             turns: None,
         }
@@ -103,7 +103,7 @@ impl ServerBuilder {
 
     /// Lines of what scrolls off the top that the model of a session's screen keeps, from 0 to 100 000, and of 4 KiB each on
     /// average; the default is 1000. They come back when the session grows, and go into the scrollback of terminals that
-    /// [ask for it](crate::message::View::with_scrollback). A [model](Self::screen_model) of another kind keeps what it will.
+    /// [ask for it](crate::message::AttachOptions::with_scrollback). A [model](Self::screen_model) of another kind keeps what it will.
     pub fn scrollback_lines(mut self, lines: usize) -> Self {
         self.scrollback = lines;
         self
@@ -164,20 +164,20 @@ impl ServerBuilder {
         mut self,
         make: impl Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync + 'static,
     ) -> Self {
-        self.model = Model::Given(Arc::new(make));
+        self.model = ModelChoice::Given(Arc::new(make));
         self
     }
 
     /// Does without models of the screens, and what they cost: late joiners and clients that fell behind are given the
     /// newest lines instead of the screen, and terminals of another size the output as it is.
     pub fn no_screen_model(mut self) -> Self {
-        self.model = Model::None;
+        self.model = ModelChoice::None;
         self
     }
 
     /// Records when each piece of output was read, for measuring.
     #[cfg(feature = "cli")]
-    pub(crate) fn record_turns(mut self, turns: Arc<TurnLog>) -> Self {
+    pub(crate) fn record_turns(mut self, turns: Arc<ReadTimes>) -> Self {
         self.turns = Some(turns);
         self
     }
@@ -215,19 +215,19 @@ impl ServerBuilder {
             history_bytes: self.history_bytes,
             hang_up_grace: self.hang_up_grace,
             make_model: match self.model {
-                Model::OfThisCrate => Some(emulator(self.scrollback)),
-                Model::Given(make) => Some(make),
-                Model::None => None,
+                ModelChoice::OfThisCrate => Some(emulator(self.scrollback)),
+                ModelChoice::Given(make) => Some(make),
+                ModelChoice::None => None,
             },
             links: socket.link_directory(),
         };
-        let timing = Timing {
+        let timing = StallTimeouts {
             hold: self.lossless_timeout,
             close: self.stall_timeout.unwrap_or(STALL_TIMEOUT),
             close_resyncing: self.resync_timeout.or(self.stall_timeout).unwrap_or(RESYNC_TIMEOUT),
         };
         let abort = CancellationToken::new();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerState {
             sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
             registry,
             counters: Counters::default(),

@@ -11,7 +11,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    ServerState,
     writer::{Command, Commands},
 };
 use crate::{
@@ -23,10 +23,10 @@ use crate::{
 
 /// The connected clients. A leaf lock, taken on connecting, leaving, stopping, and for `stats`.
 #[derive(Debug)]
-pub(super) struct Connected(Mutex<Table>);
+pub(super) struct Connected(Mutex<ConnectionTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     clients: HashMap<ClientId, Connection>,
     /// Writes and bytes written, of clients that have left.
     departed: (u64, u64),
@@ -61,7 +61,7 @@ impl Counters {
 
 impl Connected {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Rank::Leaf, Table::default()))
+        Self(Mutex::new(Rank::Leaf, ConnectionTable::default()))
     }
 
     fn get(&self, client: ClientId) -> Option<Connection> {
@@ -90,19 +90,19 @@ impl Connected {
 }
 
 /// A client's place in the table; it leaves when this drops.
-pub(super) struct Listed {
-    shared: Arc<Shared>,
+pub(super) struct ListingGuard {
+    shared: Arc<ServerState>,
     client: ClientId,
 }
 
-impl Listed {
-    pub(super) fn new(shared: &Arc<Shared>, client: ClientId, connection: Connection) -> Self {
+impl ListingGuard {
+    pub(super) fn new(shared: &Arc<ServerState>, client: ClientId, connection: Connection) -> Self {
         shared.clients.0.with(|table| table.clients.insert(client, connection));
         Self { shared: Arc::clone(shared), client }
     }
 }
 
-impl Drop for Listed {
+impl Drop for ListingGuard {
     fn drop(&mut self) {
         let removed = self.shared.clients.0.with(|table| {
             let removed = table.clients.remove(&self.client)?;
@@ -115,7 +115,7 @@ impl Drop for Listed {
     }
 }
 
-impl Shared {
+impl ServerState {
     pub(super) async fn stats(&self) -> ServerStats {
         let registry = self.registry.stats();
         let sessions = self.sessions.stats().await;
@@ -163,11 +163,11 @@ impl Shared {
 /// handed out.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
 }
 
 impl Clients {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<ServerState>) -> Self {
         Self { shared }
     }
 

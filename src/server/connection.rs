@@ -16,8 +16,8 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    Shared,
-    clients::{Connection, Listed},
+    ServerState,
+    clients::{Connection, ListingGuard},
     router::{Router, WriterGone},
     writer::{Command, Writer},
 };
@@ -37,7 +37,7 @@ type Frames = FrameReader<OwnedReadHalf>;
 ///
 /// Most clients are idle most of the time, and what they await then is all that this future has room for: whatever is
 /// rare or soon over is boxed, here and in the writer.
-pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSemaphorePermit) {
+pub(super) async fn run(shared: Arc<ServerState>, stream: UnixStream, _place: OwnedSemaphorePermit) {
     // Asked now: who connected, and not who may have the number of it later.
     let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let (read, mut write) = stream.into_split();
@@ -66,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSe
     let status = Arc::new(ClientStatus::new(client));
     let connection =
         Connection { status: Arc::clone(&status), writer: commands.clone(), cancel: cancel.clone() };
-    let _listed = Listed::new(&shared, client, connection);
+    let _listed = ListingGuard::new(&shared, client, connection);
     let registry = shared.registry.clone();
     let follower = Follower::new(client, registry, Arc::clone(&status), queue, shared.queue_depth);
     let mut writer = Writer::new(Arc::clone(&shared), follower, write, queued, cancel.clone());
@@ -97,7 +97,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: UnixStream, _place: OwnedSe
 }
 
 /// Sees a client in, in time; or says why not.
-async fn greet(shared: &Shared, frames: &mut Frames) -> Result<(), String> {
+async fn greet(shared: &ServerState, frames: &mut Frames) -> Result<(), String> {
     tokio::select! {
         biased;
         () = shared.closing.cancelled() => Err("the server is shutting down".to_owned()),
@@ -108,7 +108,7 @@ async fn greet(shared: &Shared, frames: &mut Frames) -> Result<(), String> {
 }
 
 /// Says why a client is not let in. Best effort: whoever did not send a hello may not read the answer either.
-async fn refuse(shared: &Shared, write: &mut OwnedWriteHalf, why: String) {
+async fn refuse(shared: &ServerState, write: &mut OwnedWriteHalf, why: String) {
     let _ = tokio::time::timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
 }
 

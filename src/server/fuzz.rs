@@ -83,7 +83,7 @@ async fn converse(input: &[u8]) {
 }
 
 /// All of a server but its socket. It has one session and starts no others.
-fn server() -> (Arc<Shared>, Feed) {
+fn server() -> (Arc<ServerState>, Feed) {
     let registry = ClientRegistry::builder().shards(2).build().expect("a power of two");
     let settings = SessionSettings {
         socket: PathBuf::new(),
@@ -98,7 +98,7 @@ fn server() -> (Arc<Shared>, Feed) {
     let feed = Feeds::new(Arc::clone(&sessions)).start(name, size, Pace::Free).expect("a session");
     sessions.start_no_more();
     let abort = CancellationToken::new();
-    let shared = Shared {
+    let shared = ServerState {
         sessions,
         registry,
         counters: Counters::default(),
@@ -107,7 +107,7 @@ fn server() -> (Arc<Shared>, Feed) {
         started: Instant::now(),
         queue_depth: 4,
         handshake_timeout: PATIENCE,
-        timing: Timing { hold: PATIENCE, close: PATIENCE, close_resyncing: PATIENCE },
+        timing: StallTimeouts { hold: PATIENCE, close: PATIENCE, close_resyncing: PATIENCE },
         is_stopping: AtomicBool::new(false),
         closing: abort.child_token(),
         abort,

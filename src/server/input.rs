@@ -22,7 +22,7 @@ use crate::{
     message::{Reply, RequestError},
     session::{Claim, Session},
     sync::{Mutex, Rank},
-    terminal::{HOLD_TIME, Typed},
+    terminal::{HOLD_TIME, ReplyFilter},
     wire,
 };
 
@@ -39,16 +39,16 @@ pub(super) struct Input {
 struct Lane {
     session: SessionId,
     /// A leaf lock.
-    state: Mutex<State>,
+    state: Mutex<InputState>,
     /// There is more while a task types.
     more: Notify,
 }
 
 #[derive(Default)]
-struct State {
-    chunks: VecDeque<Chunk>,
+struct InputState {
+    chunks: VecDeque<InputChunk>,
     /// What the client's terminal is in the middle of; with the task while there is one.
-    typed: Typed,
+    typed: ReplyFilter,
     is_typing: bool,
 }
 
@@ -59,7 +59,7 @@ struct Outstanding {
     bytes: AtomicUsize,
 }
 
-struct Chunk {
+struct InputChunk {
     request: u64,
     /// The client and its claim, where a terminal of its shows this session.
     terminal: Option<(ClientId, Claim)>,
@@ -88,7 +88,7 @@ impl Input {
         frames.fetch_add(1, Ordering::Relaxed);
         bytes.fetch_add(data.len(), Ordering::Relaxed);
         let lane = self.lane(session.id());
-        let chunk = Chunk { request, terminal, data };
+        let chunk = InputChunk { request, terminal, data };
         let is_typing = lane.state.with(|state| {
             state.chunks.push_back(chunk);
             std::mem::replace(&mut state.is_typing, true)
@@ -116,7 +116,7 @@ impl Input {
             return Arc::clone(lane);
         }
         self.lanes.retain(|lane| lane.state.with(|state| state.is_typing || !state.typed.is_at_rest()));
-        let state = Mutex::new(Rank::Leaf, State::default());
+        let state = Mutex::new(Rank::Leaf, InputState::default());
         let lane = Arc::new(Lane { session, state, more: Notify::new() });
         self.lanes.push(Arc::clone(&lane));
         lane
@@ -125,7 +125,7 @@ impl Input {
 
 impl Lane {
     /// The next chunk; without one, the task that asks has ended, unless it is in the middle of a terminal's reply.
-    fn next(&self, typed: &mut Typed) -> Option<Chunk> {
+    fn next(&self, typed: &mut ReplyFilter) -> Option<InputChunk> {
         self.state.with(|state| {
             let chunk = state.chunks.pop_front();
             if chunk.is_none() && !typed.is_holding() {
@@ -142,7 +142,7 @@ impl Lane {
 async fn type_all(lane: Arc<Lane>, session: Arc<Session>, outstanding: Arc<Outstanding>, writer: Commands) {
     let mut typed = lane.state.with(|state| std::mem::take(&mut state.typed));
     loop {
-        let Some(Chunk { request, terminal, data }) = lane.next(&mut typed) else {
+        let Some(InputChunk { request, terminal, data }) = lane.next(&mut typed) else {
             if !typed.is_holding() {
                 return;
             }

@@ -15,10 +15,10 @@ use crate::{
 
 /// Which sessions are shown where. A leaf lock, taken only for clients that run in a session's terminal.
 #[derive(Clone, Debug)]
-pub(super) struct Nesting(Arc<Mutex<Table>>);
+pub(super) struct Nesting(Arc<Mutex<NestingTable>>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct NestingTable {
     clients: HashMap<u64, Shown>,
     last: u64,
 }
@@ -39,7 +39,7 @@ pub(super) struct Nested {
 
 impl Nesting {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Rank::Leaf, Table::default())))
+        Self(Arc::new(Mutex::new(Rank::Leaf, NestingTable::default())))
     }
 
     /// Enters a client that is going to show `session` in the terminals of `within`, in place of what it shows now.
@@ -64,7 +64,7 @@ impl Nesting {
     }
 }
 
-impl Table {
+impl NestingTable {
     /// The shortest way from one of `from` to `to`, both of them included. One client does not count.
     fn way(&self, from: &[SessionId], to: SessionId, except: Option<u64>) -> Option<Vec<SessionId>> {
         // Each session that was reached, and the one before it on the way.

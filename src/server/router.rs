@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
-    Shared,
+    ServerState,
     input::Input,
     nesting::Nested,
     peer::Terminals,
@@ -19,8 +19,8 @@ use super::{
 use crate::{
     ClientId, SessionId,
     message::{
-        Access, Attach, ClientEnvironment, ClientMessage, Create, Reply, RequestError, StartAt, Target,
-        View as ViewOptions,
+        Access, Attach, AttachOptions, ClientEnvironment, ClientMessage, Create, Reply, RequestError,
+        StartAt, Target,
     },
     session::{Claim, ClientStatus, Session, Window},
     wire,
@@ -30,7 +30,7 @@ use crate::{
 const MAX_WAITING: usize = 16;
 
 pub(super) struct Router {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     client: ClientId,
     /// Its process, where that is another than the server's.
     process: Option<i32>,
@@ -85,7 +85,7 @@ impl From<WriterGone> for Failure {
 
 impl Router {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<ServerState>,
         (client, process): (ClientId, Option<i32>),
         status: Arc<ClientStatus>,
         writer: Commands,
@@ -124,9 +124,9 @@ impl Router {
             ClientMessage::Stats => self.command(Command::Stats { request: id }).await?,
             ClientMessage::Ping => return Ok(Handled::Reply(Reply::Pong)),
             ClientMessage::Create(create) => return self.create(id, create).await,
-            ClientMessage::Attach(Attach { session, view, environment }) => {
+            ClientMessage::Attach(Attach { session, options, environment }) => {
                 let session = self.shared.sessions.find(&session)?;
-                self.watch(id, session, (view, environment), None).await?;
+                self.watch(id, session, (options, environment), None).await?;
             }
             ClientMessage::Detach => {
                 self.watching = None;
@@ -169,7 +169,7 @@ impl Router {
         let Some(options) = attach else {
             return Ok(Handled::Reply(Reply::Created(session.info(0))));
         };
-        let options = ViewOptions { start: StartAt::Oldest, ..options };
+        let options = AttachOptions { start: StartAt::Oldest, ..options };
         self.watch(id, session, (options, environment), Some(begin)).await?;
         Ok(Handled::Later)
     }
@@ -179,7 +179,7 @@ impl Router {
         &mut self,
         request: u64,
         session: Arc<Session>,
-        (options, environment): (ViewOptions, Option<Box<ClientEnvironment>>),
+        (options, environment): (AttachOptions, Option<Box<ClientEnvironment>>),
         begin: Option<oneshot::Sender<()>>,
     ) -> Result<(), Failure> {
         let id = session.id();
@@ -197,7 +197,7 @@ impl Router {
 
     /// Enters the client as one that shows `session`, where it runs in sessions' terminals. Refused where one of those is
     /// shown in `session` already: the two would print for each other for ever.
-    fn nest(&self, session: &Session, options: &ViewOptions) -> Result<Option<Nested>, RequestError> {
+    fn nest(&self, session: &Session, options: &AttachOptions) -> Result<Option<Nested>, RequestError> {
         let Some(process) = self.process else { return Ok(None) };
         let terminals = match options.size {
             Some(_) => Terminals::of(process),

@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
-    Shared,
-    outgoing::Outgoing,
-    progress::{Progress, Verdict},
+    ServerState,
+    stall::{StallDetector, StallVerdict},
+    write_buffer::WriteBuffer,
 };
 use crate::{
     SessionId, TerminalSize,
-    message::{ClientEnvironment, ClientState, CloseReason, Event, Reply, RequestError, View},
-    session::{Claim, Drawn, Followed, Follower, Next, NotFollowed, NotHeld, Session},
+    message::{AttachOptions, ClientEnvironment, ClientState, CloseReason, Event, Reply, RequestError},
+    session::{Claim, Followed, Follower, Next, NotFollowed, NotHeld, ScreenDump, Session},
     wire::{self, MAX_OUTPUT},
 };
 
@@ -71,7 +71,7 @@ pub(super) enum Command {
 pub(super) struct Attach {
     pub(super) request: u64,
     pub(super) session: Arc<Session>,
-    pub(super) options: View,
+    pub(super) options: AttachOptions,
     /// That of the client, if it is one of a person's.
     pub(super) environment: Option<Box<ClientEnvironment>>,
     /// Dropping it lets a new session begin to print, now that it is watched.
@@ -84,21 +84,21 @@ pub(super) struct Attach {
 pub(super) type Commands = mpsc::Sender<Box<Command>>;
 
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     follower: Follower,
     socket: OwnedWriteHalf,
     commands: mpsc::Receiver<Box<Command>>,
     /// Handles on the output being gathered.
     pieces: Vec<Bytes>,
-    outgoing: Outgoing,
-    progress: Progress,
+    write_buffer: WriteBuffer,
+    stall: StallDetector,
     /// Ends this connection at once.
     cancel: CancellationToken,
 }
 
 /// Why a connection ends from this side.
 #[derive(Debug)]
-enum End {
+enum Disconnect {
     /// The socket failed, the client hung up, or it was cancelled; there is nobody to tell.
     Gone,
     /// The client is to be told why.
@@ -107,15 +107,15 @@ enum End {
 
 impl Writer {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<ServerState>,
         follower: Follower,
         socket: OwnedWriteHalf,
         commands: mpsc::Receiver<Box<Command>>,
         cancel: CancellationToken,
     ) -> Self {
-        let progress = Progress::new(&shared.timing);
-        let (pieces, outgoing) = (Vec::new(), Outgoing::default());
-        Self { shared, follower, socket, commands, pieces, outgoing, progress, cancel }
+        let stall = StallDetector::new(&shared.timing);
+        let (pieces, write_buffer) = (Vec::new(), WriteBuffer::default());
+        Self { shared, follower, socket, commands, pieces, write_buffer, stall, cancel }
     }
 
     /// Writes until the connection ends.
@@ -123,7 +123,7 @@ impl Writer {
         let Err(end) = self.write_all_there_is().await;
         self.follower.leave();
         self.follower.status().enter(ClientState::Closed);
-        if let End::Close(reason) = end {
+        if let Disconnect::Close(reason) = end {
             info!(client = %self.follower.client(), %reason, "closing");
             self.shared.counters.closed();
             self.push_event(&Event::Closing(reason));
@@ -135,23 +135,23 @@ impl Writer {
         self.cancel.cancel();
     }
 
-    async fn write_all_there_is(&mut self) -> Result<Never, End> {
+    async fn write_all_there_is(&mut self) -> Result<Never, Disconnect> {
         loop {
-            while self.outgoing.len() < ENOUGH
+            while self.write_buffer.len() < ENOUGH
                 && let Ok(command) = self.commands.try_recv()
             {
                 // Boxed, like the others that are seldom under way: an idle client is not to hold room for them.
                 Box::pin(self.carry_out(*command)).await?;
             }
-            if self.outgoing.len() >= ENOUGH {
+            if self.write_buffer.len() >= ENOUGH {
                 self.flush().await?;
             }
             if self.shared.is_stopping() && self.follower.has_all() {
-                return Err(End::Close(CloseReason::ShuttingDown));
+                return Err(Disconnect::Close(CloseReason::ShuttingDown));
             }
             let not_before = match self.follower.next(std::time::Instant::now(), &mut self.pieces) {
                 Next::Output { offset, length } => {
-                    self.outgoing.push_output(offset, length, self.pieces.drain(..));
+                    self.write_buffer.push_output(offset, length, self.pieces.drain(..));
                     self.flush().await?;
                     // Others on this thread have had to wait for a quarter of a MiB to be copied.
                     tokio::task::yield_now().await;
@@ -160,8 +160,8 @@ impl Writer {
                 Next::Screen(draw) => {
                     if let Some((gap, drawn)) = Box::pin(self.follower.draw(draw)).await {
                         gap.iter().for_each(|gap| self.push_event(gap));
-                        self.outgoing.push_screen(drawn.at, drawn.before);
-                        self.outgoing.push_screen(drawn.at, drawn.bytes);
+                        self.write_buffer.push_screen(drawn.at, drawn.before);
+                        self.write_buffer.push_screen(drawn.at, drawn.bytes);
                     }
                     continue;
                 }
@@ -170,32 +170,32 @@ impl Writer {
                     continue;
                 }
                 Next::FellBehind { from, to } => {
-                    return Err(End::Close(CloseReason::FellBehind { from, to }));
+                    return Err(Disconnect::Close(CloseReason::FellBehind { from, to }));
                 }
-                Next::NotBefore(_) | Next::CaughtUp if !self.outgoing.is_empty() => {
+                Next::NotBefore(_) | Next::CaughtUp if !self.write_buffer.is_empty() => {
                     self.flush().await?;
                     continue;
                 }
                 Next::NotBefore(time) => Some(Instant::from_std(time)),
                 Next::CaughtUp => {
-                    if self.progress.caught_up() {
+                    if self.stall.caught_up() {
                         self.follower.set_holding(true);
                     }
-                    self.outgoing.shrink();
+                    self.write_buffer.shrink();
                     self.pieces.shrink_to(FEW);
                     None
                 }
             };
             tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => return Err(End::Gone),
+                () = self.cancel.cancelled() => return Err(Disconnect::Gone),
                 command = self.commands.recv() => match command {
                     Some(command) => Box::pin(self.carry_out(*command)).await?,
-                    None => return Err(End::Gone),
+                    None => return Err(Disconnect::Gone),
                 },
                 there_will_be_more = self.follower.message() => {
                     if !there_will_be_more {
-                        return Err(End::Close(CloseReason::Unregistered));
+                        return Err(Disconnect::Close(CloseReason::Unregistered));
                     }
                 }
                 () = sleep_until(not_before) => {}
@@ -203,13 +203,13 @@ impl Writer {
         }
     }
 
-    async fn carry_out(&mut self, command: Command) -> Result<(), End> {
+    async fn carry_out(&mut self, command: Command) -> Result<(), Disconnect> {
         #[cfg(test)]
         if let Command::Detach { request } = command {
             super::tests::panic_if_asked(request);
         }
         match command {
-            Command::Frame(frame) => self.outgoing.push(frame),
+            Command::Frame(frame) => self.write_buffer.push(frame),
             Command::List { request } => {
                 self.reply(request, &Ok(Reply::Sessions(self.shared.sessions.list())));
             }
@@ -231,14 +231,14 @@ impl Writer {
                 self.reply(request, &Ok(Reply::Resynced));
             }
             Command::Purge(session) => self.follower.purge(session),
-            Command::Close(reason) => return Err(End::Close(reason)),
+            Command::Close(reason) => return Err(Disconnect::Close(reason)),
             // It is looked at before each sleep.
             Command::Stop => {}
         }
         Ok(())
     }
 
-    async fn attach(&mut self, attach: Attach) -> Result<(), End> {
+    async fn attach(&mut self, attach: Attach) -> Result<(), Disconnect> {
         let Attach { request, session, options, environment, begin: _begin, attached } = attach;
         match self.follower.attach(session, &options).await {
             Ok(Followed { to, drawn, claim }) => {
@@ -246,8 +246,8 @@ impl Writer {
                     self.follower.join_environment(*environment);
                 }
                 self.reply(request, &Ok(Reply::Attached(to)));
-                if let Some(Drawn { bytes, at, .. }) = drawn {
-                    self.outgoing.push_screen(at, bytes);
+                if let Some(ScreenDump { bytes, at, .. }) = drawn {
+                    self.write_buffer.push_screen(at, bytes);
                 }
                 // An error says that the reader has ended, and this connection with it.
                 let _ = attached.send(claim);
@@ -255,27 +255,27 @@ impl Writer {
             Err(NotFollowed::NotHeld(NotHeld { offset, oldest, head })) => {
                 self.reply(request, &Err(RequestError::OffsetNotHeld { offset, oldest, head }));
             }
-            Err(NotFollowed::Unregistered) => return Err(End::Close(CloseReason::Unregistered)),
+            Err(NotFollowed::Unregistered) => return Err(Disconnect::Close(CloseReason::Unregistered)),
         }
         Ok(())
     }
 
     fn reply(&mut self, request: u64, answer: &Result<Reply, RequestError>) {
-        self.outgoing.push(wire::encode_reply(request, answer));
+        self.write_buffer.push(wire::encode_reply(request, answer));
     }
 
     fn push_event(&mut self, event: &Event) {
         match wire::encode_event(event) {
-            Ok(frame) => self.outgoing.push(frame),
+            Ok(frame) => self.write_buffer.push(frame),
             Err(error) => debug!(client = %self.follower.client(), %error, "event not sent"),
         }
     }
 
-    /// Writes all that is outgoing. Ends early when the client is gone, cancelled, or too slow.
-    async fn flush(&mut self) -> Result<(), End> {
-        while !self.outgoing.is_empty() {
-            match self.outgoing.write_to(&self.socket) {
-                Ok(0) => return Err(End::Gone),
+    /// Writes all that waits. Ends early when the client is gone, cancelled, or too slow.
+    async fn flush(&mut self) -> Result<(), Disconnect> {
+        while !self.write_buffer.is_empty() {
+            match self.write_buffer.write_to(&self.socket) {
+                Ok(0) => return Err(Disconnect::Gone),
                 Ok(written) => self.wrote(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Box::pin(self.wait_for_room()).await?
@@ -283,39 +283,39 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     debug!(client = %self.follower.client(), %error, "write failed");
-                    return Err(End::Gone);
+                    return Err(Disconnect::Gone);
                 }
             }
         }
         Ok(())
     }
 
-    async fn wait_for_room(&mut self) -> Result<(), End> {
+    async fn wait_for_room(&mut self) -> Result<(), Disconnect> {
         let close = self.shared.timing.close(self.follower.resyncs());
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Err(End::Gone),
-            ready = self.socket.writable() => ready.map_err(|_| End::Gone),
-            () = tokio::time::sleep_until(self.progress.next_verdict(close)) => self.judge(),
+            () = self.cancel.cancelled() => Err(Disconnect::Gone),
+            ready = self.socket.writable() => ready.map_err(|_| Disconnect::Gone),
+            () = tokio::time::sleep_until(self.stall.next_verdict(close)) => self.judge(),
         }
     }
 
     fn wrote(&mut self, bytes: usize) {
-        self.follower.wrote(bytes, self.outgoing.unwritten_output());
-        if self.progress.took(bytes) {
+        self.follower.wrote(bytes, self.write_buffer.unwritten_output());
+        if self.stall.took(bytes) {
             self.follower.set_holding(true);
         }
     }
 
-    fn judge(&mut self) -> Result<(), End> {
-        match self.progress.judge() {
-            Verdict::Fine => Ok(()),
-            Verdict::TooSlowToHold => {
+    fn judge(&mut self) -> Result<(), Disconnect> {
+        match self.stall.judge() {
+            StallVerdict::Fine => Ok(()),
+            StallVerdict::TooSlowToHold => {
                 debug!(client = %self.follower.client(), "no longer holds the program back");
                 self.follower.set_holding(false);
                 Ok(())
             }
-            Verdict::TooSlow(limit) => Err(End::Close(CloseReason::TooSlow(limit))),
+            StallVerdict::TooSlow(limit) => Err(Disconnect::Close(CloseReason::TooSlow(limit))),
         }
     }
 }

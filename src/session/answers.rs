@@ -15,7 +15,7 @@ use super::pty::Pty;
 use crate::{
     ClientId, TerminalSize,
     sync::{Mutex, Rank},
-    terminal::{Passed, Queries, Reports, ScreenModel, Shows, Typed},
+    terminal::{Passed, Queries, ReplyFilter, Reports, ScreenModel, Shows},
 };
 
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Answers {
     }
 
     /// What of `input` the program may see.
-    pub(super) fn filter(&self, typed: &mut Typed, client: ClientId, input: &[u8]) -> Passed {
+    pub(super) fn filter(&self, typed: &mut ReplyFilter, client: ClientId, input: &[u8]) -> Passed {
         let (passed, is_idle) = self.queries.with(|queries| {
             let passed = typed.filter(queries, client, input, Instant::now());
             (passed, queries.is_idle())

@@ -154,7 +154,7 @@ impl Source for Prints {
                         self.taken += 1;
                     }
                     Next::Ended(status) => return Ok(Taken::Ended(status)),
-                    Next::Empty => return Ok(Taken::Dry),
+                    Next::Empty => return Ok(Taken::WouldBlock),
                 }
             }
             let length = self.left.len().min(CHUNK).min(usize::try_from(room).unwrap_or(CHUNK));
@@ -211,7 +211,7 @@ impl Pump<Prints> {
             match self.turn(u64::MAX) {
                 Ok(Taken::Full) => {}
                 Ok(Taken::Ended(status)) => return Some(status),
-                Ok(Taken::Dry) | Err(_) => return None,
+                Ok(Taken::WouldBlock) | Err(_) => return None,
             }
         }
     }

@@ -22,14 +22,13 @@ use bytes::Bytes;
 use super::{
     ClientStatus, Session,
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
-    screen::{Drawn, Scrollback},
+    screen::{ScreenDump, Scrollback},
     size::{Claim, Window},
 };
 use crate::{
     ClientId, ServerMessage, SessionId, TerminalSize,
     message::{
-        Access, AttachedTo, ClientEnvironment, ClientState, Event, ExitStatus, OnLag, StartAt,
-        View as Options,
+        Access, AttachOptions, AttachedTo, ClientEnvironment, ClientState, Event, ExitStatus, OnLag, StartAt,
     },
     registry::{AttachError, ClientRegistry},
     sync::Receiver,
@@ -123,7 +122,7 @@ pub(crate) enum Draw {
 pub(crate) struct Followed {
     pub(crate) to: AttachedTo,
     /// The screen to begin with, if there is anything on it.
-    pub(crate) drawn: Option<Drawn>,
+    pub(crate) drawn: Option<ScreenDump>,
     pub(crate) claim: Option<Claim>,
 }
 
@@ -164,7 +163,7 @@ impl Follower {
     pub(crate) async fn attach(
         &mut self,
         session: Arc<Session>,
-        options: &Options,
+        options: &AttachOptions,
     ) -> Result<Followed, NotFollowed> {
         let reader = session.history.attach(options.start, options.on_lag).map_err(NotFollowed::NotHeld)?;
         let mut attachment = Attachment {
@@ -337,12 +336,12 @@ impl Follower {
         }
         let (length, queue) = self.gather_from_queue(pieces);
         if length > 0 {
-            if queue == Queue::InStep {
+            if queue == QueueLook::InStep {
                 self.status.enter(ClientState::Live);
             }
             return Next::Output { offset: self.cursor - length as u64, length };
         }
-        if let Queue::Notice(text) = queue {
+        if let QueueLook::Notice(text) = queue {
             return Next::Event(Event::Notice(text));
         }
         self.next_from_history(pieces)
@@ -399,7 +398,7 @@ impl Follower {
     ///
     /// # Cancel safety
     /// Not cancel safe: what is drawn must be sent.
-    pub(crate) async fn draw(&mut self, draw: Draw) -> Option<(Option<Event>, Drawn)> {
+    pub(crate) async fn draw(&mut self, draw: Draw) -> Option<(Option<Event>, ScreenDump)> {
         let attachment = self.attachment.as_mut()?;
         let session = &attachment.session;
         let mut drawn = match draw {
@@ -438,13 +437,13 @@ impl Follower {
     }
 
     /// Takes from the queue what comes next at the cursor. Returns how many bytes that is, and why it stopped.
-    fn gather_from_queue(&mut self, pieces: &mut Vec<Bytes>) -> (usize, Queue) {
+    fn gather_from_queue(&mut self, pieces: &mut Vec<Bytes>) -> (usize, QueueLook) {
         let mut length = 0;
         while length < MAX_OUTPUT && pieces.len() < MAX_PIECES {
             let Some(message) = self.take_message() else { break };
             let (session, offset, data) = match &*message {
                 ServerMessage::Output { session, offset, data } => (*session, *offset, data),
-                ServerMessage::Notice { text } if length == 0 => return (0, Queue::Notice(text.clone())),
+                ServerMessage::Notice { text } if length == 0 => return (0, QueueLook::Notice(text.clone())),
                 // First what was gathered before it.
                 ServerMessage::Notice { .. } => {
                     self.inbox.push(message);
@@ -458,7 +457,7 @@ impl Follower {
             }
             let Some(sent) = self.cursor.checked_sub(offset) else {
                 // Some were skipped before this one. The log has them, and this one too.
-                return (length, Queue::Skipped);
+                return (length, QueueLook::Skipped);
             };
             let Some(sent) = usize::try_from(sent).ok().filter(|sent| *sent < data.len()) else { continue };
             let next = data.slice(sent..data.len().min(sent + MAX_OUTPUT - length));
@@ -471,7 +470,7 @@ impl Follower {
                 self.inbox.push(message);
             }
         }
-        (length, Queue::InStep)
+        (length, QueueLook::InStep)
     }
 
     fn take_message(&mut self) -> Option<Arc<ServerMessage>> {
@@ -486,7 +485,7 @@ impl Follower {
 
 /// What a look at the queue found.
 #[derive(Debug, PartialEq, Eq)]
-enum Queue {
+enum QueueLook {
     /// Nothing was missed before what was taken.
     InStep,
     Skipped,

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::pace::{self, Place, PumpWaker};
+use super::pace::{self, PumpWaker, ReaderCursor};
 use crate::{
     message::{ExitStatus, OnLag, Pace, StartAt},
     sync::{Arc, AtomicU64, Mutex, Ordering, Rank, fence},
@@ -51,17 +51,17 @@ pub(super) struct History {
     /// The log's head, for who needs no more than a glance.
     head: AtomicU64,
     /// The hold that the pump waits for, once it had no room: a reader that passes it wakes the pump.
-    awaited: AtomicU64,
+    wake_at: AtomicU64,
     waker: PumpWaker,
 }
 
 #[derive(Debug)]
 struct Log {
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<LogChunk>,
     head: u64,
     /// Bytes held, with [`CHUNK_COST`] for each chunk.
     charged: usize,
-    readers: Vec<Arc<Place>>,
+    readers: Vec<Arc<ReaderCursor>>,
     /// What the screen's model still needs; `u64::MAX` where there is none.
     floor: u64,
     /// How often the pump had to wait for the model.
@@ -70,12 +70,12 @@ struct Log {
 }
 
 #[derive(Debug)]
-struct Chunk {
+struct LogChunk {
     offset: u64,
     data: Bytes,
 }
 
-impl Chunk {
+impl LogChunk {
     fn end(&self) -> u64 {
         self.offset + self.data.len() as u64
     }
@@ -120,7 +120,7 @@ pub(crate) struct NotHeld {
 /// A reader's entry in the log.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    place: Arc<Place>,
+    place: Arc<ReaderCursor>,
     start: u64,
 }
 
@@ -148,7 +148,7 @@ impl History {
             window: pace::window(limit),
             pace,
             head: AtomicU64::new(0),
-            awaited: AtomicU64::new(0),
+            wake_at: AtomicU64::new(0),
             waker: PumpWaker::default(),
         }
     }
@@ -163,11 +163,11 @@ impl History {
     /// Appends what the pump read, before it is broadcast, and returns the new head.
     pub(super) fn append(&self, data: &[Bytes]) -> u64 {
         // Freed after the unlock, like the pieces that were merged.
-        let mut evicted = SmallVec::<[Chunk; 8]>::new();
-        let mut merged = SmallVec::<[Chunk; 8]>::new();
+        let mut evicted = SmallVec::<[LogChunk; 8]>::new();
+        let mut merged = SmallVec::<[LogChunk; 8]>::new();
         self.with(|log| {
             for data in data {
-                let chunk = Chunk { offset: log.head, data: data.clone() };
+                let chunk = LogChunk { offset: log.head, data: data.clone() };
                 log.head = chunk.end();
                 log.charged += chunk.charge();
                 log.chunks.push_back(chunk);
@@ -223,7 +223,7 @@ impl History {
             if readers == 0 {
                 // Relaxed, for the fence orders it: this is said and then the cursors are looked at again; a reader says
                 // where it is and then looks at this. So one of the two sees the other.
-                self.awaited.store(pace::awaited(log.head, self.window), Ordering::Relaxed);
+                self.wake_at.store(pace::wake_at(log.head, self.window), Ordering::Relaxed);
                 fence(Ordering::SeqCst);
                 readers = room_for_readers();
             }
@@ -241,7 +241,7 @@ impl History {
         let before = reader.place.advance(cursor);
         // See `room`.
         fence(Ordering::SeqCst);
-        if (before + 1..=cursor).contains(&self.awaited.load(Ordering::Relaxed)) {
+        if (before + 1..=cursor).contains(&self.wake_at.load(Ordering::Relaxed)) {
             self.waker.wake();
         }
     }
@@ -274,7 +274,7 @@ impl History {
                 StartAt::Offset(offset) if (oldest..=head).contains(&offset) => offset,
                 StartAt::Offset(offset) => return Err(NotHeld { offset, oldest, head }),
             };
-            let place = Arc::new(Place::new(start, log.readers.len(), on_lag == OnLag::Lossless));
+            let place = Arc::new(ReaderCursor::new(start, log.readers.len(), on_lag == OnLag::Lossless));
             log.readers.push(Arc::clone(&place));
             Ok(Reader { place, start })
         })?;
@@ -384,7 +384,7 @@ impl Log {
 
     /// Merges the last chunk into the one before while that is no larger, as in a binary counter: each byte is copied
     /// at most once per doubling. What is merged goes into `pieces`.
-    fn merge_small(&mut self, pieces: &mut SmallVec<[Chunk; 8]>) {
+    fn merge_small(&mut self, pieces: &mut SmallVec<[LogChunk; 8]>) {
         while let Some(before) = self.chunks.len().checked_sub(2) {
             let (first, second) = (&self.chunks[before], &self.chunks[before + 1]);
             let length = first.data.len() + second.data.len();
@@ -394,7 +394,7 @@ impl Log {
             let mut merged = BytesMut::with_capacity(length);
             merged.extend_from_slice(&first.data);
             merged.extend_from_slice(&second.data);
-            let merged = Chunk { offset: first.offset, data: merged.freeze() };
+            let merged = LogChunk { offset: first.offset, data: merged.freeze() };
             pieces.extend(self.chunks.drain(before..));
             self.chunks.push_back(merged);
             self.charged -= CHUNK_COST;

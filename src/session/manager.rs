@@ -17,15 +17,15 @@ use super::{
     answers::Answers,
     feed::{PrintQueue, Prints},
     history::History,
+    output::{OutputSink, ReadTimes},
     packed,
-    printer::{Printer, TurnLog},
     pty::{self, Pty, TerminalId},
     pump::Pump,
     screen::Screen,
     size::{Sizing, Window},
     starter::Starter,
     surroundings::{LinkDirectory, Surroundings},
-    terminal::Terminal,
+    terminal::ProgramTerminal,
 };
 use crate::{
     ServerMessage, SessionId, SessionName, TerminalSize,
@@ -49,7 +49,7 @@ const REMEMBERED: usize = 64;
 
 /// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would fill
 /// a reply, and the remembered ones the memory.
-const SHOWN: usize = 500;
+const MAX_DISPLAY_CHARS: usize = 500;
 
 /// How long a shutdown waits for sessions after the grace. A program that can't be killed is given up within three
 /// seconds.
@@ -87,13 +87,13 @@ pub(crate) struct Manager {
     /// accepted.
     stopping: CancellationToken,
     undrained: TaskTracker,
-    turns: Option<Arc<TurnLog>>,
+    turns: Option<Arc<ReadTimes>>,
     /// A leaf: nothing is locked under it, and nothing is spawned or freed.
-    book: Mutex<Book>,
+    book: Mutex<SessionTable>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
+struct SessionTable {
     live: HashMap<SessionId, Arc<Session>>,
     /// The names that are taken, and by whom; by nobody yet while a session is being started.
     names: HashMap<SessionName, Option<SessionId>>,
@@ -113,7 +113,7 @@ impl Manager {
     pub(crate) fn new(
         registry: ClientRegistry<Arc<ServerMessage>>,
         settings: SessionSettings,
-        turns: Option<Arc<TurnLog>>,
+        turns: Option<Arc<ReadTimes>>,
     ) -> Self {
         Self {
             registry,
@@ -123,7 +123,7 @@ impl Manager {
             stopping: CancellationToken::new(),
             undrained: TaskTracker::new(),
             turns,
-            book: Mutex::new(Rank::Leaf, Book::default()),
+            book: Mutex::new(Rank::Leaf, SessionTable::default()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Manager {
                 Ok(program) => Ok(manager.run((id, surroundings), &create, program, start)),
                 Err(why) => {
                     manager.release(&create.name);
-                    Err(why.into_refusal(readable(create.command.get(..1).unwrap_or_default())))
+                    Err(why.into_refusal(display_command(create.command.get(..1).unwrap_or_default())))
                 }
             };
             // An error says that the client is gone; the session runs all the same.
@@ -196,7 +196,7 @@ impl Manager {
             None,
         );
         self.enter(&session);
-        let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.printer(&session));
+        let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.output(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
         let mut undrained = Some(self.undrained.token());
         self.tasks.spawn(async move {
@@ -252,7 +252,7 @@ impl Manager {
     ) -> Arc<Session> {
         let pty = Arc::new(pty);
         let program = Program {
-            command: readable(&create.command),
+            command: display_command(&create.command),
             pid: child.id().unwrap_or_default(),
             pty: Arc::clone(&pty),
         };
@@ -263,8 +263,8 @@ impl Manager {
         self.enter(&session);
         let supervisor =
             self.tasks.spawn(pty::supervise(child, session.hang_up.clone(), self.settings.hang_up_grace));
-        let terminal = Terminal::new(Arc::clone(&pty));
-        let mut pump = Pump::new(Arc::clone(&session), terminal, self.printer(&session));
+        let terminal = ProgramTerminal::new(Arc::clone(&pty));
+        let mut pump = Pump::new(Arc::clone(&session), terminal, self.output(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
         self.tasks.spawn(async move {
             let status = match pump.run(start, supervisor).await {
@@ -321,16 +321,16 @@ impl Manager {
         session
     }
 
-    fn printer(&self, session: &Arc<Session>) -> Printer {
-        Printer::new(Arc::clone(session), self.registry.publisher(session.id), self.turns.clone())
+    fn output(&self, session: &Arc<Session>) -> OutputSink {
+        OutputSink::new(Arc::clone(session), self.registry.publisher(session.id), self.turns.clone())
     }
 
     /// Ends a session all of whose output is in the log.
-    fn end(&self, session: &Session, printer: Printer, status: ExitStatus) {
+    fn end(&self, session: &Session, output: OutputSink, status: ExitStatus) {
         // First the book, so that who hears of the end finds the name free.
         self.forget(session, status);
         session.surroundings.end();
-        printer.finish(status);
+        output.finish(status);
         session.gone.cancel();
     }
 
@@ -440,31 +440,31 @@ impl Manager {
         }
     }
 
-    fn with<R>(&self, critical: impl FnOnce(&mut Book) -> R) -> R {
+    fn with<R>(&self, critical: impl FnOnce(&mut SessionTable) -> R) -> R {
         self.book.with(critical)
     }
 }
 
 /// The start of a command line for people: text as it is, anything that could steer a terminal escaped.
-fn readable(command: &[Vec<u8>]) -> String {
-    let mut readable = String::new();
-    let mut left = SHOWN;
+fn display_command(command: &[Vec<u8>]) -> String {
+    let mut text = String::new();
+    let mut left = MAX_DISPLAY_CHARS;
     for (index, word) in command.iter().enumerate() {
         // A character has at most four bytes, so this is enough of the word.
-        let enough = &word[..word.len().min(4 * SHOWN)];
+        let enough = &word[..word.len().min(4 * MAX_DISPLAY_CHARS)];
         let word = String::from_utf8_lossy(enough);
         for character in (index > 0).then_some(' ').into_iter().chain(word.chars()) {
             if left == 0 {
-                readable.push('…');
-                return readable;
+                text.push('…');
+                return text;
             }
             left -= 1;
             if character.is_control() {
-                readable.extend(character.escape_default());
+                text.extend(character.escape_default());
             } else {
-                readable.push(character);
+                text.push(character);
             }
         }
     }
-    readable
+    text
 }

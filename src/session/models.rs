@@ -1,6 +1,6 @@
 //! What a session promises its readers, under every interleaving of its pump and their followers.
 //!
-//! All of it is the code that ships: session, pump, feed, printer, history, pace, follower and registry. Only a program's
+//! All of it is the code that ships: session, pump, feed, output, history, pace, follower and registry. Only a program's
 //! terminal and a client's socket are stand-ins, of which one prints what it is told and the other counts.
 
 use std::io;
@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use super::{
     follower::Draw,
-    printer::Printer,
+    output::OutputSink,
     pump::{Pump, Source, Taken},
     *,
 };
 use crate::{
-    message::{Event, OnLag, Pace, SizePolicy, StartAt, View},
+    message::{AttachOptions, Event, OnLag, Pace, SizePolicy, StartAt},
     sync::{Rank, model, queue},
     terminal::ScreenModel,
 };
@@ -82,8 +82,8 @@ pub(super) fn session_with(
     })
 }
 
-pub(super) fn printer(session: &Arc<Session>) -> Printer {
-    Printer::new(Arc::clone(session), session.registry.publisher(session.id), None)
+pub(super) fn output(session: &Arc<Session>) -> OutputSink {
+    OutputSink::new(Arc::clone(session), session.registry.publisher(session.id), None)
 }
 
 /// The byte at an offset, of every model's output.
@@ -92,7 +92,7 @@ fn byte(offset: u64) -> u8 {
 }
 
 /// What stands in for a program's terminal: it prints so many bytes, and is gone.
-struct Terminal {
+struct FakeTerminal {
     at: u64,
     end: u64,
     /// The most bytes of a turn, and of a chunk.
@@ -100,7 +100,7 @@ struct Terminal {
     chunk: usize,
 }
 
-impl Source for Terminal {
+impl Source for FakeTerminal {
     type End = ();
 
     fn take(&mut self, room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
@@ -117,14 +117,14 @@ impl Source for Terminal {
 }
 
 /// Pumps `bytes` more, `turn` at a time, as the readers have room.
-fn pump(pump: &mut Pump<Terminal>, bytes: u64, turn: u64, chunk: usize) {
-    pump.source = Terminal { at: pump.head(), end: pump.head() + bytes, turn, chunk };
+fn pump(pump: &mut Pump<FakeTerminal>, bytes: u64, turn: u64, chunk: usize) {
+    pump.source = FakeTerminal { at: pump.head(), end: pump.head() + bytes, turn, chunk };
     model::block_on(pump.pump()).unwrap();
 }
 
-fn terminal_pump(session: &Arc<Session>) -> Pump<Terminal> {
-    let source = Terminal { at: 0, end: 0, turn: 0, chunk: 1 };
-    Pump::new(Arc::clone(session), source, printer(session))
+fn terminal_pump(session: &Arc<Session>) -> Pump<FakeTerminal> {
+    let source = FakeTerminal { at: 0, end: 0, turn: 0, chunk: 1 };
+    Pump::new(Arc::clone(session), source, output(session))
 }
 
 fn end<S: Source>(pump: Pump<S>) {
@@ -155,10 +155,10 @@ enum Then {
 impl Client {
     /// A client with a queue of this many places that watches the session.
     fn attach(session: &Arc<Session>, places: usize, start: StartAt, on_lag: OnLag) -> Self {
-        Self::attach_as(session, places, View::new(start, on_lag))
+        Self::attach_as(session, places, AttachOptions::new(start, on_lag))
     }
 
-    fn attach_as(session: &Arc<Session>, places: usize, view: View) -> Self {
+    fn attach_as(session: &Arc<Session>, places: usize, view: AttachOptions) -> Self {
         let registry = &session.registry;
         let client = registry.next_client_id();
         let (sender, queue) = queue(places);

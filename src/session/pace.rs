@@ -24,12 +24,12 @@ pub(super) fn window(limit: usize) -> u64 {
 
 /// The hold that a pump without room waits for: where a quarter of its window is free again. A wake-up for every write
 /// of every client would cost a flood more than it gains.
-pub(super) fn awaited(head: u64, window: u64) -> u64 {
+pub(super) fn wake_at(head: u64, window: u64) -> u64 {
     head.saturating_sub(window - (window / 4).max(1).min(window))
 }
 
 /// The offset that the pump must not leave further behind than a window; `None` where nobody holds it.
-pub(super) fn hold(readers: &[Arc<Place>], pace: Pace) -> Option<u64> {
+pub(super) fn hold(readers: &[Arc<ReaderCursor>], pace: Pace) -> Option<u64> {
     let fastest = || readers.iter().map(|place| place.cursor()).max();
     let slowest = |lossless: bool| {
         let holding = readers.iter().filter(|place| place.is_holding() && (place.lossless || !lossless));
@@ -48,7 +48,7 @@ pub(super) fn hold(readers: &[Arc<Place>], pace: Pace) -> Option<u64> {
 /// Accesses are `Relaxed` throughout: a cursor publishes no data, and the pump looks again whenever it was notified of
 /// a change; the notification orders the two. What else a cursor's change is ordered with, `History::advance` says.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ReaderCursor {
     cursor: AtomicU64,
     /// Where in the log's list this stands; changed under the log's lock only. Leaving must not search ten thousand.
     index: AtomicUsize,
@@ -56,7 +56,7 @@ pub(super) struct Place {
     holding: AtomicBool,
 }
 
-impl Place {
+impl ReaderCursor {
     pub(super) fn new(cursor: u64, index: usize, lossless: bool) -> Self {
         Self {
             cursor: AtomicU64::new(cursor),

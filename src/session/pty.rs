@@ -77,10 +77,10 @@ struct Master {
 
 /// What a read found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Got {
+pub(super) enum ReadOutcome {
     Bytes(usize),
     /// Nothing now.
-    Dry,
+    WouldBlock,
     /// No program holds the terminal open. Linux reports this as `EIO`.
     Hangup,
 }
@@ -193,13 +193,13 @@ impl Pty {
     }
 
     /// Takes what is there, at most 4 KiB on Linux, without waiting.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Got> {
-        let Some(master) = self.master() else { return Ok(Got::Hangup) };
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
+        let Some(master) = self.master() else { return Ok(ReadOutcome::Hangup) };
         loop {
             match rustix::io::read(&master.reading, &mut *buffer) {
-                Ok(0) | Err(Errno::IO) => return Ok(Got::Hangup),
-                Ok(bytes) => return Ok(Got::Bytes(bytes)),
-                Err(Errno::AGAIN) => return Ok(Got::Dry),
+                Ok(0) | Err(Errno::IO) => return Ok(ReadOutcome::Hangup),
+                Ok(bytes) => return Ok(ReadOutcome::Bytes(bytes)),
+                Err(Errno::AGAIN) => return Ok(ReadOutcome::WouldBlock),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

@@ -9,7 +9,7 @@ use std::{io, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-use super::{Session, printer::Printer};
+use super::{Session, output::OutputSink};
 
 /// The most a turn takes, in bytes: what other sessions' pumps and the writers on this thread wait for.
 pub(super) const TURN_BYTES: u64 = 1024 * 1024;
@@ -44,7 +44,7 @@ pub(super) enum Taken<End> {
     /// It took its share; there may be more.
     Full,
     /// There is nothing more now.
-    Dry,
+    WouldBlock,
     /// Nothing more will come.
     Ended(End),
 }
@@ -52,23 +52,23 @@ pub(super) enum Taken<End> {
 pub(super) struct Pump<S> {
     pub(super) session: Arc<Session>,
     pub(super) source: S,
-    printer: Printer,
+    output: OutputSink,
     chunks: Vec<Bytes>,
 }
 
 impl<S: Source> Pump<S> {
-    pub(super) fn new(session: Arc<Session>, source: S, printer: Printer) -> Self {
-        Self { session, source, printer, chunks: Vec::new() }
+    pub(super) fn new(session: Arc<Session>, source: S, output: OutputSink) -> Self {
+        Self { session, source, output, chunks: Vec::new() }
     }
 
     /// The offset after the newest byte.
     pub(super) fn head(&self) -> u64 {
-        self.printer.head()
+        self.output.head()
     }
 
     /// What the pump printed with.
-    pub(super) fn into_printer(self) -> Printer {
-        self.printer
+    pub(super) fn into_printer(self) -> OutputSink {
+        self.output
     }
 
     /// Prints what the source has, as the readers have room for it, until the source ends.
@@ -82,7 +82,7 @@ impl<S: Source> Pump<S> {
             let room = session.history.credit().await;
             match self.turn(room)? {
                 Taken::Full => tokio::task::yield_now().await,
-                Taken::Dry => self.source.ready().await?,
+                Taken::WouldBlock => self.source.ready().await?,
                 Taken::Ended(end) => return Ok(end),
             }
         }
@@ -92,7 +92,7 @@ impl<S: Source> Pump<S> {
     pub(super) fn turn(&mut self, room: u64) -> io::Result<Taken<S::End>> {
         let started = Instant::now();
         let taken = self.source.take(room.min(TURN_BYTES), &mut self.chunks);
-        self.printer.print(&mut self.chunks, started);
+        self.output.print(&mut self.chunks, started);
         self.source.printed();
         taken
     }

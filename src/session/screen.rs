@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a terminal is to be shown.
 #[derive(Clone, Debug)]
-pub(crate) struct Drawn {
+pub(crate) struct ScreenDump {
     pub(crate) bytes: Bytes,
     /// The offset of the first byte of output that these bytes do not show.
     pub(crate) at: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Drawn {
 
 /// A session's model and where it stands.
 pub(super) struct Screen {
-    model: tokio::sync::Mutex<Model>,
+    model: tokio::sync::Mutex<ModelFeed>,
     /// A leaf lock.
     beside: Mutex<Beside>,
     /// There is more in the log.
@@ -96,7 +96,7 @@ enum Part {
 #[derive(Clone)]
 struct Drawing {
     part: Part,
-    drawn: Drawn,
+    drawn: ScreenDump,
     drawn_at: Instant,
 }
 
@@ -104,7 +104,7 @@ struct Drawing {
 const MAX_DRAWINGS: usize = 4;
 const MAX_DRAWING_BYTES: usize = 256 * 1024;
 
-struct Model {
+struct ModelFeed {
     /// `None` without a model, or once it failed.
     model: Option<Box<dyn ScreenModel>>,
     at: u64,
@@ -117,7 +117,7 @@ impl Screen {
     pub(super) fn new(model: Option<Box<dyn ScreenModel>>, answers: Arc<Answers>) -> Self {
         Self {
             has_model: AtomicBool::new(model.is_some()),
-            model: tokio::sync::Mutex::new(Model {
+            model: tokio::sync::Mutex::new(ModelFeed {
                 model,
                 at: 0,
                 failed: false,
@@ -197,14 +197,14 @@ impl Screen {
     }
 
     /// Feeds the model a step. Returns whether it has all before `head`.
-    fn is_caught_up(&self, model: &mut Model, history: &History, head: u64) -> bool {
+    fn is_caught_up(&self, model: &mut ModelFeed, history: &History, head: u64) -> bool {
         !self.step(model, history) || model.at >= head
     }
 
     /// The screen as it is now, with lines above it; `None` without a model of it.
-    pub(super) async fn redraw(&self, history: &History, scrollback: Scrollback) -> Option<Drawn> {
+    pub(super) async fn redraw(&self, history: &History, scrollback: Scrollback) -> Option<ScreenDump> {
         let head = history.head();
-        let part = |model: &Model| Part::Whole {
+        let part = |model: &ModelFeed| Part::Whole {
             scrollback: match scrollback.since {
                 None => scrollback.lines,
                 Some(offset) => model.scrolled.since(offset).min(scrollback.lines),
@@ -215,7 +215,12 @@ impl Screen {
     }
 
     /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
-    pub(super) async fn picture(&self, history: &History, size: TerminalSize, shown: u64) -> Option<Drawn> {
+    pub(super) async fn picture(
+        &self,
+        history: &History,
+        size: TerminalSize,
+        shown: u64,
+    ) -> Option<ScreenDump> {
         let (head, is_last) = (history.head(), history.span().ended.is_some());
         // However many terminals there are of this size, it is drawn as often as for one.
         let serves = |drawn: &Drawing| {
@@ -229,9 +234,9 @@ impl Screen {
     async fn draw(
         &self,
         history: &History,
-        part: impl Fn(&Model) -> Part,
+        part: impl Fn(&ModelFeed) -> Part,
         serves: impl Fn(&Drawing) -> bool,
-    ) -> Option<Drawn> {
+    ) -> Option<ScreenDump> {
         let head = history.head();
         loop {
             let mut model = self.model.lock().await;
@@ -255,7 +260,7 @@ impl Screen {
                     return None;
                 };
                 let drawn =
-                    Drawn { bytes: bytes.into(), at: model.at, part: (top, left), before: Bytes::new() };
+                    ScreenDump { bytes: bytes.into(), at: model.at, part: (top, left), before: Bytes::new() };
                 self.remember(Drawing { part, drawn: drawn.clone(), drawn_at: Instant::now() });
                 return Some(drawn);
             }
@@ -307,7 +312,7 @@ impl Screen {
     }
 
     /// Feeds the model a step. Returns whether there may be more.
-    fn step(&self, model: &mut Model, history: &History) -> bool {
+    fn step(&self, model: &mut ModelFeed, history: &History) -> bool {
         self.answer(model);
         let (size, next) = self.due_size(model.at);
         if let Some(size) = size {
@@ -351,14 +356,14 @@ impl Screen {
 
 impl Screen {
     /// Has the model answer what was asked before where it stands.
-    fn answer(&self, model: &mut Model) {
+    fn answer(&self, model: &mut ModelFeed) {
         if model.model.is_some() {
             self.answers.put_to(model.at, |question| model.with(|model| model.answer(question)).flatten());
         }
     }
 
     /// Says in which modes the model is, if those are others than before.
-    fn report(&self, model: &mut Model) {
+    fn report(&self, model: &mut ModelFeed) {
         if let Some(reports) = model.with(|model| answers::modes(model))
             && std::mem::replace(&mut model.reports, reports) != reports
         {
@@ -401,7 +406,7 @@ impl Scrolled {
     }
 }
 
-impl Model {
+impl ModelFeed {
     /// Calls the model, and gives it up if it panics.
     fn with<T>(&mut self, call: impl FnOnce(&mut dyn ScreenModel) -> T) -> Option<T> {
         let model = self.model.as_deref_mut()?;

@@ -2,7 +2,7 @@
 
 use crate::{
     TerminalSize,
-    message::{PixelSize, SizePolicy, View},
+    message::{AttachOptions, PixelSize, SizePolicy},
 };
 
 /// A terminal's size in cells, and in pixels where that is known.
@@ -14,7 +14,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// Of a client that watches as a terminal.
-    pub(crate) fn of(view: &View) -> Option<Self> {
+    pub(crate) fn of(view: &AttachOptions) -> Option<Self> {
         view.size.map(|size| Self { size, pixels: view.pixels })
     }
 

@@ -143,11 +143,11 @@ impl Drop for Link {
 #[derive(Debug)]
 pub(super) struct Surroundings {
     /// A leaf lock. The link is replaced under it, so that the latest decision is the last; that waits for nobody.
-    state: Mutex<State>,
+    state: Mutex<ClientList>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ClientList {
     /// Those of the clients that count; the latest to type or attach comes last.
     clients: Vec<(Claim, ClientEnvironment)>,
     /// That of the client that counted last, or of the creator.
@@ -158,7 +158,7 @@ struct State {
 impl Surroundings {
     /// Nobody's, without a link.
     pub(super) fn none() -> Self {
-        Self { state: Mutex::new(Rank::Leaf, State::default()) }
+        Self { state: Mutex::new(Rank::Leaf, ClientList::default()) }
     }
 
     /// Those of a session that is to be created with this environment. Where it has an agent, it gets the link instead.
@@ -169,7 +169,7 @@ impl Surroundings {
     ) -> Self {
         let last = ClientEnvironment::of(environment.iter().map(|(name, value)| (&name[..], &value[..])));
         let link = links.map(|links| Link { links: links.clone(), name: links.name(session), target: None });
-        let mut state = State { clients: Vec::new(), last, link };
+        let mut state = ClientList { clients: Vec::new(), last, link };
         if let Some(agent) = state.last.get(AGENT).map(str::to_owned) {
             state.point_at(&agent);
         }
@@ -231,7 +231,7 @@ impl Surroundings {
     }
 }
 
-impl State {
+impl ClientList {
     fn link_path(&self) -> Option<PathBuf> {
         self.link.as_ref().filter(|link| link.target.is_some()).map(Link::path)
     }

@@ -14,7 +14,7 @@ use tokio::{process::Child, sync::oneshot, task::JoinHandle};
 use tracing::warn;
 
 use super::{
-    pty::{Got, Pty},
+    pty::{Pty, ReadOutcome},
     pump::{CHUNK, Pump, Source, TURN_BYTES, Taken},
 };
 use crate::message::ExitStatus;
@@ -29,7 +29,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// (64 KiB and one page), twice over.
 const DRAIN_BYTES: u64 = 136 * 1024;
 
-pub(super) struct Terminal {
+pub(super) struct ProgramTerminal {
     pty: Arc<Pty>,
     scratch: Box<[u8]>,
     /// No process had the terminal open when it was last looked at.
@@ -39,7 +39,7 @@ pub(super) struct Terminal {
     ends_when_hung_up: bool,
 }
 
-impl Terminal {
+impl ProgramTerminal {
     pub(super) fn new(pty: Arc<Pty>) -> Self {
         let scratch = vec![0; CHUNK].into_boxed_slice();
         Self { pty, scratch, is_hung_up: false, ends_when_hung_up: false }
@@ -54,7 +54,7 @@ impl Terminal {
     }
 }
 
-impl Source for Terminal {
+impl Source for ProgramTerminal {
     type End = ();
 
     fn take(&mut self, room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
@@ -64,15 +64,15 @@ impl Source for Terminal {
         let taken = loop {
             let end = self.scratch.len().min(filled + left);
             match self.pty.read(&mut self.scratch[filled..end]) {
-                Ok(Got::Bytes(bytes)) => {
+                Ok(ReadOutcome::Bytes(bytes)) => {
                     filled += bytes;
                     left -= bytes;
                 }
-                Ok(Got::Dry) => break Ok(Taken::Dry),
-                Ok(Got::Hangup) if self.ends_when_hung_up => break Ok(Taken::Ended(())),
-                Ok(Got::Hangup) => {
+                Ok(ReadOutcome::WouldBlock) => break Ok(Taken::WouldBlock),
+                Ok(ReadOutcome::Hangup) if self.ends_when_hung_up => break Ok(Taken::Ended(())),
+                Ok(ReadOutcome::Hangup) => {
                     self.is_hung_up = true;
-                    break Ok(Taken::Dry);
+                    break Ok(Taken::WouldBlock);
                 }
                 Err(error) => break Err(error),
             }
@@ -97,7 +97,7 @@ impl Source for Terminal {
     }
 }
 
-impl Pump<Terminal> {
+impl Pump<ProgramTerminal> {
     /// Pumps until the program is gone and all of its output is in the log; returns how it ended. Hands the program back
     /// if it can't be killed.
     ///
@@ -141,7 +141,7 @@ impl Pump<Terminal> {
         loop {
             match self.turn(owed - self.head())? {
                 Taken::Full if self.head() < owed => tokio::task::yield_now().await,
-                Taken::Full | Taken::Dry => break,
+                Taken::Full | Taken::WouldBlock => break,
                 Taken::Ended(()) => return Ok(()),
             }
         }
@@ -169,8 +169,8 @@ mod tests {
         create.env = vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())];
         let (pty, child) = pty::spawn(&create, std::path::Path::new("/nowhere")).unwrap();
         let supervisor = tokio::spawn(pty::supervise(child, session.hang_up.clone(), Duration::ZERO));
-        let terminal = Terminal::new(Arc::new(pty));
-        let mut pump = Pump::new(Arc::clone(&session), terminal, models::printer(&session));
+        let terminal = ProgramTerminal::new(Arc::new(pty));
+        let mut pump = Pump::new(Arc::clone(&session), terminal, models::output(&session));
         let (_, start) = oneshot::channel();
         let ended = pump.run(start, supervisor).await;
         assert_eq!((ended.ok(), session.head()), (Some(ExitStatus::Code(7)), 3000));

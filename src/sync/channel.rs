@@ -24,14 +24,14 @@ const CLOSED: usize = 1;
 /// One free place, in `room`.
 const PLACE: usize = 2;
 
-struct Shared<T> {
+struct ChannelState<T> {
     /// Free places, in units of [`PLACE`], and [`CLOSED`].
     room: AtomicUsize,
     senders: AtomicUsize,
-    queue: Lock<Queue<T>>,
+    queue: Lock<ChannelQueue<T>>,
 }
 
-struct Queue<T> {
+struct ChannelQueue<T> {
     messages: VecDeque<T>,
     /// The last sender is gone.
     ended: bool,
@@ -41,16 +41,16 @@ struct Queue<T> {
 /// A bounded channel of `capacity` places.
 pub(crate) fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a bounded channel has at least one place");
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(ChannelState {
         room: AtomicUsize::new(capacity * PLACE),
         senders: AtomicUsize::new(1),
-        queue: Lock::new(Queue { messages: VecDeque::new(), ended: false, waiter: None }),
+        queue: Lock::new(ChannelQueue { messages: VecDeque::new(), ended: false, waiter: None }),
     });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 
-impl<T> Shared<T> {
-    fn with<R>(&self, critical: impl FnOnce(&mut Queue<T>) -> R) -> R {
+impl<T> ChannelState<T> {
+    fn with<R>(&self, critical: impl FnOnce(&mut ChannelQueue<T>) -> R) -> R {
         critical(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -88,7 +88,7 @@ impl<T> Shared<T> {
 }
 
 pub(crate) struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ChannelState<T>>,
 }
 
 impl<T> Sender<T> {
@@ -147,13 +147,13 @@ impl<T> Drop for Sender<T> {
 
 /// Reserved places; those that are left when this drops are free again.
 pub(crate) struct Permits<'a, T> {
-    shared: &'a Shared<T>,
+    shared: &'a ChannelState<T>,
     left: usize,
 }
 
 /// A reserved place.
 pub(crate) struct Permit<'a, T> {
-    shared: &'a Shared<T>,
+    shared: &'a ChannelState<T>,
     used: bool,
 }
 
@@ -190,7 +190,7 @@ impl<T> Drop for Permit<'_, T> {
 }
 
 pub(crate) struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ChannelState<T>>,
 }
 
 impl<T> Receiver<T> {

@@ -10,11 +10,11 @@ use super::names::Lock;
 
 #[derive(Debug)]
 pub(crate) struct Notify {
-    state: Lock<State>,
+    state: Lock<NotifyState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct NotifyState {
     /// Somebody was to be notified, and nobody waited.
     permit: bool,
     waiter: Option<Waker>,
@@ -22,7 +22,7 @@ struct State {
 
 impl Default for Notify {
     fn default() -> Self {
-        Self { state: Lock::new(State::default()) }
+        Self { state: Lock::new(NotifyState::default()) }
     }
 }
 

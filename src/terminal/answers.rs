@@ -8,25 +8,25 @@ use super::{
     parser::{ControlSequence, Parser, Perform},
     screen::Pen,
     settings::{ColourName, Settings},
-    state::State,
+    state::TerminalState,
 };
 
 /// Modes that are kept, but that a terminal may lack: a program is not to rely on them.
 const NOT_OFFERED: [u16; 6] = [69, 1016, 2027, 9001, 1047, 47];
 
 /// The reply to a question, which is a whole sequence; empty where it is known to have none.
-pub(super) fn answer(state: &State, question: &[u8]) -> Option<Vec<u8>> {
-    let mut asked = Asked { state, reply: None };
+pub(super) fn answer(state: &TerminalState, question: &[u8]) -> Option<Vec<u8>> {
+    let mut asked = PendingReply { state, reply: None };
     Parser::default().advance(question, &mut asked);
     asked.reply
 }
 
-struct Asked<'a> {
-    state: &'a State,
+struct PendingReply<'a> {
+    state: &'a TerminalState,
     reply: Option<Vec<u8>>,
 }
 
-impl Perform for Asked<'_> {
+impl Perform for PendingReply<'_> {
     fn print(&mut self, _: &str) {}
     fn print_invalid(&mut self, _: &[u8]) {}
     fn control(&mut self, _: u8) {}
@@ -53,7 +53,7 @@ impl Perform for Asked<'_> {
 /// DA1: a VT220 with ANSI's colours.
 const PRIMARY: &[u8] = b"\x1b[?62;22c";
 
-fn control_sequence(state: &State, sequence: &ControlSequence) -> Option<Vec<u8>> {
+fn control_sequence(state: &TerminalState, sequence: &ControlSequence) -> Option<Vec<u8>> {
     let first = sequence.parameter(0, 0);
     let (rows, columns) = (state.rows(), state.columns());
     let (line, column) = state.relative(state.cursor.line, state.cursor.column);
@@ -117,7 +117,7 @@ fn window(what: u16, rows: usize, columns: usize) -> Option<Vec<u8>> {
 }
 
 /// DECRQM's words: 1 set, 2 reset, 0 not recognised.
-fn mode(state: &State, number: Number) -> u8 {
+fn mode(state: &TerminalState, number: Number) -> u8 {
     let is_offered = !matches!(number, Number::Private(number) if NOT_OFFERED.contains(&number));
     match modes::index_of(number).filter(|_| is_offered) {
         Some(row) if state.is_set(row) => 1,
@@ -126,7 +126,7 @@ fn mode(state: &State, number: Number) -> u8 {
     }
 }
 
-fn device_control(state: &State, contents: &[u8]) -> Option<Vec<u8>> {
+fn device_control(state: &TerminalState, contents: &[u8]) -> Option<Vec<u8>> {
     if let Some(setting) = contents.strip_prefix(b"$q") {
         return Some(match self::setting(state, setting) {
             Some(value) => [b"\x1bP1$r", &*value, b"\x1b\\"].concat(),
@@ -164,7 +164,7 @@ fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// DECRQSS: a setting as the sequence that would set it, without its introducer.
-fn setting(state: &State, setting: &[u8]) -> Option<Vec<u8>> {
+fn setting(state: &TerminalState, setting: &[u8]) -> Option<Vec<u8>> {
     let text = match setting {
         b"m" => return Some(look(&state.pen, state)),
         b"r" => format!("{};{}r", state.top + 1, state.bottom),
@@ -182,7 +182,7 @@ fn setting(state: &State, setting: &[u8]) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
-fn look(pen: &Pen, state: &State) -> Vec<u8> {
+fn look(pen: &Pen, state: &TerminalState) -> Vec<u8> {
     let mut out = Vec::new();
     super::redraw::look(&mut out, &pen.cell, state.extras.get(pen.cell.extra).underline);
     // Without its introducer.

@@ -6,11 +6,11 @@ use super::{
     emulator::Emulator,
     modes::{self, MODES},
     screen::Cursor,
-    state::State,
+    state::TerminalState,
 };
 
 /// What people see of a cell, and what a program may build on.
-fn cell(state: &State, cell: &Cell) -> String {
+fn cell(state: &TerminalState, cell: &Cell) -> String {
     if cell.attributes.has(Attributes::TAIL) {
         return "the rest of it".to_owned();
     }
@@ -30,7 +30,7 @@ fn cell(state: &State, cell: &Cell) -> String {
     format!("{text:?} {fore:?} {back:?} {attributes:?} {:?} {:?} {link:?}", extra.marks, extra.underline)
 }
 
-fn rows(state: &State) -> Vec<String> {
+fn rows(state: &TerminalState) -> Vec<String> {
     let lines = state.grid().lines.iter().enumerate();
     let text = |(row, line): (usize, &super::grid::Line)| {
         let cells =

@@ -8,8 +8,8 @@ use super::{
     modes,
     parser::Parser,
     redraw, resize,
-    skip::{Feed, ScrollSkipper},
-    state::State,
+    skip::{ScrollSkipper, Sink},
+    state::TerminalState,
 };
 
 /// The fewest columns the emulator works with: it has to have room for a wide character.
@@ -20,7 +20,7 @@ pub(crate) const DEFAULT_HISTORY: usize = 1000;
 
 /// A terminal of one size, as the bytes so far have left it.
 pub(crate) struct Emulator {
-    pub(super) state: State,
+    pub(super) state: TerminalState,
     pub(super) parser: Parser,
     skipper: ScrollSkipper,
 }
@@ -32,7 +32,7 @@ fn columns(size: TerminalSize) -> usize {
 impl Emulator {
     /// With a history of at most so many lines.
     pub(crate) fn with_history(size: TerminalSize, lines: usize) -> Self {
-        let state = State::new(size.rows().into(), columns(size), lines);
+        let state = TerminalState::new(size.rows().into(), columns(size), lines);
         Self { state, parser: Parser::default(), skipper: ScrollSkipper::default() }
     }
 }
@@ -87,11 +87,11 @@ impl ScreenModel for Emulator {
 
 /// The parser and what it drives, borrowed apart from the scan for what is seen.
 struct Parsed<'a> {
-    state: &'a mut State,
+    state: &'a mut TerminalState,
     parser: &'a mut Parser,
 }
 
-impl Feed for Parsed<'_> {
+impl Sink for Parsed<'_> {
     fn feed(&mut self, bytes: &[u8]) {
         self.parser.advance(bytes, self.state);
     }
@@ -110,7 +110,7 @@ impl Feed for Parsed<'_> {
     }
 
     fn skip(&mut self, text: &[u8]) {
-        let State { screens: [first, _], history, cursor, pen, .. } = &mut *self.state;
+        let TerminalState { screens: [first, _], history, cursor, pen, .. } = &mut *self.state;
         let above = first.grid.lines.range(..cursor.line);
         History::push_unread(history, above, *pen, text);
     }

@@ -2,7 +2,7 @@
 //!
 //! A press of ctrl-\ is the byte 0x1c, or, as its program asked: `CSI 92;5u` (kitty's keyboard protocol, and xterm's
 //! modifyOtherKeys in its newer format), `CSI 27;5;92~` (modifyOtherKeys) or `CSI 220;43;28;1;8;1_` (win32-input-mode). So
-//! the input is parsed. Within a bracketed paste, and within a string that the terminal sends as a reply, nothing is a key.
+//! the input is parsed. KeyState a bracketed paste, and within a string that the terminal sends as a reply, nothing is a key.
 //!
 //! Sequences may be cut over calls at any byte. What may still become the key is kept back, at most [`MAX_KEPT`] bytes
 //! and for at most [`MOMENT`]; then it passes, and is parsed on all the same. A lone ESC passes at once: it is the
@@ -59,7 +59,7 @@ const WINDOWS_SHIFT: u32 = 16;
 pub(crate) struct KeyFinder {
     /// The control character that a legacy encoding sends for the key.
     key: u8,
-    within: Within,
+    within: KeyState,
     /// The sequence so far, from its ESC on, while it may be the key or begin a paste.
     kept: Vec<u8>,
     /// How many bytes of `kept` have passed already.
@@ -69,7 +69,7 @@ pub(crate) struct KeyFinder {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Within {
+enum KeyState {
     Text,
     /// After an ESC. `late`: what follows did not follow at once, so the ESC was a key of its own.
     Escape {
@@ -104,7 +104,7 @@ pub(crate) struct Found {
 impl KeyFinder {
     /// Finds the key whose legacy encoding is the control character `key`.
     pub(crate) fn new(key: u8) -> Self {
-        Self { key, within: Within::Text, kept: Vec::new(), passed: 0, last: None }
+        Self { key, within: KeyState::Text, kept: Vec::new(), passed: 0, last: None }
     }
 
     /// Looks for the key in `input`, which came at `now`.
@@ -122,7 +122,7 @@ impl KeyFinder {
             }
         }
         // An ESC that nothing follows passes at once, unless it may be the key itself.
-        if matches!(self.within, Within::Escape { .. }) && self.key != ESC {
+        if matches!(self.within, KeyState::Escape { .. }) && self.key != ESC {
             self.pass_kept(&mut found.passes);
         }
         found
@@ -136,7 +136,7 @@ impl KeyFinder {
 
     /// Whether a bracketed paste has begun and not ended.
     pub(crate) fn is_pasting(&self) -> bool {
-        matches!(self.within, Within::Paste { .. })
+        matches!(self.within, KeyState::Paste { .. })
     }
 
     /// Gives up what is kept back. What follows is still parsed as its rest.
@@ -151,22 +151,22 @@ impl KeyFinder {
 
     /// Whether a lone ESC is kept back that is the key, unless its rest comes at once.
     fn is_escape_the_key(&self) -> bool {
-        self.key == ESC && self.is_holding() && matches!(self.within, Within::Escape { .. })
+        self.key == ESC && self.is_holding() && matches!(self.within, KeyState::Escape { .. })
     }
 
     /// Takes note of the pause before `now`. Returns whether it makes an ESC the key.
     fn expire(&mut self, now: Instant) -> bool {
         let pause = self.last.replace(now).map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         match self.within {
-            Within::Escape { .. } if pause >= MOMENT => {
+            KeyState::Escape { .. } if pause >= MOMENT => {
                 if self.is_escape_the_key() {
                     return true;
                 }
-                self.within = Within::Escape { late: true };
+                self.within = KeyState::Escape { late: true };
             }
-            Within::StringStart { .. } if pause >= MOMENT => self.within = Within::Text,
-            Within::String { .. } if pause >= STRING_PAUSE => self.within = Within::Text,
-            Within::Paste { .. } if pause >= PASTE_PAUSE => self.within = Within::Text,
+            KeyState::StringStart { .. } if pause >= MOMENT => self.within = KeyState::Text,
+            KeyState::String { .. } if pause >= STRING_PAUSE => self.within = KeyState::Text,
+            KeyState::Paste { .. } if pause >= PASTE_PAUSE => self.within = KeyState::Text,
             _ => {}
         }
         false
@@ -175,25 +175,25 @@ impl KeyFinder {
     /// Takes a byte. Returns whether it completes the key.
     fn take(&mut self, byte: u8, passes: &mut Vec<u8>) -> bool {
         match self.within {
-            Within::Text => return self.take_in_text(byte, passes),
-            Within::Escape { late } => return self.take_after_escape(byte, late, passes),
-            Within::Control => return self.take_in_control(byte, passes),
-            Within::Single => {
-                self.within = Within::Text;
+            KeyState::Text => return self.take_in_text(byte, passes),
+            KeyState::Escape { late } => return self.take_after_escape(byte, late, passes),
+            KeyState::Control => return self.take_in_control(byte, passes),
+            KeyState::Single => {
+                self.within = KeyState::Text;
                 return self.take_in_text(byte, passes);
             }
-            Within::StringStart { ends_with_bell } | Within::String { ends_with_bell } => {
+            KeyState::StringStart { ends_with_bell } | KeyState::String { ends_with_bell } => {
                 self.within = match byte {
                     ESC => return self.take_in_text(byte, passes),
-                    CAN | SUB => Within::Text,
-                    BEL if ends_with_bell => Within::Text,
-                    _ => Within::String { ends_with_bell },
+                    CAN | SUB => KeyState::Text,
+                    BEL if ends_with_bell => KeyState::Text,
+                    _ => KeyState::String { ends_with_bell },
                 };
             }
-            Within::Paste { matched } => {
+            KeyState::Paste { matched } => {
                 let matched = if byte == PASTE_END[matched] { matched + 1 } else { usize::from(byte == ESC) };
                 self.within =
-                    if matched < PASTE_END.len() { Within::Paste { matched } } else { Within::Text };
+                    if matched < PASTE_END.len() { KeyState::Paste { matched } } else { KeyState::Text };
             }
         }
         passes.push(byte);
@@ -216,7 +216,7 @@ impl KeyFinder {
         self.within = match byte {
             b'[' => {
                 self.kept.push(byte);
-                self.within = Within::Control;
+                self.within = KeyState::Control;
                 return false;
             }
             // The ESC was a key of its own.
@@ -224,11 +224,11 @@ impl KeyFinder {
                 self.settle(passes);
                 return self.take_in_text(byte, passes);
             }
-            b'O' => Within::Single,
-            b']' => Within::StringStart { ends_with_bell: true },
-            b'P' | b'X' | b'^' | b'_' => Within::StringStart { ends_with_bell: false },
+            b'O' => KeyState::Single,
+            b']' => KeyState::StringStart { ends_with_bell: true },
+            b'P' | b'X' | b'^' | b'_' => KeyState::StringStart { ends_with_bell: false },
             // A key with Alt.
-            _ => Within::Text,
+            _ => KeyState::Text,
         };
         self.pass_kept(passes);
         self.forget();
@@ -251,14 +251,14 @@ impl KeyFinder {
                     let is_cut = self.passed > 1;
                     self.forget();
                     passes.extend(is_cut.then_some(HARMLESS_FINAL));
-                    self.within = Within::Text;
+                    self.within = KeyState::Text;
                     return true;
                 }
                 let begins_paste = parameters == Some(b"200") && byte == b'~';
                 self.settle(passes);
                 passes.push(byte);
                 if begins_paste {
-                    self.within = Within::Paste { matched: 0 };
+                    self.within = KeyState::Paste { matched: 0 };
                 }
             }
             // A control character, or one that is not ASCII: no terminal sends that in a sequence.
@@ -273,14 +273,14 @@ impl KeyFinder {
     fn begin(&mut self) {
         self.forget();
         self.kept.push(ESC);
-        self.within = Within::Escape { late: false };
+        self.within = KeyState::Escape { late: false };
     }
 
     /// Ends the sequence, and passes what of it has yet to pass.
     fn settle(&mut self, passes: &mut Vec<u8>) {
         self.pass_kept(passes);
         self.forget();
-        self.within = Within::Text;
+        self.within = KeyState::Text;
     }
 
     fn pass_kept(&mut self, passes: &mut Vec<u8>) {

@@ -122,7 +122,7 @@ impl ControlSequence {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ParserState {
     #[default]
     Ground,
     Escape,
@@ -134,7 +134,7 @@ enum State {
 /// Where the output stands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parser {
-    state: State,
+    state: ParserState,
     /// The bytes of what is not complete, from its ESC or the first byte of a character on; of a string, those that
     /// introduce it.
     pending: Vec<u8>,
@@ -150,10 +150,10 @@ impl Parser {
         let mut rest = output;
         while !rest.is_empty() {
             let taken = match self.state {
-                State::Ground => self.ground(rest, to),
-                State::String(introducer) => self.string(rest, introducer, to),
-                State::Escape => self.escape(rest[0], to),
-                State::ControlSequence => self.control_sequence(rest[0], to),
+                ParserState::Ground => self.ground(rest, to),
+                ParserState::String(introducer) => self.string(rest, introducer, to),
+                ParserState::Escape => self.escape(rest[0], to),
+                ParserState::ControlSequence => self.control_sequence(rest[0], to),
             };
             rest = &rest[taken..];
         }
@@ -162,7 +162,7 @@ impl Parser {
     /// Whether a sequence, a string or a character has begun and not ended.
     #[cfg(feature = "cli")]
     pub(super) fn is_amid(&self) -> bool {
-        self.state != State::Ground || !self.pending.is_empty()
+        self.state != ParserState::Ground || !self.pending.is_empty()
     }
 
     /// What a terminal has to be sent so that it understands what comes next. Of a string that is too long to be kept
@@ -171,8 +171,8 @@ impl Parser {
     pub(super) fn pending(&self) -> Vec<u8> {
         let mut pending = self.pending.clone();
         match self.state {
-            State::String(b']') if !self.is_cut => pending.extend(&self.contents),
-            State::String(introducer) => pending.extend(match introducer {
+            ParserState::String(b']') if !self.is_cut => pending.extend(&self.contents),
+            ParserState::String(introducer) => pending.extend(match introducer {
                 b']' => &b"8888;"[..],
                 b'P' => b"8888~",
                 _ => b"-",
@@ -245,7 +245,7 @@ impl Parser {
             text = &text[at + 2..];
             self.begin();
             self.escape(last, to);
-            if self.state != State::Ground {
+            if self.state != ParserState::Ground {
                 // What follows belongs to what was begun.
                 self.advance(text.as_bytes(), to);
                 return;
@@ -286,13 +286,13 @@ impl Parser {
     }
 
     fn begin(&mut self) {
-        self.state = State::Escape;
+        self.state = ParserState::Escape;
         self.pending.clear();
         self.pending.push(ESC);
     }
 
     fn end(&mut self) {
-        self.state = State::Ground;
+        self.state = ParserState::Ground;
         self.pending.clear();
     }
 
@@ -310,12 +310,12 @@ impl Parser {
             b' '..=b'/' => self.remember(byte),
             b'[' if self.pending.len() == 1 => {
                 self.remember(byte);
-                self.state = State::ControlSequence;
+                self.state = ParserState::ControlSequence;
                 self.sequence.clear();
             }
             b']' | b'P' | b'_' | b'^' | b'X' if self.pending.len() == 1 => {
                 self.remember(byte);
-                self.state = State::String(byte);
+                self.state = ParserState::String(byte);
                 self.contents.clear();
                 self.is_cut = false;
             }

@@ -7,10 +7,10 @@ use super::{
     modes::{self, Kind, MODES, Number},
     parser::{ControlSequence, Perform},
     rectangles, sgr,
-    state::{Protection, State},
+    state::{Protection, TerminalState},
 };
 
-impl Perform for State {
+impl Perform for TerminalState {
     fn print(&mut self, text: &str) {
         if self.charsets.is_plain() && !self.is_set(modes::IRM) {
             let ascii = text.bytes().position(|byte| !byte.is_ascii()).unwrap_or(text.len());
@@ -99,7 +99,7 @@ impl Perform for State {
     }
 }
 
-impl State {
+impl TerminalState {
     fn plain_sequence(&mut self, sequence: &ControlSequence, last: Option<char>) {
         let number = |index| usize::from(sequence.parameter(index, 1));
         let (count, line, column) = (number(0), self.cursor.line, self.cursor.column);

@@ -33,7 +33,7 @@ use self::{
 pub(crate) use self::{
     modes::Modes,
     mouse::Part,
-    typed::{Passed, Typed},
+    reply_filter::{Passed, ReplyFilter},
 };
 use crate::ClientId;
 
@@ -44,12 +44,12 @@ pub(crate) mod fuzz;
 mod kinds;
 mod modes;
 mod mouse;
+mod reply_filter;
 mod scanner;
 mod strings;
 #[cfg(test)]
 mod tests;
 mod turns;
-mod typed;
 
 /// How long the beginning of what may be a reply is kept back: a terminal sends a reply at once, a person is slower.
 pub(crate) const HOLD_TIME: Duration = Duration::from_millis(50);
@@ -105,7 +105,7 @@ pub(crate) struct Queries {
     held: usize,
     last_id: u64,
     /// The one used last comes last.
-    terminals: Vec<Terminal>,
+    terminals: Vec<AskedTerminal>,
     /// Who is asked the next question.
     asked: Option<Asked>,
     /// What a terminal has yet to be passed.
@@ -132,13 +132,13 @@ struct Question {
     /// As printed; empty where it was too long to keep, and of all but the first of a string.
     bytes: Bytes,
     is_first: bool,
-    state: State,
+    state: TurnState,
     /// What terminals replied before their turn.
     heard: Vec<(ClientId, Vec<u8>)>,
 }
 
 #[derive(Debug)]
-enum State {
+enum TurnState {
     /// The model has not come here.
     Unknown,
     /// For a terminal.
@@ -155,7 +155,7 @@ enum State {
 
 /// A client's terminal.
 #[derive(Debug)]
-struct Terminal {
+struct AskedTerminal {
     client: ClientId,
     stay: u64,
     shows: Shows,
@@ -205,7 +205,7 @@ enum Heard<'a> {
 
 /// What becomes of a reply.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Verdict {
+struct ReplyVerdict {
     /// What is due before it.
     before: Vec<u8>,
     passes: bool,
@@ -213,12 +213,12 @@ struct Verdict {
 
 impl Question {
     fn weight(&self) -> usize {
-        let known = if let State::Known(reply) = &self.state { reply.len() } else { 0 };
+        let known = if let TurnState::Known(reply) = &self.state { reply.len() } else { 0 };
         self.bytes.len() + known + self.heard.iter().map(|(_, reply)| reply.len()).sum::<usize>()
     }
 
     fn is_settled(&self) -> bool {
-        matches!(self.state, State::Settled(_))
+        matches!(self.state, TurnState::Settled(_))
     }
 
     fn heard_from(&self, client: ClientId) -> Option<&(ClientId, Vec<u8>)> {
@@ -275,9 +275,9 @@ impl Queries {
         let mut bytes = Some(bytes);
         for (place, kind) in kinds.iter().enumerate() {
             let state = match kind {
-                kind if self.has_model && kind.is_for_the_model() => State::Unknown,
-                kind if kind.is_for_a_terminal() => State::Ask,
-                _ => State::Settled(now),
+                kind if self.has_model && kind.is_for_the_model() => TurnState::Unknown,
+                kind if kind.is_for_a_terminal() => TurnState::Ask,
+                _ => TurnState::Settled(now),
             };
             self.last_id += 1;
             // One has the bytes for all of its string.
@@ -311,7 +311,7 @@ impl Queries {
             return None;
         }
         let mut log = self.log.iter().skip(self.next);
-        let question = log.find(|question| matches!(question.state, State::Unknown))?;
+        let question = log.find(|question| matches!(question.state, TurnState::Unknown))?;
         Some((question.at, question.bytes.clone()))
     }
 
@@ -320,13 +320,13 @@ impl Queries {
         let is_known = answer.is_some();
         for index in self.next..self.log.len() {
             let question = &self.log[index];
-            if question.at != at || !matches!(question.state, State::Unknown) {
+            if question.at != at || !matches!(question.state, TurnState::Unknown) {
                 continue;
             }
             let state = match answer.take() {
-                Some(reply) => State::Known(reply),
-                None if !is_known && question.kind.is_for_a_terminal() => State::Ask,
-                None => State::Settled(now),
+                Some(reply) => TurnState::Known(reply),
+                None if !is_known && question.kind.is_for_a_terminal() => TurnState::Ask,
+                None => TurnState::Settled(now),
             };
             self.set(index, state);
         }
@@ -356,8 +356,16 @@ impl Queries {
     pub(crate) fn joined(&mut self, client: ClientId, stay: u64, shows: Shows, is_drawn: bool) {
         self.is_left = false;
         self.terminals.retain(|terminal| terminal.client != client);
-        let mut terminal =
-            Terminal { client, stay, shows, is_drawn, reached: 0, answered: 0, tried: 0, owes_status: false };
+        let mut terminal = AskedTerminal {
+            client,
+            stay,
+            shows,
+            is_drawn,
+            reached: 0,
+            answered: 0,
+            tried: 0,
+            owes_status: false,
+        };
         if let Shows::Output { from } = shows {
             terminal.reached = from;
         }
@@ -388,7 +396,7 @@ impl Queries {
 
     /// A client's stay is over; it may have begun another.
     pub(crate) fn left(&mut self, client: ClientId, stay: u64, now: Instant) {
-        let is_it = |terminal: &Terminal| terminal.client == client && terminal.stay == stay;
+        let is_it = |terminal: &AskedTerminal| terminal.client == client && terminal.stay == stay;
         let Some(index) = self.terminals.iter().position(is_it) else { return };
         self.terminals.remove(index);
         if self.asked.as_ref().is_some_and(|asked| asked.client == client) {
@@ -397,8 +405,8 @@ impl Queries {
         self.passing.take_if(|passing| passing.client == client);
         self.pastes(client, false, now);
         for index in 0..self.log.len() {
-            if matches!(self.log[index].state, State::Overdue { client: asked, .. } if asked == client) {
-                self.set(index, State::Settled(now));
+            if matches!(self.log[index].state, TurnState::Overdue { client: asked, .. } if asked == client) {
+                self.set(index, TurnState::Settled(now));
             }
         }
         self.is_left |= self.terminals.is_empty();

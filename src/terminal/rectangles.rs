@@ -5,11 +5,11 @@ use super::{
     grid::Area,
     modes,
     parser::ControlSequence,
-    state::State,
+    state::TerminalState,
 };
 
 /// What a sequence with a dollar does to a rectangle.
-pub(super) fn apply(state: &mut State, sequence: &ControlSequence) {
+pub(super) fn apply(state: &mut TerminalState, sequence: &ControlSequence) {
     match sequence.last {
         b'x' => {
             let number = sequence.parameter(0, 0);
@@ -39,7 +39,7 @@ pub(super) fn apply(state: &mut State, sequence: &ControlSequence) {
 }
 
 /// The rectangle whose sides are the parameters from `first` on; none where they are crossed.
-fn area(state: &State, sequence: &ControlSequence, first: usize) -> Option<Area> {
+fn area(state: &TerminalState, sequence: &ControlSequence, first: usize) -> Option<Area> {
     let (rows, columns) = (state.rows(), state.columns());
     let side = |index| usize::from(sequence.parameter(first + index, 0));
     let (base, end) = if state.is_set(modes::DECOM) {
@@ -55,7 +55,7 @@ fn area(state: &State, sequence: &ControlSequence, first: usize) -> Option<Area>
     (top < bottom && left < right).then_some(Area { top, bottom, left, right })
 }
 
-fn for_each_line(state: &mut State, area: Area, mut change: impl FnMut(&mut [Cell])) {
+fn for_each_line(state: &mut TerminalState, area: Area, mut change: impl FnMut(&mut [Cell])) {
     for line in area.top..area.bottom {
         let line = &mut state.grid_mut().lines[line];
         line.cut(area.left, area.right);
@@ -64,7 +64,7 @@ fn for_each_line(state: &mut State, area: Area, mut change: impl FnMut(&mut [Cel
 }
 
 /// DECCRA. Pages there are none but the first.
-fn copy(state: &mut State, sequence: &ControlSequence) {
+fn copy(state: &mut TerminalState, sequence: &ControlSequence) {
     let Some(from) = area(state, sequence, 0) else { return };
     let (rows, columns) = (state.rows(), state.columns());
     let margins = state.margins();
@@ -99,7 +99,7 @@ fn copy(state: &mut State, sequence: &ControlSequence) {
 
 /// DECCARA and DECRARA: sets or toggles attributes, of the rectangle or of the stream of characters from its first corner
 /// to its last, as DECSACE chose.
-fn change_attributes(state: &mut State, sequence: &ControlSequence) {
+fn change_attributes(state: &mut TerminalState, sequence: &ControlSequence) {
     let Some(Area { top, bottom, left, right }) = area(state, sequence, 0) else { return };
     let toggles = sequence.last == b't';
     let is_stream = state.settings.attribute_extent != 2;

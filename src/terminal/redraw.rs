@@ -15,7 +15,7 @@ use super::{
     screen::{Cursor, Pen, Saved, Screen, Tabs},
     settings::Settings,
     size::TerminalSize,
-    state::{Protection, State},
+    state::{Protection, TerminalState},
 };
 
 /// Empties a keyboard's stack, of the screen that is shown; see [`Modes::on_top`](super::undo::Modes::on_top).
@@ -42,7 +42,7 @@ fn put_reset(out: &mut Vec<u8>, settings: &Settings) {
 }
 
 /// What brings a terminal of the same size into a state, with up to `history` lines above its screen.
-pub(super) fn whole(state: &mut State, parser: &Parser, history: usize) -> Vec<u8> {
+pub(super) fn whole(state: &mut TerminalState, parser: &Parser, history: usize) -> Vec<u8> {
     let shows_other = state.settings.screen() == 1;
     if history > 0 && !shows_other {
         resize::read_history(state);
@@ -113,7 +113,7 @@ const SYNCHRONISED: usize = match modes::index_of(modes::Number::Private(2026)) 
 };
 
 /// What shows a state on a terminal of another size, and which part that is: its first line and column.
-pub(super) fn picture(state: &State, size: TerminalSize) -> Picture {
+pub(super) fn picture(state: &TerminalState, size: TerminalSize) -> Picture {
     let grid = state.grid();
     let Cursor { line, column, .. } = state.cursor;
     let (rows, cols) = (usize::from(size.rows()), usize::from(size.cols()));
@@ -166,7 +166,7 @@ pub(super) fn picture(state: &State, size: TerminalSize) -> Picture {
 }
 
 /// The newest lines of the history, which scroll off the top of a cleared screen on their way.
-fn scrolled_lines(out: &mut Vec<u8>, state: &State, count: usize) {
+fn scrolled_lines(out: &mut Vec<u8>, state: &TerminalState, count: usize) {
     let all: Vec<&Line> = state.history.lines().rev().take(count).collect();
     if all.is_empty() {
         return;
@@ -189,7 +189,7 @@ fn scrolled_lines(out: &mut Vec<u8>, state: &State, count: usize) {
 }
 
 /// All lines of a cleared screen. Lines that ran on into the next do so again.
-fn lines(out: &mut Vec<u8>, state: &State, grid: &Grid) {
+fn lines(out: &mut Vec<u8>, state: &TerminalState, grid: &Grid) {
     let mut runs_on = false;
     for (row, line) in grid.lines.iter().enumerate() {
         let text = line.text();
@@ -213,7 +213,7 @@ fn lines(out: &mut Vec<u8>, state: &State, grid: &Grid) {
 }
 
 /// Some of a line's cells, from the first column on.
-fn row_of(out: &mut Vec<u8>, state: &State, cells: &[Cell], range: std::ops::Range<usize>) {
+fn row_of(out: &mut Vec<u8>, state: &TerminalState, cells: &[Cell], range: std::ops::Range<usize>) {
     let mut before = Cell::default();
     let mut extra = state.extras.get(0);
     let mut is_first = true;
@@ -304,7 +304,7 @@ fn link(out: &mut Vec<u8>, link: &str) {
 }
 
 /// What is written next looks like this.
-fn pen(out: &mut Vec<u8>, state: &State, pen: &Pen) {
+fn pen(out: &mut Vec<u8>, state: &TerminalState, pen: &Pen) {
     let extra = state.extras.get(pen.cell.extra);
     look(out, &pen.cell, extra.underline);
     if !extra.link.is_empty() {
@@ -319,7 +319,7 @@ fn pen(out: &mut Vec<u8>, state: &State, pen: &Pen) {
 }
 
 /// The stack of pens (XTPUSHSGR).
-fn pens(out: &mut Vec<u8>, state: &State) {
+fn pens(out: &mut Vec<u8>, state: &TerminalState) {
     for pushed in &state.pens {
         look(out, &pushed.cell, state.extras.get(pushed.cell.extra).underline);
         put!(out, "\x1b[#{{");
@@ -333,7 +333,7 @@ fn tabs(out: &mut Vec<u8>, tabs: &Tabs, columns: usize) {
     }
 }
 
-fn margins(out: &mut Vec<u8>, state: &State) {
+fn margins(out: &mut Vec<u8>, state: &TerminalState) {
     if (state.top, state.bottom) != (0, state.rows()) {
         put!(out, "\x1b[{};{}r", state.top + 1, state.bottom);
     }
@@ -364,7 +364,7 @@ fn saved_modes(out: &mut Vec<u8>, settings: &Settings) {
 }
 
 /// Saves the cursor again as it was saved, on the screen that is shown.
-fn saved(out: &mut Vec<u8>, state: &State, screen: &Screen) {
+fn saved(out: &mut Vec<u8>, state: &TerminalState, screen: &Screen) {
     if screen.saved != Saved::default() {
         put_saved(out, state, &screen.grid, &screen.saved);
         put!(out, "\x1b7");
@@ -373,7 +373,7 @@ fn saved(out: &mut Vec<u8>, state: &State, screen: &Screen) {
 }
 
 /// Puts everything in place that saving the cursor saves.
-fn put_saved(out: &mut Vec<u8>, state: &State, grid: &Grid, saved: &Saved) {
+fn put_saved(out: &mut Vec<u8>, state: &TerminalState, grid: &Grid, saved: &Saved) {
     if saved.origin {
         put!(out, "\x1b[?6h");
     }
@@ -384,7 +384,7 @@ fn put_saved(out: &mut Vec<u8>, state: &State, grid: &Grid, saved: &Saved) {
 
 /// Puts the cursor in its place. Where the next character wraps, a terminal is brought there by writing the last one
 /// again.
-fn place(out: &mut Vec<u8>, state: &State, grid: &Grid, cursor: Cursor, origin: bool) {
+fn place(out: &mut Vec<u8>, state: &TerminalState, grid: &Grid, cursor: Cursor, origin: bool) {
     let Cursor { line, mut column, wraps } = cursor;
     let (top, left) = if origin { (state.margins().top, state.margins().left) } else { (0, 0) };
     let cells = &grid.lines[line].cells;
@@ -399,7 +399,7 @@ fn place(out: &mut Vec<u8>, state: &State, grid: &Grid, cursor: Cursor, origin: 
 
 /// Prints the last character again, as the program did, where nothing came after it: a terminal may be told to repeat it,
 /// or be sent what combines with it.
-fn last_character(out: &mut Vec<u8>, state: &State) {
+fn last_character(out: &mut Vec<u8>, state: &TerminalState) {
     let (Some(last), Some((line, column))) = (state.last, state.before_cursor()) else { return };
     let cell = &state.grid().lines[line].cells[column];
     let is_as_written = cell.has_look_of(&state.pen.cell) && cell.glyph != Glyph::BLANK;

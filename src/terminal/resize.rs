@@ -7,11 +7,11 @@ use super::{
     cell::{Attributes, Cell},
     grid::{Grid, Line},
     screen::{Cursor, Saved},
-    state::State,
+    state::TerminalState,
 };
 
 /// Changes the size.
-pub(super) fn resize(state: &mut State, rows: usize, columns: usize) {
+pub(super) fn resize(state: &mut TerminalState, rows: usize, columns: usize) {
     if (rows, columns) == (state.rows(), state.columns()) {
         return;
     }
@@ -59,7 +59,7 @@ fn clamp(cursor: Cursor, rows: usize, columns: usize) -> Cursor {
 }
 
 /// Takes apart the text in the history that was not.
-pub(super) fn read_history(state: &mut State) {
+pub(super) fn read_history(state: &mut TerminalState) {
     if !state.history.has_unread() {
         return;
     }
@@ -67,7 +67,7 @@ pub(super) fn read_history(state: &mut State) {
     let mut history = std::mem::replace(&mut state.history, super::history::History::new(0));
     history.read_all(|unread| {
         // A screen that only this is shown on, and whose lines are all kept.
-        let mut reader = State::new(1, columns, usize::MAX);
+        let mut reader = TerminalState::new(1, columns, usize::MAX);
         reader.extras = std::mem::take(&mut state.extras);
         reader.pen = unread.pen;
         reader.tabs = state.tabs;
@@ -83,8 +83,8 @@ pub(super) fn read_history(state: &mut State) {
 }
 
 /// Gives the first screen other rows, which `keep` is to stay among. Returns by how much lines moved down.
-fn change_rows(state: &mut State, rows: usize, columns: usize, keep: usize) -> isize {
-    let State { screens: [first, _], history, .. } = state;
+fn change_rows(state: &mut TerminalState, rows: usize, columns: usize, keep: usize) -> isize {
+    let TerminalState { screens: [first, _], history, .. } = state;
     let grid = &mut first.grid;
     let mut moved = 0;
     while grid.lines.len() > rows {
@@ -110,7 +110,7 @@ fn change_rows(state: &mut State, rows: usize, columns: usize, keep: usize) -> i
 }
 
 /// Wraps the lines of history and first screen at another width. Places on that screen go with their characters.
-fn wrap_anew(state: &mut State, columns: usize, places: &mut [Cursor; 2]) {
+fn wrap_anew(state: &mut TerminalState, columns: usize, places: &mut [Cursor; 2]) {
     let before: Vec<Line> = state.history.lines().cloned().collect();
     let rows = state.rows();
     let offset = before.len();

@@ -20,7 +20,7 @@ const MAX_STRING: usize = super::parser::MAX_STRING + 1;
 ///
 /// It may call a place inside a sequence that a parser has left already, never the other way round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum SkipState {
     #[default]
     Ground,
     Escape,
@@ -36,11 +36,11 @@ enum State {
 /// Cuts a stream into what to feed.
 #[derive(Debug, Default)]
 pub(super) struct ScrollSkipper {
-    state: State,
+    state: SkipState,
 }
 
 /// A terminal model, as this needs it.
-pub(super) trait Feed {
+pub(super) trait Sink {
     fn feed(&mut self, bytes: &[u8]);
     /// Its lines, if it scrolls as a whole now.
     fn scrolling_rows(&self) -> Option<usize>;
@@ -54,12 +54,12 @@ pub(super) trait Feed {
 
 impl ScrollSkipper {
     /// Feeds what matters of `data`, and returns how many bytes that was.
-    pub(super) fn advance(&mut self, data: &[u8], model: &mut impl Feed) -> usize {
+    pub(super) fn advance(&mut self, data: &[u8], model: &mut impl Sink) -> usize {
         let (mut at, mut unfed, mut fed) = (0, 0, 0);
         while at < data.len() {
             let run = at;
             match self.state {
-                State::Ground => {
+                SkipState::Ground => {
                     at += text(&data[at..]);
                     if at - run >= WORTH_SKIPPING {
                         fed += feed(model, &data[unfed..run]) + feed_text(model, &data[run..at]);
@@ -70,21 +70,21 @@ impl ScrollSkipper {
                         at += 1;
                     }
                 }
-                State::Escape | State::Intermediate | State::Csi => {
+                SkipState::Escape | SkipState::Intermediate | SkipState::Csi => {
                     self.step(data[at]);
                     at += 1;
                 }
-                State::Osc(passed) => {
+                SkipState::Osc(passed) => {
                     at += string(&data[at..]);
                     let room = MAX_STRING.saturating_sub(passed);
                     if at - run > room {
                         fed += feed(model, &data[unfed..run + room]);
                         unfed = at;
                     }
-                    self.state = State::Osc(passed + at - run);
+                    self.state = SkipState::Osc(passed + at - run);
                     self.step_at(data, &mut at);
                 }
-                State::String => {
+                SkipState::String => {
                     at += string(&data[at..]);
                     fed += feed(model, &data[unfed..run]);
                     unfed = at;
@@ -105,20 +105,22 @@ impl ScrollSkipper {
     /// Takes note of a byte that is not plain text.
     fn step(&mut self, byte: u8) {
         self.state = match (self.state, byte) {
-            (_, 0x18 | 0x1a) => State::Ground,
-            (_, 0x1b) => State::Escape,
-            (State::Ground, _) | (State::Csi, b'@'..=b'~') | (State::Osc(_), 0x07) => State::Ground,
-            (State::Escape, b'[') => State::Csi,
-            (State::Escape, b']') => State::Osc(0),
-            (State::Escape, b'P' | b'X' | b'^' | b'_') => State::String,
-            (State::Escape, b' '..=b'/') => State::Intermediate,
-            (State::Escape | State::Intermediate, b'0'..=b'~') => State::Ground,
+            (_, 0x18 | 0x1a) => SkipState::Ground,
+            (_, 0x1b) => SkipState::Escape,
+            (SkipState::Ground, _) | (SkipState::Csi, b'@'..=b'~') | (SkipState::Osc(_), 0x07) => {
+                SkipState::Ground
+            }
+            (SkipState::Escape, b'[') => SkipState::Csi,
+            (SkipState::Escape, b']') => SkipState::Osc(0),
+            (SkipState::Escape, b'P' | b'X' | b'^' | b'_') => SkipState::String,
+            (SkipState::Escape, b' '..=b'/') => SkipState::Intermediate,
+            (SkipState::Escape | SkipState::Intermediate, b'0'..=b'~') => SkipState::Ground,
             (state, _) => state,
         };
     }
 }
 
-fn feed(model: &mut impl Feed, bytes: &[u8]) -> usize {
+fn feed(model: &mut impl Sink, bytes: &[u8]) -> usize {
     if !bytes.is_empty() {
         model.feed(bytes);
     }
@@ -126,7 +128,7 @@ fn feed(model: &mut impl Feed, bytes: &[u8]) -> usize {
 }
 
 /// Feeds a run of text but for the part that scrolls away.
-fn feed_text(model: &mut impl Feed, text: &[u8]) -> usize {
+fn feed_text(model: &mut impl Sink, text: &[u8]) -> usize {
     match model.scrolling_rows().and_then(|rows| hidden(text, rows)) {
         Some((from, to)) => {
             let hidden = &text[from..to];
@@ -156,7 +158,7 @@ fn newest_lines(text: &[u8], lines: usize) -> usize {
 }
 
 /// Feeds the colours and attributes that `hidden` leaves selected.
-fn feed_colours(model: &mut impl Feed, hidden: &[u8]) -> usize {
+fn feed_colours(model: &mut impl Sink, hidden: &[u8]) -> usize {
     let mut rest = &hidden[memchr::memmem::rfind(hidden, b"\x1b[m").unwrap_or(0)..];
     let mut fed = 0;
     while let Some(at) = memchr::memchr(0x1b, rest) {

@@ -31,7 +31,7 @@ pub(super) enum Protection {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(super) struct State {
+pub(super) struct TerminalState {
     pub(super) settings: Settings,
     /// The first and the other one.
     pub(super) screens: [Screen; 2],
@@ -54,7 +54,7 @@ pub(super) struct State {
     pub(super) extras: Extras,
 }
 
-impl State {
+impl TerminalState {
     pub(super) fn new(rows: usize, columns: usize, history: usize) -> Self {
         let screen = || Screen { grid: Grid::new(rows, columns), saved: Saved::default() };
         Self {

@@ -7,7 +7,7 @@ use super::{
     compare::{assert_same, assert_same_history, assert_same_throughout, is_out_of_its_region, restored},
     emulator::Emulator,
     modes::{MODES, Number},
-    skip::Feed,
+    skip::Sink,
     *,
 };
 
@@ -380,7 +380,7 @@ proptest! {
 #[test]
 fn a_flood_of_text_is_mostly_skipped_and_titles_do_not_fill_the_memory() {
     struct Count(usize);
-    impl Feed for Count {
+    impl Sink for Count {
         fn feed(&mut self, bytes: &[u8]) {
             self.0 += bytes.len();
         }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::net::UnixStream};
 
 use fugue_server::{
     TerminalSize,
-    message::{Access, Attach, ClientMessage, OnLag, StartAt, Target, View},
+    message::{Access, Attach, AttachOptions, ClientMessage, OnLag, StartAt, Target},
     wire::{self, Hello},
 };
 
@@ -18,7 +18,7 @@ fn memory(pid: u64, line: &str) -> u64 {
 }
 
 /// A client that asks for everything and reads none of it.
-fn stalled(home: &Home, view: View) -> UnixStream {
+fn stalled(home: &Home, view: AttachOptions) -> UnixStream {
     let attach = Attach::new(Target::Name("flood".parse().unwrap()), view);
     let attach = wire::encode_request(1, &ClientMessage::Attach(attach)).unwrap();
     let mut socket = UnixStream::connect(home.socket()).unwrap();
@@ -71,7 +71,7 @@ fn print(home: &Home, piece: u64) {
 }
 
 /// Attaches one that stalls at once, as the `clients`th.
-fn add(home: &Home, view: View, clients: usize) -> UnixStream {
+fn add(home: &Home, view: AttachOptions, clients: usize) -> UnixStream {
     let client = stalled(home, view);
     eventually("it is attached", || home.session("flood")["clients"] == clients);
     client
@@ -85,9 +85,9 @@ fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each()
     let mut server = limited(&home, FLOOD);
     let size = TerminalSize::new(60, 20);
     let views = [
-        View::new(StartAt::Oldest, OnLag::Resync),
-        View::new(StartAt::Screen, OnLag::Resync).with_size(size),
-        View::new(StartAt::Screen, OnLag::Resync).with_size(size).with_access(Access::ReadOnly),
+        AttachOptions::new(StartAt::Oldest, OnLag::Resync),
+        AttachOptions::new(StartAt::Screen, OnLag::Resync).with_size(size),
+        AttachOptions::new(StartAt::Screen, OnLag::Resync).with_size(size).with_access(Access::ReadOnly),
     ];
     let before = memory(server.pid(), "VmRSS:");
     let crowd: Vec<_> = (0..CLIENTS).map(|client| stalled(&home, views[client % 3])).collect();
@@ -112,7 +112,7 @@ fn clients_that_stall_at_moments_of_their_own_take_a_queue_and_a_write_each() {
     let before = memory(server.pid(), "VmRSS:");
     let mut crowd = Vec::new();
     for client in 1..=CLIENTS {
-        crowd.push(add(&home, View::new(StartAt::Now, OnLag::Resync), client));
+        crowd.push(add(&home, AttachOptions::new(StartAt::Now, OnLag::Resync), client));
         print(&home, PIECE);
     }
     // And much more, that would all be there if anything held it for them.

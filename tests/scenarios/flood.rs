@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use fugue_server::{
     Client, SessionId,
     client::Incoming,
-    message::{ClientStats, Event, ExitStatus, OnLag, SessionInfo, StartAt, View},
+    message::{AttachOptions, ClientStats, Event, ExitStatus, OnLag, SessionInfo, StartAt},
 };
 
 use crate::support::*;
 
-pub(super) const RESYNC: View = View::new(StartAt::Now, OnLag::Resync);
+pub(super) const RESYNC: AttachOptions = AttachOptions::new(StartAt::Now, OnLag::Resync);
 
 /// What the floods print again and again, from offset 0 on.
 pub(super) const LINE: &[u8; 16] = b"0123456789abcde\n";

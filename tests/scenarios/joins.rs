@@ -8,7 +8,7 @@ use std::sync::{
 use fugue_server::{
     Client,
     client::Incoming,
-    message::{ClientMessage, OnLag, StartAt, View},
+    message::{AttachOptions, ClientMessage, OnLag, StartAt},
 };
 
 use super::{flood::*, random::Random};
@@ -48,7 +48,8 @@ pub(super) async fn thousands_join_and_leave_a_flood_and_none_is_sent_a_wrong_by
                     _ => StartAt::Last(random.below(1 << 20)),
                 };
                 let on_lag = if random.below(2) == 0 { OnLag::Resync } else { OnLag::Lossless };
-                let started = attached(&mut client, &attach("flood", View::new(start, on_lag))).await;
+                let started =
+                    attached(&mut client, &attach("flood", AttachOptions::new(start, on_lag))).await;
                 let mut seen = Stay::from(started.start);
                 let enough = started.start + 1 + random.below(256 << 10);
                 seen.read_to(&mut client, enough).await;

@@ -33,7 +33,7 @@ pub(super) async fn a_gibibyte_passes_a_stopped_client_in_bounded_memory() {
     .await;
     signal(stopped.id(), Signal::STOP);
     let before = server.peak_memory();
-    soon(control.request(&input(id, "\n"))).await.unwrap();
+    soon(control.input(id, "\n")).await.unwrap();
 
     // One takes all, and one so little that it is only just not given up.
     let (mut seen, mut missed) = (Stay::from(0), Stay::from(slow_from));

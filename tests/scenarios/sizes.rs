@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fugue_server::{
     Client, TerminalSize,
     client::{ClientError, Incoming},
-    message::{Access, ClientMessage, Event, OnLag, Reply, StartAt, View},
+    message::{Access, AttachOptions, ClientMessage, Event, OnLag, Reply, StartAt},
 };
 
 use super::{flood::session, random::Random};
@@ -39,8 +39,8 @@ pub(super) async fn resizes_during_a_flood_leave_every_terminal_with_the_true_sc
         }
     }
     assert!(resized.sizes > 0);
-    soon(control.request(&input(id, "\n"))).await.unwrap();
-    soon(control.request(&input(id, "first\n"))).await.unwrap();
+    soon(control.input(id, "\n")).await.unwrap();
+    soon(control.input(id, "first\n")).await.unwrap();
     // What any terminal of the final size must show.
     let last = |word: &str| {
         let mut lines: Vec<_> = (1..=500).map(|number| format!("{number} of the last lines")).collect();
@@ -71,7 +71,7 @@ pub(super) async fn resizes_during_a_flood_leave_every_terminal_with_the_true_sc
         })
         .await;
     // And all of them follow what comes next.
-    soon(control.request(&input(id, "second\n"))).await.unwrap();
+    soon(control.input(id, "second\n")).await.unwrap();
     for terminal in [&mut resized, &mut late] {
         terminal.read_until("the last lines", |lines| lines == last("second")).await;
     }
@@ -101,7 +101,8 @@ struct Terminal {
 impl Terminal {
     async fn attach(server: &TestServer, size: TerminalSize, access: Access) -> Self {
         let mut client = server.client().await;
-        let view = View::new(StartAt::Screen, OnLag::Resync).with_size(Some(size)).with_access(access);
+        let view =
+            AttachOptions::new(StartAt::Screen, OnLag::Resync).with_size(Some(size)).with_access(access);
         attached(&mut client, &attach("flood", view)).await;
         Self { client, screen: vt100::Parser::new(size.rows(), size.cols(), 0), sizes: 0 }
     }

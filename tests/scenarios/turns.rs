@@ -17,7 +17,7 @@ pub(super) async fn clients_that_take_turns_at_stalling_never_stall_each_other(t
         let start = attached(&mut client, &attach("flood", RESYNC)).await.start;
         clients.push((client, Stay::from(start)));
     }
-    soon(control.request(&input(id, "\n"))).await.unwrap();
+    soon(control.input(id, "\n")).await.unwrap();
     let start = Instant::now();
     let mut turns = 0;
     while start.elapsed() < time || turns <= 2 {

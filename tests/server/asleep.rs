@@ -5,7 +5,7 @@ use std::time::Duration;
 use fugue_server::{
     Feed, TerminalSize,
     client::ClientError,
-    message::{CloseReason, OnLag, Pace, StartAt, View},
+    message::{AttachOptions, CloseReason, OnLag, Pace, StartAt},
 };
 
 use crate::support::*;
@@ -74,7 +74,7 @@ async fn a_client_that_does_not_wake_is_given_up_with_the_reason() {
 async fn a_client_that_does_not_resync_is_given_up_as_soon_as_ever() {
     for on_lag in [OnLag::Lossless, OnLag::Disconnect] {
         let (server, feed) = server(Pace::Free).await;
-        let view = View::new(StartAt::Now, on_lag).with_size(Some(TerminalSize::DEFAULT));
+        let view = AttachOptions::new(StartAt::Now, on_lag).with_size(Some(TerminalSize::DEFAULT));
         let _sleeper = Viewer::attach(&server, &attach("feed", view)).await;
         let start = tokio::time::Instant::now();
         print_much(&feed).await;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use fugue_server::{
     Client, Picture, TerminalSize,
     client::Incoming,
-    message::{Access, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, RequestError, StartAt, View},
+    message::{
+        Access, AttachOptions, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, RequestError, StartAt,
+    },
 };
 use tokio::io::AsyncWriteExt;
 
@@ -162,7 +164,7 @@ async fn attaching_again_to_the_same_session_resizes_once_at_most() {
     for _ in 0..3 {
         attached(&mut client, &attach("a", view)).await;
     }
-    let unsized_view = View::new(StartAt::Now, OnLag::Resync);
+    let unsized_view = AttachOptions::new(StartAt::Now, OnLag::Resync);
     attached(&mut client, &attach("a", unsized_view)).await;
     soon(first.client.send(&ClientMessage::Ping)).await.unwrap();
     while !matches!(

@@ -2,7 +2,7 @@
 
 use fugue_server::{
     client::Incoming,
-    message::{ClientMessage, ExitStatus, OnLag, Reply, RequestError, StartAt, View},
+    message::{AttachOptions, ClientMessage, ExitStatus, OnLag, Reply, RequestError, StartAt},
 };
 
 use crate::support::*;
@@ -24,7 +24,7 @@ async fn a_burst_from_a_real_program_reaches_every_client_whole() {
         readers.spawn(async move { transcript(&mut client, start).await });
     }
     assert_eq!(server.clients.watching(session).len(), 16);
-    soon(first.request(&input(session, "go\n"))).await.unwrap();
+    soon(first.input(session, "go\n")).await.unwrap();
 
     let expected = numbers(200_000);
     while let Some(read) = soon(readers.join_next()).await {
@@ -54,7 +54,7 @@ async fn clients_that_come_and_go_during_a_flood_see_the_source_without_gap_or_r
                 let mut client = soon(fugue_server::Client::connect(&socket)).await.unwrap();
                 let start = if stay % 2 == 0 { StartAt::Now } else { StartAt::Oldest };
                 let on_lag = if round % 2 == 0 { OnLag::Lossless } else { OnLag::Disconnect };
-                let view = View::new(start, on_lag);
+                let view = AttachOptions::new(start, on_lag);
                 let start = attached(&mut client, &attach("flood", view)).await.start;
                 let mut transcript = Transcript::from(start);
                 let enough = 1 + ((round * 7919 + stay * 104_729) % 100_000) as usize;
@@ -66,7 +66,7 @@ async fn clients_that_come_and_go_during_a_flood_see_the_source_without_gap_or_r
             seen
         });
     }
-    soon(first.request(&input(source.session, "go\n"))).await.unwrap();
+    soon(first.input(source.session, "go\n")).await.unwrap();
     let mut whole = Transcript::from(source.start);
     whole.read_to(&mut first, "\r\n400000\r\n").await;
 
@@ -141,13 +141,13 @@ async fn a_lost_connection_is_resumed_at_the_very_byte() {
     drop(client);
 
     let mut client = server.client().await;
-    let view = View::new(StartAt::Offset(before.end()), OnLag::Lossless);
+    let view = AttachOptions::new(StartAt::Offset(before.end()), OnLag::Lossless);
     let resumed = attached(&mut client, &attach_id(created.session, view)).await;
     assert_eq!(resumed.start, before.end());
     before.read_to(&mut client, "\r\n5000\r\n").await;
     assert_eq!(before.bytes, numbers(5000));
 
-    let beyond = View::new(StartAt::Offset(u64::MAX), OnLag::Lossless);
+    let beyond = AttachOptions::new(StartAt::Offset(u64::MAX), OnLag::Lossless);
     let error = refused(&mut client, &attach_id(created.session, beyond)).await;
     assert!(matches!(error, RequestError::OffsetNotHeld { oldest: 0, .. }), "{error:?}");
     let error = refused(&mut client, &attach_id(fugue_server::SessionId::random(), view)).await;

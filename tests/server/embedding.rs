@@ -107,7 +107,7 @@ async fn an_embedder_starts_lists_awaits_and_ends_sessions_without_a_connection(
     let target = Target::Id(started.id);
     let (ended, typed) = tokio::join!(soon(sessions.ended(&target)), async {
         let mut client = server.client().await;
-        soon(client.request(&input(started.id, "\n"))).await.unwrap();
+        soon(client.input(started.id, "\n")).await.unwrap();
     });
     assert_eq!((ended, typed), (Ok(ExitStatus::Code(7)), ()));
     assert_eq!(soon(sessions.ended(&target)).await, Ok(ExitStatus::Code(7)), "it is remembered");

@@ -2,7 +2,7 @@
 
 use fugue_server::{
     client::{ClientError, Incoming},
-    message::{ClientMessage, Event, ExitStatus, Reply, RequestError},
+    message::{Event, ExitStatus, Reply, RequestError},
 };
 
 use crate::support::*;
@@ -18,7 +18,7 @@ async fn the_status_comes_after_the_last_byte_to_everyone() {
         attached(&mut client, &attach("a", FROM_OLDEST)).await;
         clients.push(client);
     }
-    soon(first.request(&input(session, "\n"))).await.unwrap();
+    soon(first.input(session, "\n")).await.unwrap();
     for client in &mut clients {
         let (bytes, status) = transcript(client, 0).await;
         assert!(bytes.ends_with(b"50000\r\nlast"));
@@ -111,7 +111,7 @@ async fn a_stopped_program_can_be_killed() {
     let server = TestServer::start();
     let mut client = server.client().await;
     create(&mut client, "stopped", "kill -STOP $$").await;
-    assert!(matches!(soon(client.request(&kill("stopped"))).await.unwrap(), Reply::Killed(_)));
+    soon(client.kill(named("stopped"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn a_client_that_attaches_as_the_session_ends_hears_of_the_end_or_is_refus
     for round in 0..60 {
         let name = format!("brief-{round}");
         attached(&mut owner, &shell(&name, "printf x", Some(LOSSLESS))).await;
-        match soon(late.attach(&attach(&name, FROM_OLDEST))).await {
+        match soon(late.attach(named(&name), FROM_OLDEST)).await {
             Ok(attached) => {
                 let (bytes, status) = transcript(&mut late, attached.start).await;
                 assert_eq!((&bytes[..], status), (&b"x"[..], ExitStatus::Code(0)));
@@ -183,6 +183,6 @@ async fn a_client_that_attaches_as_the_session_ends_hears_of_the_end_or_is_refus
         transcript(&mut owner, 0).await;
     }
     println!("{heard} heard of the end, {told} were told");
-    assert_eq!(soon(late.request(&ClientMessage::Ping)).await.unwrap(), Reply::Pong);
+    soon(late.ping()).await.unwrap();
     eventually("no session is left in the registry", || server.clients.stats().sessions() == 0).await;
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fugue_server::{
     TerminalSize,
     client::{ClientError, Incoming},
-    message::{ClientMessage, CloseReason, Event, ExitStatus, Reply, StartAt, Target, View},
+    message::{AttachOptions, ClientMessage, CloseReason, Event, ExitStatus, Reply, StartAt, Target},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -64,7 +64,7 @@ async fn a_client_that_takes_a_byte_at_a_time_is_given_up() {
     let mut asking = server.client().await;
     create(&mut asking, "a", FOREVER).await;
     let mut socket = tokio::net::UnixStream::connect(&server.socket).await.unwrap();
-    let view = View::new(StartAt::Now, fugue_server::message::OnLag::Resync);
+    let view = AttachOptions::new(StartAt::Now, fugue_server::message::OnLag::Resync);
     let attach = fugue_server::wire::encode_request(1, &attach("a", view)).unwrap();
     socket.write_all(&fugue_server::wire::Hello::encode()).await.unwrap();
     socket.write_all(&attach).await.unwrap();

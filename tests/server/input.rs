@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fugue_server::{
     client::Incoming,
-    message::{ClientMessage, ExitStatus, Reply, RequestError},
+    message::{ExitStatus, Reply, RequestError},
     wire::MAX_INPUT,
 };
 
@@ -94,8 +94,8 @@ async fn too_much_outstanding_input_is_refused_and_harms_nothing() {
         }
     }
     // The rest of the connection is unimpressed, and the session can still be ended.
-    assert_eq!(soon(client.request(&ClientMessage::Ping)).await.unwrap(), Reply::Pong);
-    assert!(matches!(soon(client.request(&kill("deaf"))).await.unwrap(), Reply::Killed(_)));
+    soon(client.ping()).await.unwrap();
+    soon(client.kill(named("deaf"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn typing_into_a_terminal_that_nobody_has_open_waits_and_spins_on_nothing(
         soon(client.send(&input(created.session, vec![b'x'; 50_000]))).await.unwrap();
     }
     let mut other = server.client().await;
-    assert_eq!(soon(other.request(&ClientMessage::Ping)).await.unwrap(), Reply::Pong);
+    soon(other.ping()).await.unwrap();
     transcript.read_to(&mut client, "200000").await;
 }
 
@@ -122,11 +122,11 @@ async fn input_to_a_program_that_is_gone_says_so() {
     let server = TestServer::start();
     let mut client = server.client().await;
     let session = create(&mut client, "brief", "read line; exit 4").await.id;
-    soon(client.request(&input(session, "\n"))).await.unwrap();
+    soon(client.input(session, "\n")).await.unwrap();
     eventually("the session is gone", || server.clients.stats().sessions() == 0).await;
     let error = loop {
-        match soon(client.request(&input(session, "x"))).await {
-            Ok(Reply::Written) => tokio::task::yield_now().await,
+        match soon(client.input(session, "x")).await {
+            Ok(()) => tokio::task::yield_now().await,
             Err(fugue_server::client::ClientError::Refused(error)) => break error,
             other => panic!("{other:?}"),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fugue_server::{
     Feed, TerminalSize,
-    message::{ClientMessage, OnLag, Pace, RequestError, StartAt, View},
+    message::{AttachOptions, ClientMessage, OnLag, Pace, RequestError, StartAt},
 };
 
 use crate::support::*;
@@ -92,7 +92,8 @@ async fn more_kills_than_a_client_may_wait_for_are_refused() {
     let mut client = server.client().await;
     let script = "trap '' HUP; stty -echo; echo ready; read go";
     let session = create(&mut client, "a", script).await.id;
-    let mut viewer = Viewer::attach(&server, &attach("a", View::new(StartAt::Oldest, OnLag::Resync))).await;
+    let mut viewer =
+        Viewer::attach(&server, &attach("a", AttachOptions::new(StartAt::Oldest, OnLag::Resync))).await;
     viewer.run_until_shown("ready").await;
     for _ in 0..16 {
         soon(client.send(&kill("a"))).await.unwrap();
@@ -100,7 +101,7 @@ async fn more_kills_than_a_client_may_wait_for_are_refused() {
     assert_eq!(refused(&mut client, &kill("a")).await, RequestError::TooManyOutstanding);
     // And once they were answered there is room again.
     let mut other = server.client().await;
-    soon(other.request(&input(session, "\n"))).await.unwrap();
+    soon(other.input(session, "\n")).await.unwrap();
     viewer.run_to_end().await;
     assert!(matches!(refused(&mut client, &kill("a")).await, RequestError::SessionEnded { .. }));
 }

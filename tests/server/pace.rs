@@ -1,6 +1,6 @@
 //! Whom a program waits for.
 
-use fugue_server::message::{ExitStatus, Pace, StartAt, View};
+use fugue_server::message::{AttachOptions, ExitStatus, Pace, StartAt};
 
 use crate::support::*;
 
@@ -25,7 +25,7 @@ async fn paced(server: &TestServer, pace: Pace) -> (Viewer, Viewer) {
     (one, two)
 }
 
-const VIEW: View = TERMINAL.with_size(None);
+const VIEW: AttachOptions = TERMINAL.with_size(None);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_slowest_pace_nobody_misses_anything() {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use fugue_server::{
     Client, ClientId, SessionId, SessionName, TerminalSize,
     client::ClientError,
-    message::{Access, Attach, ClientMessage, Create, OnLag, SessionState, StartAt, Target, View},
+    message::{Access, Attach, AttachOptions, ClientMessage, Create, OnLag, SessionState, StartAt, Target},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -60,7 +60,7 @@ type Ids = [SessionId; NAMES.len()];
 fn request(asked: &Asked, ids: &Ids) -> ClientMessage {
     let name: SessionName = NAMES[asked.name].parse().unwrap();
     let size = asked.size.map(|(cols, rows)| TerminalSize::new(cols, rows).unwrap());
-    let view = View::new(asked.start, OnLag::Resync).with_size(size).with_access(asked.access);
+    let view = AttachOptions::new(asked.start, OnLag::Resync).with_size(size).with_access(asked.access);
     let session = ids[asked.name];
     match asked.kind {
         0 | 1 => ClientMessage::Attach(Attach::new(Target::Name(name), view)),

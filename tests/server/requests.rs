@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use fugue_server::{
     SessionId, TerminalSize,
     client::Incoming,
-    message::{ClientMessage, ExitStatus, Reply, RequestError, SessionState, Target},
+    message::{ClientMessage, ExitStatus, RequestError, SessionState, Target},
 };
 
 use crate::support::*;
@@ -108,7 +108,7 @@ async fn refusals_say_what_is_wrong_and_change_nothing() {
         assert!(matches!(error, RequestError::UnknownSession(_)), "{request:?}: {error:?}");
     }
     assert_eq!(sessions(&mut client).await.len(), 1);
-    assert_eq!(soon(client.request(&ClientMessage::Detach)).await.unwrap(), Reply::Detached);
+    soon(client.detach()).await.unwrap();
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn counts_show_shards_clients_and_what_was_written() {
     let mut client = server.client().await;
     let start = attached(&mut client, &shell("a", "seq 1 1000", Some(LOSSLESS))).await.start;
     let (bytes, _) = transcript(&mut client, start).await;
-    let Reply::Stats(stats) = soon(client.request(&ClientMessage::Stats)).await.unwrap() else { panic!() };
+    let stats = soon(client.stats()).await.unwrap();
     assert_eq!(stats.clients_per_shard.len(), 2);
     assert_eq!(stats.clients_per_shard.iter().sum::<usize>(), 1);
     assert_eq!(stats.pid, std::process::id());

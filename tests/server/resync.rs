@@ -3,7 +3,9 @@
 use fugue_server::{
     Picture, ScreenModel, TerminalSize,
     client::Incoming,
-    message::{Access, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, SessionState, StartAt, View},
+    message::{
+        Access, AttachOptions, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, SessionState, StartAt,
+    },
 };
 
 use crate::support::*;
@@ -127,7 +129,7 @@ async fn clients_that_come_and_go_in_a_flood_get_the_bytes_at_their_offsets() {
         }
         let view = TERMINAL.with_start(starts[round % 4]).with_on_lag(OnLag::Lossless);
         let mut client = server.client().await;
-        let Ok(to) = soon(client.attach(&attach("a", view))).await else { break };
+        let Ok(to) = soon(client.attach(named("a"), view)).await else { break };
         let mut viewer = Transcript::from(to.start);
         // Some stay for a moment, some until the end.
         let stays = if round % 8 < 6 { 20_000 } else { usize::MAX };
@@ -162,7 +164,7 @@ async fn the_newest_lines_are_whole_lines() {
         (15, "1000\npartial"),
         (16, "999\n1000\npartial"),
     ] {
-        let view = View::new(StartAt::Last(bytes), OnLag::Lossless);
+        let view = AttachOptions::new(StartAt::Last(bytes), OnLag::Lossless);
         let mut client = server.client().await;
         let to = attached(&mut client, &attach("a", view)).await;
         let mut transcript = Transcript::from(to.start);
@@ -170,7 +172,7 @@ async fn the_newest_lines_are_whole_lines() {
         assert_eq!(String::from_utf8_lossy(&transcript.bytes), expected, "the last {bytes}");
         assert_eq!(transcript.end(), 3900);
     }
-    let all = View::new(StartAt::Last(u64::MAX), OnLag::Lossless);
+    let all = AttachOptions::new(StartAt::Last(u64::MAX), OnLag::Lossless);
     assert_eq!(attached(&mut server.client().await, &attach("a", all)).await.start, 0);
 }
 
@@ -182,7 +184,7 @@ async fn a_client_may_ask_for_its_screen() {
     viewer.run_until_shown("shown").await;
     let before = viewer.state();
     viewer.screen.process(b"\x1b[2J\x1b[Hwritten over\x1b[?1049h\x1b[");
-    assert_eq!(soon(viewer.client.request(&ClientMessage::Resync)).await.unwrap(), Reply::Resynced);
+    soon(viewer.client.resync()).await.unwrap();
     viewer.run_until(|viewer| viewer.screens > 0).await;
     assert_eq!(viewer.state(), before);
     let mut other = server.client().await;
@@ -258,7 +260,7 @@ async fn who_comes_while_the_session_ends_gets_its_screen_and_its_end_or_is_told
     for round in 0..50 {
         let mut client = server.client().await;
         create(&mut client, "a", "printf 'last words'; exit 7").await;
-        match soon(client.attach(&attach("a", TERMINAL))).await {
+        match soon(client.attach(named("a"), TERMINAL)).await {
             Ok(to) => {
                 let mut viewer = Viewer::of(client, &to);
                 assert_eq!(viewer.run_to_end().await, ExitStatus::Code(7), "round {round}");

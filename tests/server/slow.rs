@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fugue_server::{
     client::{ClientError, Incoming},
-    message::{ClientMessage, CloseReason, Event, ExitStatus, Reply},
+    message::{ClientMessage, CloseReason, Event, ExitStatus},
 };
 
 use crate::support::*;
@@ -30,7 +30,7 @@ async fn one_client_alone_never_loses_a_byte_however_it_dawdles() {
         let created = attached(&mut client, &shell("flood", FLOOD, Some(view))).await;
         let mut transcript = Transcript::from(created.start);
         transcript.read_to(&mut client, "ready").await;
-        soon(client.request(&input(created.session, "\n"))).await.unwrap();
+        soon(client.input(created.session, "\n")).await.unwrap();
         // It reads nothing until the program can't have written more than the window, and others see it stand still.
         let mut other = server.client().await;
         let mut printed = 0;
@@ -64,7 +64,7 @@ async fn stalled_clients_cost_the_others_nothing_and_are_told_what_they_missed()
     attached(&mut lossless, &attach("flood", FROM_OLDEST)).await;
     let mut seen = Transcript::from(0);
     seen.read_to(&mut first, "ready").await;
-    soon(first.request(&input(session, "\n"))).await.unwrap();
+    soon(first.input(session, "\n")).await.unwrap();
     let reading = tokio::spawn(async move { transcript(&mut lossless, 0).await });
     seen.read_to_end(&mut first).await;
     assert!(is_the_flood(&seen.bytes), "{} bytes", seen.bytes.len());
@@ -104,7 +104,7 @@ async fn a_lossless_client_that_stands_still_holds_the_program_only_so_long() {
     attached(&mut still, &attach("flood", FROM_OLDEST)).await;
     let mut seen = Transcript::from(0);
     seen.read_to(&mut first, "ready").await;
-    soon(first.request(&input(session, "\n"))).await.unwrap();
+    soon(first.input(session, "\n")).await.unwrap();
     // That this ends at all shows that the other no longer holds the program.
     seen.read_to_end(&mut first).await;
     assert!(is_the_flood(&seen.bytes));
@@ -119,13 +119,13 @@ async fn a_client_that_takes_too_little_is_closed_and_forgotten() {
     attached(&mut still, &shell("flood", FLOOD, Some(FROM_OLDEST))).await;
     let mut other = server.client().await;
     let session = sessions(&mut other).await[0].id;
-    soon(other.request(&input(session, "\n"))).await.unwrap();
+    soon(other.input(session, "\n")).await.unwrap();
     eventually("only the other client is left", || server.clients.count() == 1).await;
     // Nobody holds the program now, so it ends.
     while server.clients.stats().sessions() > 0 {
         soon(other.request(&ClientMessage::Ping)).await.unwrap();
     }
-    let Reply::Stats(stats) = soon(other.request(&ClientMessage::Stats)).await.unwrap() else { panic!() };
+    let stats = soon(other.stats()).await.unwrap();
     assert_eq!(stats.connections_closed, 1);
     // What it had been sent is whole as far as it goes; then its connection ends.
     let mut seen = Transcript::from(0);

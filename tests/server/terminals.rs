@@ -3,7 +3,8 @@
 use fugue_server::{
     TerminalSize,
     message::{
-        Access, ClientMessage, ExitStatus, OnLag, Reply, RequestError, SizePolicy, StartAt, Target, View,
+        Access, AttachOptions, ClientMessage, ExitStatus, OnLag, Reply, RequestError, SizePolicy, StartAt,
+        Target,
     },
 };
 
@@ -13,7 +14,7 @@ fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
-const READ_ONLY: View = TERMINAL.with_access(Access::ReadOnly);
+const READ_ONLY: AttachOptions = TERMINAL.with_access(Access::ReadOnly);
 
 #[tokio::test]
 async fn a_read_only_client_changes_nothing_while_it_watches() {
@@ -47,8 +48,8 @@ async fn a_read_only_client_changes_nothing_while_it_watches() {
         assert!(!viewer.text().contains("typed"));
 
         // Once it no longer watches, it is a client like any other.
-        assert_eq!(soon(viewer.client.request(&ClientMessage::Detach)).await.unwrap(), Reply::Detached);
-        soon(viewer.client.request(&input(session, ""))).await.unwrap();
+        soon(viewer.client.detach()).await.unwrap();
+        soon(viewer.client.input(session, "")).await.unwrap();
     }
 }
 
@@ -192,7 +193,7 @@ async fn a_session_that_comes_to_have_a_terminals_size_is_drawn_there_whole() {
 #[tokio::test]
 async fn who_wants_every_byte_is_sent_them_whatever_its_terminals_size() {
     let server = TestServer::start();
-    let view = View::new(StartAt::Oldest, OnLag::Lossless)
+    let view = AttachOptions::new(StartAt::Oldest, OnLag::Lossless)
         .with_size(Some(size(33, 7)))
         .with_access(Access::ReadOnly);
     let mut owner = server.client().await;

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use fugue_server::{
     ClientId, SessionId, TerminalSize,
     message::{
-        Attach, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace, Reply, RequestError,
-        SizePolicy, StartAt, Target, View,
+        Attach, AttachOptions, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace, Reply,
+        RequestError, SizePolicy, StartAt, Target,
     },
     wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
 };
@@ -33,7 +33,7 @@ fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
 }
 
 fn requests() -> Vec<ClientMessage> {
-    let view = View::new(StartAt::Offset(7), OnLag::Lossless);
+    let view = AttachOptions::new(StartAt::Offset(7), OnLag::Lossless);
     let session = SessionId::from(1_u64 << 40);
     let mut create = Create::new("a".parse().unwrap(), vec![b"sh".to_vec(), vec![0xff, 0xfe]]);
     create.env = vec![(b"A".to_vec(), b"B=C".to_vec())];

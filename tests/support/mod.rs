@@ -11,8 +11,8 @@ use fugue_server::{
     Client, ClientId, Clients, Feeds, Server, ServerBuilder, SessionId, Sessions, TerminalSize,
     client::{ClientError, Incoming},
     message::{
-        Access, Attach, AttachedTo, ClientMessage, ClientState, ClientStats, Create, Event, ExitStatus,
-        OnLag, Reply, RequestError, ServerStats, SessionInfo, StartAt, Target, View,
+        Access, Attach, AttachOptions, AttachedTo, ClientMessage, ClientState, ClientStats, Create, Event,
+        ExitStatus, OnLag, Reply, RequestError, ServerStats, SessionInfo, StartAt, Target,
     },
 };
 use tempfile::TempDir;
@@ -89,7 +89,7 @@ impl Drop for TestServer {
 }
 
 /// A session of `sh -c script`.
-pub(crate) fn shell(name: &str, script: &str, attach: Option<View>) -> ClientMessage {
+pub(crate) fn shell(name: &str, script: &str, attach: Option<AttachOptions>) -> ClientMessage {
     shell_with(name, script, |create| create.attach = attach)
 }
 
@@ -102,20 +102,25 @@ pub(crate) fn shell_with(name: &str, script: &str, change: impl FnOnce(&mut Crea
     ClientMessage::Create(create)
 }
 
-pub(crate) const LOSSLESS: View = View::new(StartAt::Now, OnLag::Lossless);
-pub(crate) const FROM_OLDEST: View = View::new(StartAt::Oldest, OnLag::Lossless);
-pub(crate) const DISCONNECT: View = View::new(StartAt::Oldest, OnLag::Disconnect);
+pub(crate) const LOSSLESS: AttachOptions = AttachOptions::new(StartAt::Now, OnLag::Lossless);
+pub(crate) const FROM_OLDEST: AttachOptions = AttachOptions::new(StartAt::Oldest, OnLag::Lossless);
+pub(crate) const DISCONNECT: AttachOptions = AttachOptions::new(StartAt::Oldest, OnLag::Disconnect);
 
-pub(crate) fn attach(name: &str, view: View) -> ClientMessage {
-    ClientMessage::Attach(Attach::new(Target::Name(name.parse().unwrap()), view))
+/// The session of this name.
+pub(crate) fn named(name: &str) -> Target {
+    Target::Name(name.parse().unwrap())
 }
 
-pub(crate) fn attach_id(session: SessionId, view: View) -> ClientMessage {
+pub(crate) fn attach(name: &str, view: AttachOptions) -> ClientMessage {
+    ClientMessage::Attach(Attach::new(named(name), view))
+}
+
+pub(crate) fn attach_id(session: SessionId, view: AttachOptions) -> ClientMessage {
     ClientMessage::Attach(Attach::new(Target::Id(session), view))
 }
 
 pub(crate) fn kill(name: &str) -> ClientMessage {
-    ClientMessage::Kill { session: Target::Name(name.parse().unwrap()) }
+    ClientMessage::Kill { session: named(name) }
 }
 
 pub(crate) fn input(session: SessionId, data: impl Into<Bytes>) -> ClientMessage {
@@ -123,14 +128,15 @@ pub(crate) fn input(session: SessionId, data: impl Into<Bytes>) -> ClientMessage
 }
 
 pub(crate) async fn create(client: &mut Client, name: &str, script: &str) -> SessionInfo {
-    match soon(client.request(&shell(name, script, None))).await.unwrap() {
-        Reply::Created(info) => info,
-        other => panic!("{other:?}"),
-    }
+    let ClientMessage::Create(create) = shell(name, script, None) else { unreachable!() };
+    soon(client.create(create)).await.unwrap()
 }
 
 pub(crate) async fn attached(client: &mut Client, request: &ClientMessage) -> AttachedTo {
-    soon(client.attach(request)).await.unwrap()
+    match soon(client.request(request)).await.unwrap() {
+        Reply::Attached(attached) => attached,
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(crate) async fn refused(client: &mut Client, request: &ClientMessage) -> RequestError {
@@ -141,10 +147,7 @@ pub(crate) async fn refused(client: &mut Client, request: &ClientMessage) -> Req
 }
 
 pub(crate) async fn sessions(client: &mut Client) -> Vec<SessionInfo> {
-    match soon(client.request(&ClientMessage::List)).await.unwrap() {
-        Reply::Sessions(sessions) => sessions,
-        other => panic!("{other:?}"),
-    }
+    soon(client.list()).await.unwrap()
 }
 
 /// A client's copy of a stream, whose pieces must follow one another without a gap or an overlap.
@@ -222,8 +225,8 @@ pub(crate) fn contains(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// How a person's terminal of the usual size watches.
-pub(crate) const TERMINAL: View =
-    View::new(StartAt::Screen, OnLag::Resync).with_size(Some(TerminalSize::DEFAULT));
+pub(crate) const TERMINAL: AttachOptions =
+    AttachOptions::new(StartAt::Screen, OnLag::Resync).with_size(Some(TerminalSize::DEFAULT));
 
 /// What a client shows: a terminal model other than the server's own, fed what the client is sent.
 pub(crate) struct Viewer {
@@ -361,10 +364,7 @@ impl Viewer {
 }
 
 pub(crate) async fn stats(client: &mut Client) -> ServerStats {
-    match soon(client.request(&ClientMessage::Stats)).await.unwrap() {
-        Reply::Stats(stats) => *stats,
-        other => panic!("{other:?}"),
-    }
+    soon(client.stats()).await.unwrap()
 }
 
 /// How one client fares.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fugue_server::{
     Client, Feed, TerminalSize,
     client::Incoming,
-    message::{ClientMessage, Event, OnLag, Pace, StartAt, View},
+    message::{AttachOptions, ClientMessage, Event, OnLag, Pace, StartAt},
 };
 
 use super::{
@@ -57,8 +57,8 @@ pub(super) fn scrollback(screen: &[u8]) -> usize {
     if last.is_some_and(|window| window.ends_with(b"h")) { 0 } else { SCROLLBACK as usize }
 }
 
-fn terminal(start: StartAt, size: TerminalSize) -> View {
-    View::new(start, OnLag::Resync).with_size(Some(size))
+fn terminal(start: StartAt, size: TerminalSize) -> AttachOptions {
+    AttachOptions::new(start, OnLag::Resync).with_size(Some(size))
 }
 
 fn feed(server: &TestServer, size: TerminalSize) -> Feed {

@@ -13,7 +13,7 @@ use anyhow::{anyhow, bail};
 use fugue_server::{
     Server,
     client::Incoming,
-    message::{Attach, ClientMessage, OnLag, StartAt, Target, View},
+    message::{AttachOptions, ClientMessage, OnLag, StartAt},
 };
 use hdrhistogram::Histogram;
 
@@ -115,15 +115,14 @@ fn start_flood(
     while !Path::new(&ready).exists() {
         std::thread::yield_now();
     }
-    runtime.block_on(control.request(&ClientMessage::Input { session, data: "\n".into() }))?;
+    runtime.block_on(control.input(session, "\n"))?;
     Ok(receivers)
 }
 
 async fn type_to_fugue(directory: &Path, socket: &Path, keys: u64) -> anyhow::Result<Typed> {
     let ready = directory.join("echo-ready");
     let (mut client, session) = create(socket, &echo_program(&ready)?).await?;
-    let view = View::new(StartAt::Oldest, OnLag::Lossless);
-    client.attach(&ClientMessage::Attach(Attach::new(Target::Id(session), view))).await?;
+    client.attach(session, AttachOptions::new(StartAt::Oldest, OnLag::Lossless)).await?;
     while !ready.exists() {
         tokio::task::yield_now().await;
     }

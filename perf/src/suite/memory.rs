@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use fugue_server::{
-    message::{ClientMessage, Create, Event, OnLag, StartAt, View},
+    message::{AttachOptions, ClientMessage, Create, Event, OnLag, StartAt},
     wire::{self, HEADER_LEN, Hello, Kind},
 };
 
@@ -107,7 +107,7 @@ fn after_a_session(clients: usize) -> anyhow::Result<(f64, f64)> {
     };
     let run = |client: &mut UnixStream| {
         let mut create = Create::new("a".parse()?, vec![b"/bin/true".to_vec()]);
-        create.attach = Some(View::new(StartAt::Oldest, OnLag::Resync));
+        create.attach = Some(AttachOptions::new(StartAt::Oldest, OnLag::Resync));
         client.write_all(&wire::encode_request(1, &ClientMessage::Create(create))?)?;
         loop {
             match read_frame(client)? {

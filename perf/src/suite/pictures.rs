@@ -7,7 +7,7 @@ use anyhow::Context;
 use fugue_server::{
     Client, TerminalSize,
     client::Incoming,
-    message::{Access, Attach, ClientMessage, OnLag, StartAt, Target, View},
+    message::{Access, AttachOptions, OnLag, StartAt},
 };
 
 use crate::{
@@ -74,10 +74,10 @@ async fn watch(
     attached: std::sync::mpsc::SyncSender<()>,
 ) -> anyhow::Result<u64> {
     let mut client = Client::connect(&socket).await?;
-    let view = View::new(StartAt::Screen, OnLag::Resync)
+    let options = AttachOptions::new(StartAt::Screen, OnLag::Resync)
         .with_size(TerminalSize::new(size.0, size.1))
         .with_access(Access::ReadOnly);
-    client.attach(&ClientMessage::Attach(Attach::new(Target::Name("frames".parse()?), view))).await?;
+    client.attach("frames".parse::<fugue_server::SessionName>()?, options).await?;
     attached.send(())?;
     let mut received = 0;
     loop {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     super::terminal::{self, RawMode},
-    io_threads::{Room, Screen},
+    io_threads::{DisplayPermit, Screen},
 };
 use crate::terminal::Modes;
 
@@ -19,10 +19,10 @@ const MANY_ROWS: u16 = 999;
 pub(super) struct Display {
     screen: Screen,
     /// `None` where stdin or stdout is none.
-    terminal: Option<Terminal>,
+    terminal: Option<DisplayTerminal>,
 }
 
-struct Terminal {
+struct DisplayTerminal {
     raw_mode: RawMode,
     /// The modes that the session's program set.
     modes: RefCell<Modes>,
@@ -49,7 +49,7 @@ impl Display {
     /// Sets a terminal to raw mode. With `scroll_away`, what it shows is kept in its scrollback.
     pub(super) fn start(is_terminal: bool, scroll_away: bool) -> io::Result<Self> {
         let enter = || {
-            Ok::<_, io::Error>(Terminal {
+            Ok::<_, io::Error>(DisplayTerminal {
                 raw_mode: RawMode::enter()?,
                 modes: RefCell::default(),
                 scroll_away: Cell::new(scroll_away),
@@ -67,12 +67,12 @@ impl Display {
     }
 
     /// Waits for room; `None` once nothing can be shown any more.
-    pub(super) async fn room(&self) -> Option<Room<'_>> {
+    pub(super) async fn room(&self) -> Option<DisplayPermit<'_>> {
         self.screen.room().await
     }
 
     /// Shows a screen, on top of what is the person's own.
-    pub(super) fn show_screen(&self, room: Room<'_>, data: &Bytes) {
+    pub(super) fn show_screen(&self, room: DisplayPermit<'_>, data: &Bytes) {
         let drawn = match &self.terminal {
             Some(terminal) => terminal.modes.borrow().on_top(data).into(),
             None => data.clone(),
@@ -81,7 +81,7 @@ impl Display {
     }
 
     /// Shows a piece of output, unless a screen is awaited that stands for it.
-    pub(super) fn show(&self, room: Room<'_>, data: Bytes) {
+    pub(super) fn show(&self, room: DisplayPermit<'_>, data: Bytes) {
         let Some(terminal) = &self.terminal else { return room.show(data) };
         if terminal.is_left.get() {
             return;
@@ -152,7 +152,7 @@ impl Display {
     }
 
     /// Undoes the modes that the session's program left set.
-    async fn undo(&self, terminal: &Terminal, cursor: Cursor) -> bool {
+    async fn undo(&self, terminal: &DisplayTerminal, cursor: Cursor) -> bool {
         let mut undo = Vec::new();
         if terminal.has_shown.get() {
             undo.extend(terminal.modes.borrow().undo());

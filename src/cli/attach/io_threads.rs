@@ -108,7 +108,7 @@ struct Progress {
 
 /// Room for one piece.
 #[derive(Debug)]
-pub(super) struct Room<'a> {
+pub(super) struct DisplayPermit<'a> {
     screen: &'a Screen,
     permit: mpsc::Permit<'a, Piece>,
 }
@@ -145,9 +145,9 @@ impl Screen {
     }
 
     /// Waits for room; `None` once nothing can be written any more.
-    pub(super) async fn room(&self) -> Option<Room<'_>> {
+    pub(super) async fn room(&self) -> Option<DisplayPermit<'_>> {
         let permit = self.pieces.reserve().await.ok()?;
-        Some(Room { screen: self, permit })
+        Some(DisplayPermit { screen: self, permit })
     }
 
     /// Waits until all is written, however long that takes, and says whether it could be.
@@ -200,7 +200,7 @@ impl Screen {
     }
 }
 
-impl Room<'_> {
+impl DisplayPermit<'_> {
     pub(super) fn show(self, bytes: Bytes) {
         let era = self.screen.era();
         self.permit.send(Piece { bytes, era, written: None });

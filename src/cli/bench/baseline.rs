@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot, task::JoinSet};
 
 use super::{
-    stream::{Copy, Expected, READY},
+    stream::{Expected, READY, StreamDigest},
     viewers::{child_command, show},
 };
 
@@ -104,7 +104,7 @@ async fn read_all(
     expected: Expected,
     progress: Option<Arc<AtomicU64>>,
 ) -> anyhow::Result<bool> {
-    let mut copy = Copy::default();
+    let mut copy = StreamDigest::default();
     let mut buffer = vec![0; BUFFER];
     debug_assert!(READY.len() < BUFFER);
     loop {

@@ -52,7 +52,7 @@ impl Echo {
     pub(super) async fn start(socket: &Path) -> anyhow::Result<Self> {
         let mut client = Client::connect(socket).await?;
         let session = viewers::start(&mut client, "echo", "echo").await?;
-        client.attach(&viewers::attach(session, OnLag::Lossless)).await?;
+        client.attach(session, viewers::options(OnLag::Lossless)).await?;
         let mut echo = Self { client, session };
         echo.receive(READY.len()).await?;
         Ok(echo)

@@ -72,7 +72,7 @@ pub(super) struct Expected {
 
 impl Expected {
     pub(super) fn of(stream: u64) -> Self {
-        let mut copy = Copy::default();
+        let mut copy = StreamDigest::default();
         copy.take(READY);
         // Only writing can fail.
         let _ = each_piece(stream, |piece| {
@@ -95,12 +95,12 @@ impl Expected {
 
 /// A reader's copy of the stream: not the bytes, but how many and their hash.
 #[derive(Default)]
-pub(super) struct Copy {
+pub(super) struct StreamDigest {
     pub(super) bytes: u64,
     hash: Xxh3,
 }
 
-impl Copy {
+impl StreamDigest {
     pub(super) fn take(&mut self, data: &[u8]) {
         self.bytes += data.len() as u64;
         self.hash.update(data);
@@ -136,7 +136,7 @@ mod tests {
         let expected = Expected::of(1000);
         let whole: Vec<u8> = [READY, &bytes(1000)].concat();
         let check = |data: &[u8]| {
-            let mut copy = Copy::default();
+            let mut copy = StreamDigest::default();
             data.chunks(77).for_each(|piece| copy.take(piece));
             copy.is(expected)
         };

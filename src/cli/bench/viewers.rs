@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use tokio::{
@@ -24,17 +23,14 @@ use tokio::{
 use super::{
     Args,
     echo::{self, Echo},
-    stream::{Copy, Expected, READY},
+    stream::{Expected, READY, StreamDigest},
 };
 use crate::{
     SessionId, TerminalSize,
     client::{Client, ClientError, Incoming},
-    message::{
-        Attach, ClientMessage, Create, Event, OnLag, Pace, Reply, ServerStats, SizePolicy, StartAt, Target,
-        TerminalSettings, View,
-    },
+    message::{AttachOptions, Create, Event, OnLag, ServerStats, SizePolicy, StartAt},
     server::Server,
-    session::TurnLog,
+    session::ReadTimes,
     terminal::{ScreenModel, emulator},
 };
 
@@ -78,7 +74,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<Run> {
     let directory = tempfile::tempdir().context("making a directory for the socket failed")?;
     let socket = directory.path().join("fugue/server.sock");
-    let turns = Arc::new(TurnLog::default());
+    let turns = Arc::new(ReadTimes::default());
     let mut server = Server::builder(&socket).max_clients(args.viewers + 2).record_turns(Arc::clone(&turns));
     if let Some(shards) = args.shards {
         server = server.shards(shards);
@@ -97,7 +93,7 @@ pub(super) async fn run(
     let mut stalled = Vec::new();
     for _ in 0..args.stalled {
         let mut client = Client::connect(&socket).await?;
-        client.attach(&attach(session, OnLag::Resync)).await?;
+        client.attach(session, options(OnLag::Resync)).await?;
         stalled.push(client);
     }
     let progress: Arc<[AtomicU64]> = (args.stalled..args.viewers).map(|_| AtomicU64::new(0)).collect();
@@ -117,7 +113,7 @@ pub(super) async fn run(
     };
     tokio::time::timeout(limit, ready).await.context("the program did not start in time")?;
     let started = Instant::now();
-    control.request(&ClientMessage::Input { session, data: Bytes::from_static(b"\n") }).await?;
+    control.input(session, "\n").await?;
 
     let mut readers = Vec::new();
     let all = async {
@@ -154,15 +150,13 @@ pub(super) async fn run(
     }
     let finished = readers.iter().map(|reader| reader.finished).max().unwrap_or(started);
 
-    let Reply::Stats(stats) = control.request(&ClientMessage::Stats).await? else {
-        bail!("the server did not give its counts");
-    };
+    let stats = control.stats().await?;
     drop(stalled);
     stop.send(()).ok();
     serving.await.context("the server failed")?;
     let latency = latency(&turns.take(), &readers)?;
     let echo = idle.map(|idle| (idle, flooded));
-    Ok(Run { took: finished - started, readers, latency, echo, woken, stats: *stats })
+    Ok(Run { took: finished - started, readers, latency, echo, woken, stats })
 }
 
 /// The program, and what it is given: bytes to print, or `echo`.
@@ -173,27 +167,15 @@ pub(super) fn child_command(what: &str) -> anyhow::Result<(OsString, [OsString; 
 
 pub(super) async fn start(control: &mut Client, name: &str, what: &str) -> anyhow::Result<SessionId> {
     let (program, arguments) = child_command(what)?;
-    let create = Create {
-        name: name.parse()?,
-        command: [program].into_iter().chain(arguments).map(|word| word.as_bytes().to_vec()).collect(),
-        env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
-        cwd: None,
-        size: TerminalSize::DEFAULT,
-        size_policy: SizePolicy::Fixed,
-        pace: Pace::Fastest,
-        attach: None,
-        pixels: None,
-        settings: TerminalSettings::UNKNOWN,
-    };
-    match control.request(&ClientMessage::Create(create)).await? {
-        Reply::Created(info) => Ok(info.id),
-        other => bail!("the server answered {other:?} to a create"),
-    }
+    let command = [program].into_iter().chain(arguments).map(|word| word.as_bytes().to_vec());
+    let mut create = Create::new(name.parse()?, command.collect());
+    create.env = env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
+    create.size_policy = SizePolicy::Fixed;
+    Ok(control.create(create).await?.id)
 }
 
-pub(super) fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
-    let view = View::new(StartAt::Oldest, on_lag);
-    ClientMessage::Attach(Attach::new(Target::Id(session), view))
+pub(super) fn options(on_lag: OnLag) -> AttachOptions {
+    AttachOptions::new(StartAt::Oldest, on_lag)
 }
 
 /// Reads what a stalled viewer is sent once it reads, and compares the screen that makes with the true one.
@@ -242,7 +224,7 @@ fn drawn_anew(model: &mut dyn ScreenModel) -> Vec<u8> {
 
 async fn connect_reader(socket: &Path, session: SessionId) -> anyhow::Result<Client> {
     let mut client = Client::connect(socket).await?;
-    client.attach(&attach(session, OnLag::Lossless)).await?;
+    client.attach(session, options(OnLag::Lossless)).await?;
     Ok(client)
 }
 
@@ -254,7 +236,7 @@ async fn read_all(
     index: usize,
     mut time_is_up: watch::Receiver<bool>,
 ) -> Reader {
-    let mut copy = Copy::default();
+    let mut copy = StreamDigest::default();
     let mut receives = Vec::new();
     let mut problem = None;
     loop {

@@ -25,11 +25,11 @@ const MAX_PRINTS: usize = if cfg!(any(fugue_loom, fugue_shuttle)) { 1 } else { 3
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 pub(in crate::session) struct PrintQueue {
-    state: Mutex<State>,
+    state: Mutex<PrintState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PrintState {
     prints: VecDeque<Bytes>,
     bytes: usize,
     /// Prints so far that were accepted, and those of them that are in the log.
@@ -44,7 +44,7 @@ struct State {
     embedder: Vec<Waker>,
 }
 
-impl State {
+impl PrintState {
     fn wait(&mut self, context: &Context<'_>) {
         if !self.embedder.iter().any(|waker| waker.will_wake(context.waker())) {
             self.embedder.push(context.waker().clone());
@@ -62,7 +62,7 @@ pub(super) enum Next {
 
 impl Default for PrintQueue {
     fn default() -> Self {
-        Self { state: Mutex::new(Rank::Leaf, State::default()) }
+        Self { state: Mutex::new(Rank::Leaf, PrintState::default()) }
     }
 }
 

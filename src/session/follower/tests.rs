@@ -2,23 +2,23 @@ use super::*;
 use crate::{
     message::{ClientState::*, ClientStats, Pace},
     session::{
-        models::{LARGE, SMALL, STATUS, printer, registry, session, session_with},
-        printer::Printer,
+        models::{LARGE, SMALL, STATUS, output as sink, registry, session, session_with},
+        output::OutputSink,
     },
     sync::{model::block_on, queue},
     terminal::{Picture, ScreenModel},
 };
 
 /// A session that is printed to by hand, and one client of it.
-struct Room {
+struct Fixture {
     session: Arc<Session>,
-    printer: Printer,
+    output: OutputSink,
     follower: Follower,
     pieces: Vec<Bytes>,
 }
 
 const NOW: StartAt = StartAt::Now;
-const TERMINAL: Options = Options::new(NOW, OnLag::Resync).with_size(Some(TerminalSize::DEFAULT));
+const TERMINAL: AttachOptions = AttachOptions::new(NOW, OnLag::Resync).with_size(Some(TerminalSize::DEFAULT));
 
 fn follower(session: &Arc<Session>, places: usize) -> Follower {
     let client = session.registry.next_client_id();
@@ -27,22 +27,22 @@ fn follower(session: &Arc<Session>, places: usize) -> Follower {
     Follower::new(client, session.registry.clone(), Arc::new(ClientStatus::new(client)), queue, places)
 }
 
-impl Room {
+impl Fixture {
     /// The client's queue has two places.
-    fn new(history_bytes: usize, options: Options) -> Self {
+    fn new(history_bytes: usize, options: AttachOptions) -> Self {
         Self::of(session(&registry(), history_bytes, Pace::Free), options)
     }
 
-    fn of(session: Arc<Session>, options: Options) -> Self {
+    fn of(session: Arc<Session>, options: AttachOptions) -> Self {
         let mut follower = follower(&session, 2);
         block_on(follower.attach(Arc::clone(&session), &options)).ok().unwrap();
-        Self { printer: printer(&session), session, follower, pieces: Vec::new() }
+        Self { output: sink(&session), session, follower, pieces: Vec::new() }
     }
 
     /// Prints each of these as a chunk of its own, as one burst.
     fn print(&mut self, chunks: &[&'static str]) {
         let mut chunks = chunks.iter().map(|chunk| Bytes::from_static(chunk.as_bytes())).collect();
-        self.printer.print(&mut chunks, Instant::now());
+        self.output.print(&mut chunks, Instant::now());
     }
 
     fn next(&mut self) -> Next {
@@ -74,7 +74,7 @@ fn output(offset: u64, text: &str) -> (u64, String) {
 
 #[test]
 fn messages_are_sent_in_step_and_what_was_skipped_comes_from_the_log() {
-    let mut room = Room::new(LARGE, Options::new(NOW, OnLag::Resync));
+    let mut room = Fixture::new(LARGE, AttachOptions::new(NOW, OnLag::Resync));
     room.print(&["one ", "two "]);
     assert_eq!(room.output(), output(0, "one two "));
     assert_eq!((room.next(), room.stats().state), (Next::CaughtUp, Live));
@@ -92,7 +92,7 @@ fn messages_are_sent_in_step_and_what_was_skipped_comes_from_the_log() {
 
 #[test]
 fn a_message_that_the_log_was_read_past_is_not_sent_again() {
-    let mut room = Room::new(LARGE, Options::new(NOW, OnLag::Resync));
+    let mut room = Fixture::new(LARGE, AttachOptions::new(NOW, OnLag::Resync));
     room.print(&["a", "b", "c"]);
     assert_eq!(room.output(), output(0, "ab"));
     room.print(&["d"]);
@@ -103,9 +103,9 @@ fn a_message_that_the_log_was_read_past_is_not_sent_again() {
 
 #[test]
 fn a_large_message_is_sent_in_pieces() {
-    let mut room = Room::new(4 * MAX_OUTPUT, Options::new(NOW, OnLag::Resync));
+    let mut room = Fixture::new(4 * MAX_OUTPUT, AttachOptions::new(NOW, OnLag::Resync));
     let mut chunks = vec![Bytes::from(vec![b'x'; MAX_OUTPUT + 10]), Bytes::from_static(b"y")];
-    room.printer.print(&mut chunks, Instant::now());
+    room.output.print(&mut chunks, Instant::now());
     for (offset, length) in [(0, MAX_OUTPUT), (MAX_OUTPUT as u64, 11)] {
         assert_eq!(room.next(), Next::Output { offset, length });
         room.pieces.clear();
@@ -115,7 +115,7 @@ fn a_large_message_is_sent_in_pieces() {
 
 #[test]
 fn what_another_session_printed_is_not_sent() {
-    let mut room = Room::new(LARGE, Options::new(NOW, OnLag::Resync));
+    let mut room = Fixture::new(LARGE, AttachOptions::new(NOW, OnLag::Resync));
     let stray = ServerMessage::Output { session: SessionId::random(), offset: 0, data: "stray".into() };
     room.session.registry.send_to_client(room.follower.client(), Arc::new(stray)).unwrap();
     room.print(&["own"]);
@@ -124,8 +124,8 @@ fn what_another_session_printed_is_not_sent() {
 
 #[test]
 fn a_notice_comes_between_the_messages_that_it_was_sent_between() {
-    for options in [Options::new(NOW, OnLag::Resync), TERMINAL.with_size(TerminalSize::new(10, 5))] {
-        let mut room = Room::new(LARGE, options);
+    for options in [AttachOptions::new(NOW, OnLag::Resync), TERMINAL.with_size(TerminalSize::new(10, 5))] {
+        let mut room = Fixture::new(LARGE, options);
         room.print(&["before"]);
         let notice = ServerMessage::Notice { text: "notice".to_owned() };
         room.session.registry.send_to_client(room.follower.client(), Arc::new(notice)).unwrap();
@@ -153,7 +153,7 @@ fn a_client_that_watches_nothing_is_told_notices_only() {
 
 #[test]
 fn what_is_gathered_holds_the_program_until_it_is_taken() {
-    let mut room = Room::new(SMALL, Options::new(NOW, OnLag::Lossless));
+    let mut room = Fixture::new(SMALL, AttachOptions::new(NOW, OnLag::Lossless));
     room.print(&["1234"]);
     assert!(matches!(room.next(), Next::Output { length: 4, .. }));
     room.pieces.clear();
@@ -175,7 +175,7 @@ fn what_is_gathered_holds_the_program_until_it_is_taken() {
 
 #[test]
 fn a_client_that_fell_out_of_the_history_is_told_of_the_gap() {
-    let mut room = Room::new(SMALL, Options::new(NOW, OnLag::Resync));
+    let mut room = Fixture::new(SMALL, AttachOptions::new(NOW, OnLag::Resync));
     room.print(&["x", "lost ", "kept "]);
     // The first two are in its queue, whatever the log holds.
     assert_eq!(room.output(), output(0, "xlost "));
@@ -194,7 +194,7 @@ fn a_client_that_fell_out_of_the_history_is_told_of_the_gap() {
     assert_eq!(room.output(), output(head, "next"));
     assert_eq!(room.stats().state, Live);
 
-    let mut room = Room::new(SMALL, Options::new(NOW, OnLag::Disconnect));
+    let mut room = Fixture::new(SMALL, AttachOptions::new(NOW, OnLag::Disconnect));
     room.print(&["a", "b", "lost ", "new"]);
     assert_eq!(room.output(), output(0, "ab"));
     assert_eq!(room.next(), Next::FellBehind { from: 2, to: 10 });
@@ -203,7 +203,7 @@ fn a_client_that_fell_out_of_the_history_is_told_of_the_gap() {
 #[test]
 fn an_interrupt_drops_what_a_resync_client_has_not_got_of_that_session() {
     for (on_lag, is_purged) in [(OnLag::Resync, true), (OnLag::Disconnect, false), (OnLag::Lossless, false)] {
-        let mut room = Room::new(LARGE, Options::new(NOW, on_lag));
+        let mut room = Fixture::new(LARGE, AttachOptions::new(NOW, on_lag));
         room.follower.purge(room.session.id());
         assert_eq!((room.next(), room.stats().purges), (Next::CaughtUp, 0), "there is nothing to drop");
         room.print(&["backlog"]);
@@ -225,10 +225,10 @@ fn a_terminal_is_drawn_again_when_a_size_changes_and_a_recorder_is_not() {
     let is_drawn = [
         (TERMINAL, true),
         (TERMINAL.with_on_lag(OnLag::Lossless), false),
-        (Options::new(NOW, OnLag::Resync), false),
+        (AttachOptions::new(NOW, OnLag::Resync), false),
     ];
     for (options, is_drawn) in is_drawn {
-        let mut room = Room::new(LARGE, options);
+        let mut room = Fixture::new(LARGE, options);
         room.session.size.store(super::super::packed(sizes[1]), std::sync::atomic::Ordering::Relaxed);
         let told = Event::Resized { session: room.session.id(), size: sizes[1] };
         assert_eq!(room.next(), Next::Event(told));
@@ -245,12 +245,12 @@ fn a_terminal_is_drawn_again_when_a_size_changes_and_a_recorder_is_not() {
 
 #[test]
 fn the_end_is_told_once_and_nothing_is_watched_then() {
-    let mut room = Room::new(LARGE, Options::new(NOW, OnLag::Resync));
+    let mut room = Fixture::new(LARGE, AttachOptions::new(NOW, OnLag::Resync));
     room.print(&["last"]);
     assert!(!room.follower.has_all());
     let (id, session) = (room.session.id(), Arc::clone(&room.session));
-    room.printer.finish(STATUS);
-    room.printer = printer(&session);
+    room.output.finish(STATUS);
+    room.output = sink(&session);
     // The stop came before the end.
     assert_eq!(room.output(), output(0, "last"));
     assert!(room.follower.has_all());
@@ -285,11 +285,11 @@ fn modelled() -> Arc<Session> {
 fn a_terminal_of_another_size_is_sent_pictures_and_not_too_many() {
     let size = TerminalSize::new(10, 5).unwrap();
     let picture = Next::Screen(Draw::Picture(size));
-    let mut room = Room::of(modelled(), TERMINAL.with_size(Some(size)));
+    let mut room = Fixture::of(modelled(), TERMINAL.with_size(Some(size)));
     let start = Instant::now();
     // The first, though nothing was printed: the terminal shows something else.
     assert_eq!(room.next_at(start), picture);
-    let draw = |room: &mut Room| block_on(room.follower.draw(Draw::Picture(size))).unwrap();
+    let draw = |room: &mut Fixture| block_on(room.follower.draw(Draw::Picture(size))).unwrap();
     let (gap, drawn) = draw(&mut room);
     assert_eq!((gap, &drawn.bytes[..]), (None, &b"screen in 10 columns"[..]));
     assert_eq!(room.next_at(start + PICTURE_TIME), Next::CaughtUp);
@@ -299,8 +299,8 @@ fn a_terminal_of_another_size_is_sent_pictures_and_not_too_many() {
     assert_eq!(room.next_at(next), picture);
     assert_eq!((draw(&mut room).1.at, room.stats().skipped_bytes), (4, 4));
     room.print(&["last"]);
-    room.printer.finish(STATUS);
-    room.printer = printer(&room.session);
+    room.output.finish(STATUS);
+    room.output = sink(&room.session);
     assert_eq!(room.next_at(next), picture, "the end does not wait");
     assert_eq!(draw(&mut room).1.at, 8);
     let ended = Event::Ended { session: room.session.id(), status: STATUS };
@@ -311,13 +311,13 @@ fn a_terminal_of_another_size_is_sent_pictures_and_not_too_many() {
 fn attaching_begins_with_the_screen_where_there_is_something_on_it() {
     let session = modelled();
     let mut follower = follower(&session, 2);
-    let mut attach = |options: Options| {
+    let mut attach = |options: AttachOptions| {
         let followed = block_on(follower.attach(Arc::clone(&session), &options)).ok().unwrap();
         (followed.to.start, followed.drawn.map(|drawn| drawn.bytes), followed.claim.is_some())
     };
     let screen = TERMINAL.with_start(StartAt::Screen);
     assert_eq!(attach(screen), (0, None, true), "nothing was printed yet");
-    printer(&session).print(&mut vec!["text".into()], Instant::now());
+    sink(&session).print(&mut vec!["text".into()], Instant::now());
     assert_eq!(attach(screen), (4, Some("screen".into()), true));
     assert_eq!(attach(screen.with_access(Access::ReadOnly)), (4, Some("screen".into()), false));
     assert_eq!(attach(screen.with_size(None)), (4, Some("screen".into()), false));
@@ -330,7 +330,7 @@ fn attaching_begins_with_the_screen_where_there_is_something_on_it() {
 
 #[test]
 fn a_refused_attach_leaves_the_client_where_it_is() {
-    let mut room = Room::new(LARGE, TERMINAL);
+    let mut room = Fixture::new(LARGE, TERMINAL);
     let options = TERMINAL.with_start(StartAt::Offset(7));
     let refused = block_on(room.follower.attach(Arc::clone(&room.session), &options)).err().unwrap();
     assert_eq!(refused, NotFollowed::NotHeld(NotHeld { offset: 7, oldest: 0, head: 0 }));

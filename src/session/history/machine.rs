@@ -92,7 +92,7 @@ proptest! {
         has_screen: bool,
         operations in vec(operation(), 1..OPERATIONS),
     ) {
-        let mut model = Model::new(pace, has_screen);
+        let mut model = Reference::new(pace, has_screen);
         for operation in &operations {
             model.perform(operation);
             model.compare();
@@ -100,7 +100,7 @@ proptest! {
     }
 }
 
-struct Model {
+struct Reference {
     log: History,
     pace: Pace,
     head: u64,
@@ -123,7 +123,7 @@ struct ModelReader {
 
 const STATUS: ExitStatus = ExitStatus::Code(7);
 
-impl Model {
+impl Reference {
     fn new(pace: Pace, has_screen: bool) -> Self {
         let log = History::new(LIMIT, pace);
         let floor = has_screen.then_some(0);
@@ -199,7 +199,7 @@ impl Model {
         let held = self.log.span().held_bytes;
         let keep = self.hold().unwrap_or(u64::MAX).min(self.floor.unwrap_or(u64::MAX));
         assert!(oldest <= keep.max(self.oldest), "evicted up to {oldest}, but {keep} is needed");
-        let next = self.log.with(|log| log.chunks.front().map_or(0, Chunk::end));
+        let next = self.log.with(|log| log.chunks.front().map_or(0, LogChunk::end));
         assert!(held <= LIMIT || next > keep, "{held} bytes are held, and nobody needs the oldest");
         let piece = MERGE_UP_TO.max(LARGEST as usize) + CHUNK_COST;
         assert!(oldest == self.oldest || held + piece > LIMIT, "more was evicted than had to be");
@@ -264,7 +264,7 @@ impl Model {
                 assert_eq!(chunk.offset, end);
                 chunk.end()
             });
-            (log.chunks.iter().map(Chunk::charge).sum::<usize>(), end)
+            (log.chunks.iter().map(LogChunk::charge).sum::<usize>(), end)
         });
         assert_eq!((span.held_bytes, end), (charged, self.head));
         assert_eq!(self.log.with(|log| log.oldest()), self.oldest, "evicted without an append");

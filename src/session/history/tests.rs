@@ -70,7 +70,7 @@ fn single_bytes_are_merged_into_few_pieces() {
     print(&history, 100_000, 1);
     let chunks = history.with(|log| log.chunks.len());
     assert!(chunks < 100_000 / MERGE_UP_TO * 2 + 16, "{chunks} chunks");
-    let charged: usize = history.with(|log| log.chunks.iter().map(Chunk::charge).sum());
+    let charged: usize = history.with(|log| log.chunks.iter().map(LogChunk::charge).sum());
     assert_eq!(history.span().held_bytes, charged);
 }
 

@@ -89,7 +89,7 @@ impl ScreenModel for Fails {
 fn a_pictured_client_whose_model_fails_gets_the_last_output_all_the_same() {
     model::check(|| {
         let session = session_with(&registry(), LARGE, Pace::Free, Some(Box::new(Fails)));
-        let view = View::new(StartAt::Oldest, OnLag::Resync).with_size(TerminalSize::new(10, 5));
+        let view = AttachOptions::new(StartAt::Oldest, OnLag::Resync).with_size(TerminalSize::new(10, 5));
         let mut client = Client::attach_as(&session, 1, view);
         let mut printing = terminal_pump(&session);
         let pumping = model::spawn(move || {

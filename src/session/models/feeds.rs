@@ -7,14 +7,14 @@ use super::{
 use crate::sync;
 
 /// A feed, its pump as its task has it, and what a server's stop waits for.
-struct Fed {
+struct FeedTask {
     session: Arc<Session>,
     prints: sync::Arc<PrintQueue>,
     stopping: CancellationToken,
     undrained: TaskTracker,
 }
 
-impl Fed {
+impl FeedTask {
     fn new() -> Self {
         Self {
             session: session(&registry(), LARGE, Pace::Free),
@@ -27,7 +27,7 @@ impl Fed {
     /// Runs the pump in a thread of its own, until the session has ended.
     fn run(&self) -> impl FnOnce() -> ExitStatus + Send + 'static {
         let source = Prints::new(sync::Arc::clone(&self.prints));
-        let mut pump = Pump::new(Arc::clone(&self.session), source, printer(&self.session));
+        let mut pump = Pump::new(Arc::clone(&self.session), source, output(&self.session));
         let (stopping, mut undrained) = (self.stopping.clone(), Some(self.undrained.token()));
         move || {
             let status = model::block_on(pump.run(stopping, &mut undrained));
@@ -58,7 +58,7 @@ impl Fed {
 #[test]
 fn a_feed_killed_while_it_is_printed_to_has_what_it_accepted_and_ends() {
     model::check(|| {
-        let fed = Fed::new();
+        let fed = FeedTask::new();
         let pumping = model::spawn(fed.run());
         let printing = model::spawn(fed.print(2));
         fed.session.hang_up();
@@ -72,7 +72,7 @@ fn a_feed_killed_while_it_is_printed_to_has_what_it_accepted_and_ends() {
 #[test]
 fn a_stop_finds_in_the_log_whatever_a_feed_accepted() {
     model::check(|| {
-        let fed = Fed::new();
+        let fed = FeedTask::new();
         let pumping = model::spawn(fed.run());
         let printing = model::spawn(fed.print(2));
         let span = fed.stop();
@@ -86,7 +86,7 @@ fn a_stop_finds_in_the_log_whatever_a_feed_accepted() {
 #[test]
 fn a_stop_finds_the_end_of_a_feed_that_ended_before() {
     model::check(|| {
-        let fed = Fed::new();
+        let fed = FeedTask::new();
         let pumping = model::spawn(fed.run());
         assert_eq!(fed.print(1)(), 1);
         fed.prints.end(STATUS);
@@ -99,7 +99,7 @@ fn a_stop_finds_the_end_of_a_feed_that_ended_before() {
 #[test]
 fn a_flush_returns_once_what_was_printed_before_is_in_the_log() {
     model::check(|| {
-        let fed = Fed::new();
+        let fed = FeedTask::new();
         let pumping = model::spawn(fed.run());
         assert_eq!(fed.print(1)(), 1);
         model::block_on(fed.prints.flush());
@@ -112,7 +112,7 @@ fn a_flush_returns_once_what_was_printed_before_is_in_the_log() {
 #[test]
 fn a_client_that_has_all_until_the_stop_has_the_end_as_well() {
     model::check(|| {
-        let fed = Fed::new();
+        let fed = FeedTask::new();
         let mut client = Client::attach(&fed.session, 1, StartAt::Oldest, OnLag::Resync);
         let pumping = model::spawn(fed.run());
         assert_eq!(fed.print(1)(), 1);

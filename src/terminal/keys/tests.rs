@@ -251,7 +251,7 @@ fn keys_that_begin_a_string_only_by_their_bytes_keep_nobody() {
         finder.find(&alt[..1], now);
         assert_eq!(finder.find(&alt[1..], now + MOMENT).passes, &alt[1..]);
         assert!(finder.find(b"\x1c", now + MOMENT).is_pressed, "{alt:?}");
-        // Typed without a pause; then a pause ends it.
+        // ReplyFilter without a pause; then a pause ends it.
         let mut finder = KeyFinder::new(BACKSLASH);
         assert!(!finder.find(&[alt, b"x\x1c"].concat(), now).is_pressed);
         assert!(finder.find(b"\x1c", now + STRING_PAUSE).is_pressed, "{alt:?}");

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{ESC, MAX_KEPT, MAX_QUESTIONS, Queries, Shows, Typed, asides::MAX_ASIDE};
+use super::{ESC, MAX_KEPT, MAX_QUESTIONS, Queries, ReplyFilter, Shows, asides::MAX_ASIDE};
 use crate::{
     ClientId,
     fuzz::{choice, pieces},
@@ -40,7 +40,7 @@ pub(crate) fn queries(input: &[u8]) {
             // Of another terminal, and so often that no escape at a cut passes for a key.
             queries.printed(&b"\x18\x1b[&u".repeat(400), at, now);
         }
-        let mut terminal = Typed::default();
+        let mut terminal = ReplyFilter::default();
         let mut passed = Vec::new();
         for piece in pieces(&typed, cut) {
             passed.extend(terminal.filter(&mut queries, ClientId(1), piece, now).bytes);

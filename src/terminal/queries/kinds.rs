@@ -41,7 +41,7 @@ enum Source {
 /// What a question looks like.
 #[derive(Clone, Copy)]
 enum Asks {
-    Control(Form),
+    Control(SequenceForm),
     /// A control sequence that sets this private mode.
     Sets(u16),
     /// ESC and this.
@@ -53,16 +53,16 @@ enum Asks {
 /// What a reply looks like.
 #[derive(Clone, Copy)]
 enum Replies {
-    Control(Form),
+    Control(SequenceForm),
     /// As `Control`, but without a question it is an event, which passes.
-    OrEvent(Form),
+    OrEvent(SequenceForm),
     /// A string that begins with this after its ESC, where `#` stands for any digits.
     String(&'static [u8]),
 }
 
 /// A control sequence by its parts, its first number, and how many numbers it has.
 #[derive(Clone, Copy)]
-struct Form {
+struct SequenceForm {
     private: &'static [u8],
     intermediates: &'static [u8],
     last: u8,
@@ -75,11 +75,11 @@ const ANY: (usize, usize) = (0, usize::MAX);
 const SOME: (usize, usize) = (1, usize::MAX);
 const FEW: (usize, usize) = (0, 1);
 
-const fn form(private: &'static [u8], intermediates: &'static [u8], last: u8) -> Form {
-    Form { private, intermediates, last, first: &[], counts: ANY }
+const fn form(private: &'static [u8], intermediates: &'static [u8], last: u8) -> SequenceForm {
+    SequenceForm { private, intermediates, last, first: &[], counts: ANY }
 }
 
-impl Form {
+impl SequenceForm {
     const fn first(self, first: &'static [u16]) -> Self {
         Self { first, ..self }
     }

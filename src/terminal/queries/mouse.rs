@@ -16,14 +16,14 @@ pub(crate) struct Part {
 /// What a mouse reported: a button, or several bits of it, and a character's place from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mouse {
-    form: Form,
+    form: MouseForm,
     button: u16,
     column: u16,
     row: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum MouseForm {
     /// `CSI < b ; x ; y M`, and `m` where the button was released.
     Sgr { released: bool },
     /// `CSI b ; x ; y M`.
@@ -56,12 +56,12 @@ impl Mouse {
         let mut numbers = control.numbers();
         let (button, column, row) = (numbers.next()??, numbers.next()??, numbers.next()??);
         let form = match (control.private, control.intermediates, control.last, numbers.next()) {
-            (b"<", b"", b'M', None) => Form::Sgr { released: false },
-            (b"<", b"", b'm', None) => Form::Sgr { released: true },
-            (b"", b"", b'M', None) => Form::Urxvt,
+            (b"<", b"", b'M', None) => MouseForm::Sgr { released: false },
+            (b"<", b"", b'm', None) => MouseForm::Sgr { released: true },
+            (b"", b"", b'M', None) => MouseForm::Urxvt,
             _ => return None,
         };
-        let button = if form == Form::Urxvt { button.checked_sub(OFFSET)? } else { button };
+        let button = if form == MouseForm::Urxvt { button.checked_sub(OFFSET)? } else { button };
         Some(Self { form, button, column, row })
     }
 
@@ -78,7 +78,7 @@ impl Mouse {
             bytes.iter().map(|byte| u16::from(*byte)).collect()
         };
         let [button, column, row] = numbers[..] else { return None };
-        let form = if is_utf8 { Form::Utf8 } else { Form::X10 };
+        let form = if is_utf8 { MouseForm::Utf8 } else { MouseForm::X10 };
         let number = |character: u16| character.checked_sub(OFFSET);
         let mouse =
             || Some(Self { form, button: number(button)?, column: number(column)?, row: number(row)? });
@@ -87,7 +87,7 @@ impl Mouse {
 
     pub(super) fn did(&self) -> Did {
         let is_released = match self.form {
-            Form::Sgr { released } => released,
+            MouseForm::Sgr { released } => released,
             _ => self.button & 3 == 3 && self.button & (MOTION | WHEEL) == 0,
         };
         match self.button {
@@ -114,18 +114,18 @@ impl Mouse {
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
         let Self { form, button, column, row } = *self;
         Some(match form {
-            Form::Sgr { released } => {
+            MouseForm::Sgr { released } => {
                 format!("\x1b[<{button};{column};{row}{}", if released { 'm' } else { 'M' }).into()
             }
-            Form::Urxvt => format!("\x1b[{};{column};{row}M", button + OFFSET).into(),
-            Form::X10 => {
+            MouseForm::Urxvt => format!("\x1b[{};{column};{row}M", button + OFFSET).into(),
+            MouseForm::X10 => {
                 let mut bytes = b"\x1b[M".to_vec();
                 for number in [button, column, row] {
                     bytes.push(u8::try_from(number + OFFSET).ok()?);
                 }
                 bytes
             }
-            Form::Utf8 => {
+            MouseForm::Utf8 => {
                 let mut text = "\x1b[M".to_owned();
                 for number in [button, column, row] {
                     text.push(

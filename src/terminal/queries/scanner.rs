@@ -20,14 +20,14 @@ const BEGINNING: usize = 16;
 /// The parse state of what a program prints.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    within: Within,
+    within: ScanState,
     /// What was seen of the sequence so far, without what introduced it; one byte more than is kept says that it is
     /// longer.
     kept: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum Within {
+enum ScanState {
     #[default]
     Text,
     Escape,
@@ -59,17 +59,17 @@ impl Scanner {
         while !rest.is_empty() {
             let end = |rest: &[u8]| output.len() - rest.len();
             match self.within {
-                Within::Text => {
+                ScanState::Text => {
                     let Some(found) = position(rest, |byte| byte == ESC || byte == BEL) else { return };
                     let is_bell = rest[found] == BEL;
                     rest = &rest[found + 1..];
                     if is_bell {
                         note(Found::Bell, end(rest));
                     } else {
-                        self.within = Within::Escape;
+                        self.within = ScanState::Escape;
                     }
                 }
-                Within::String(introducer) => {
+                ScanState::String(introducer) => {
                     // Images and clipboards come as strings; they are skipped as fast as text.
                     let found = position(rest, |byte| byte < b' ');
                     let (body, after) = rest.split_at(found.unwrap_or(rest.len()));
@@ -83,29 +83,29 @@ impl Scanner {
                     if let Some((control, after)) = after.split_first() {
                         rest = after;
                         self.within = match *control {
-                            ESC => Within::StringEnd(introducer),
+                            ESC => ScanState::StringEnd(introducer),
                             BEL if introducer == b']' => {
                                 self.string(introducer, b"\x07", &mut |found| note(found, end(rest)));
-                                Within::Text
+                                ScanState::Text
                             }
-                            CAN | SUB => Within::Text,
-                            _ => Within::String(introducer),
+                            CAN | SUB => ScanState::Text,
+                            _ => ScanState::String(introducer),
                         };
                     }
                 }
-                Within::StringEnd(introducer) => {
+                ScanState::StringEnd(introducer) => {
                     let is_end = rest[0] == b'\\';
                     rest = if is_end { &rest[1..] } else { rest };
                     // Some terminals take any ESC for the end.
                     self.string(introducer, b"\x1b\\", &mut |found| note(found, end(rest)));
-                    self.within = if is_end { Within::Text } else { Within::Escape };
+                    self.within = if is_end { ScanState::Text } else { ScanState::Escape };
                 }
-                Within::Escape => {
+                ScanState::Escape => {
                     let byte = rest[0];
                     rest = &rest[1..];
                     self.within = self.escape(byte, &mut |found| note(found, end(rest)));
                 }
-                Within::Control => {
+                ScanState::Control => {
                     let byte = rest[0];
                     rest = &rest[1..];
                     self.control(byte, &mut |found| note(found, end(rest)));
@@ -119,40 +119,40 @@ impl Scanner {
         self.kept.len()
     }
 
-    fn escape(&mut self, byte: u8, note: &mut impl FnMut(Found<'_>)) -> Within {
+    fn escape(&mut self, byte: u8, note: &mut impl FnMut(Found<'_>)) -> ScanState {
         self.kept.clear();
         self.kept.shrink_to(MAX_KEPT);
         match byte {
-            b'[' => Within::Control,
+            b'[' => ScanState::Control,
             // The contents of the last two mean nothing to anyone, but what looks like a question in them is none.
-            b']' | b'P' | b'_' | b'X' | b'^' => Within::String(byte),
-            CAN | SUB => Within::Text,
+            b']' | b'P' | b'_' | b'X' | b'^' => ScanState::String(byte),
+            CAN | SUB => ScanState::Text,
             // A terminal acts on a control character and goes on.
             ..b' ' => {
                 if byte == BEL {
                     note(Found::Bell);
                 }
-                Within::Escape
+                ScanState::Escape
             }
             byte => {
                 if let Some(kind) = kinds::asked_by_escape(byte) {
                     note(Found::Question { kinds: &[kind], bytes: vec![ESC, byte] });
                 }
-                Within::Text
+                ScanState::Text
             }
         }
     }
 
     fn control(&mut self, byte: u8, note: &mut impl FnMut(Found<'_>)) {
         match byte {
-            ESC => self.within = Within::Escape,
-            CAN | SUB | 0x80.. => self.within = Within::Text,
+            ESC => self.within = ScanState::Escape,
+            CAN | SUB | 0x80.. => self.within = ScanState::Text,
             BEL => note(Found::Bell),
             ..b' ' | 0x7f => {}
             _ => {
                 self.keep(&[byte], MAX_CONTROL);
                 if byte >= b'@' {
-                    self.within = Within::Text;
+                    self.within = ScanState::Text;
                     if self.kept.len() <= MAX_CONTROL
                         && let Some(kind) = kinds::asked_by_control(&self.kept)
                     {

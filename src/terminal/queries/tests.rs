@@ -168,8 +168,8 @@ const KEYS: [&str; 49] = [
 /// A session at a moment, and what its two terminals type, of which A was used last.
 struct Watched {
     queries: Queries,
-    a: Typed,
-    b: Typed,
+    a: ReplyFilter,
+    b: ReplyFilter,
     at: u64,
     now: Instant,
 }
@@ -185,7 +185,7 @@ impl Watched {
     fn with(terminals: &[ClientId], has_model: bool) -> Self {
         let mut queries = Queries::new(has_model);
         terminals.iter().for_each(|client| queries.joined(*client, client.0, SINCE_START, true));
-        Self { queries, a: Typed::default(), b: Typed::default(), at: 0, now: Instant::now() }
+        Self { queries, a: ReplyFilter::default(), b: ReplyFilter::default(), at: 0, now: Instant::now() }
     }
 
     /// Prints what all terminals are sent at once.
@@ -239,7 +239,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn all_of(typed: &mut Typed, queries: &mut Queries, parts: &[&[u8]], now: Instant) -> Vec<u8> {
+fn all_of(typed: &mut ReplyFilter, queries: &mut Queries, parts: &[&[u8]], now: Instant) -> Vec<u8> {
     let mut passed = Vec::new();
     for part in parts {
         passed.extend(typed.filter(queries, A, part, now).bytes);

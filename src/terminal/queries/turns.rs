@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    Asked, ESCAPE_TIME, Heard, MAX_BYTES, MAX_OUTBOX, PERSON_TIME, Passing, Queries, Question, REPLY_TIME,
-    Shows, State, Terminal, Verdict, kinds::Kind,
+    Asked, AskedTerminal, ESCAPE_TIME, Heard, MAX_BYTES, MAX_OUTBOX, PERSON_TIME, Passing, Queries, Question,
+    REPLY_TIME, ReplyVerdict, Shows, TurnState, kinds::Kind,
 };
 use crate::ClientId;
 
@@ -14,7 +14,7 @@ use crate::ClientId;
 const MAX_HEARD: usize = 4;
 
 impl Queries {
-    pub(super) fn set(&mut self, index: usize, state: State) {
+    pub(super) fn set(&mut self, index: usize, state: TurnState) {
         let Some(question) = self.log.get_mut(index) else { return };
         self.held -= question.weight();
         question.state = state;
@@ -30,19 +30,21 @@ impl Queries {
         self.forget(now);
         while let Some(question) = self.log.get_mut(self.next) {
             match &mut question.state {
-                State::Settled(_) | State::Overdue { .. } => {
+                TurnState::Settled(_) | TurnState::Overdue { .. } => {
                     self.next += 1;
                     self.asked = None;
                 }
-                State::Unknown if self.has_model => return,
-                State::Unknown if question.kind.is_for_a_terminal() => self.set(self.next, State::Ask),
-                State::Unknown => self.set(self.next, State::Settled(now)),
-                State::Known(_) if self.outbox.len() >= MAX_OUTBOX => return,
-                State::Known(reply) => {
-                    self.outbox.extend_from_slice(reply);
-                    self.set(self.next, State::Settled(now));
+                TurnState::Unknown if self.has_model => return,
+                TurnState::Unknown if question.kind.is_for_a_terminal() => {
+                    self.set(self.next, TurnState::Ask)
                 }
-                State::Ask => {
+                TurnState::Unknown => self.set(self.next, TurnState::Settled(now)),
+                TurnState::Known(_) if self.outbox.len() >= MAX_OUTBOX => return,
+                TurnState::Known(reply) => {
+                    self.outbox.extend_from_slice(reply);
+                    self.set(self.next, TurnState::Settled(now));
+                }
+                TurnState::Ask => {
                     if let Some(asked) = &self.asked {
                         if now < asked.deadline() {
                             return;
@@ -68,15 +70,16 @@ impl Queries {
             terminal.tried != id && !has_no_answer && can_be_asked
         });
         let heard =
-            |terminal: &Terminal| question.heard_from(terminal.client).map(|(_, reply)| reply.clone());
+            |terminal: &AskedTerminal| question.heard_from(terminal.client).map(|(_, reply)| reply.clone());
         let Some(index) = index else {
             // One that was asked in vain may have answered meanwhile.
-            let state = self.terminals.iter().rev().find_map(heard).map_or(State::Settled(now), State::Known);
+            let state =
+                self.terminals.iter().rev().find_map(heard).map_or(TurnState::Settled(now), TurnState::Known);
             self.set(self.next, state);
             return true;
         };
         if let Some(reply) = heard(&self.terminals[index]) {
-            self.set(self.next, State::Known(reply));
+            self.set(self.next, TurnState::Known(reply));
             return true;
         }
         let terminal = &self.terminals[index];
@@ -110,7 +113,7 @@ impl Queries {
         let is_only = self.terminals.len() == 1;
         if is_only || question.kind.asks_a_person() && asked.sent.is_some() {
             let until = (!is_only).then(|| asked.sent.unwrap_or(now) + PERSON_TIME);
-            self.set(self.next, State::Overdue { client, until });
+            self.set(self.next, TurnState::Overdue { client, until });
             return;
         }
         self.passing.take_if(|passing| passing.client == client);
@@ -124,9 +127,9 @@ impl Queries {
         let (Some(asked), Some(question)) = (self.asked.take(), self.log.get(self.next)) else { return };
         let state = if question.kind.asks_a_person() {
             let until = (self.terminals.len() > 1).then(|| asked.sent.unwrap_or(now) + PERSON_TIME);
-            State::Overdue { client: asked.client, until }
+            TurnState::Overdue { client: asked.client, until }
         } else {
-            State::Settled(now)
+            TurnState::Settled(now)
         };
         self.set(self.next, state);
     }
@@ -134,13 +137,13 @@ impl Queries {
     /// Forgets questions that no terminal will reply to any more.
     fn forget(&mut self, now: Instant) {
         while let Some(oldest) = self.log.front_mut() {
-            if let State::Overdue { until: Some(until), .. } = oldest.state
+            if let TurnState::Overdue { until: Some(until), .. } = oldest.state
                 && now >= until
             {
-                self.set(0, State::Settled(now));
+                self.set(0, TurnState::Settled(now));
                 continue;
             }
-            let State::Settled(since) = oldest.state else { return };
+            let TurnState::Settled(since) = oldest.state else { return };
             let id = oldest.id;
             let all_replied = self
                 .terminals
@@ -159,13 +162,13 @@ impl Queries {
         let terminal = self.terminals.iter().find(|terminal| terminal.client == client)?;
         let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client);
         let next = self.log.get(self.next);
-        if is_asked && next.is_some_and(|next| next.kind == kind && matches!(next.state, State::Ask)) {
+        if is_asked && next.is_some_and(|next| next.kind == kind && matches!(next.state, TurnState::Ask)) {
             return Some(self.next);
         }
         self.log.iter().position(|question| {
             question.kind == kind
                 && match (&question.state, terminal.shows) {
-                    (State::Overdue { client: asked, .. }, _) if *asked == client => true,
+                    (TurnState::Overdue { client: asked, .. }, _) if *asked == client => true,
                     (_, Shows::Output { from }) => question.at > from && question.id > terminal.answered,
                     _ => false,
                 }
@@ -187,18 +190,24 @@ impl Queries {
         terminal.owes_status
             || self.log.iter().rev().take_while(|question| question.id > terminal.answered).any(|question| {
                 match question.state {
-                    State::Unknown | State::Ask | State::Known(_) => true,
-                    State::Settled(since) => now.saturating_duration_since(since) < ESCAPE_TIME,
-                    State::Overdue { .. } => false,
+                    TurnState::Unknown | TurnState::Ask | TurnState::Known(_) => true,
+                    TurnState::Settled(since) => now.saturating_duration_since(since) < ESCAPE_TIME,
+                    TurnState::Overdue { .. } => false,
                 }
             })
     }
 
     /// Whether a reply passes.
-    pub(super) fn hear(&mut self, client: ClientId, kind: Kind, heard: Heard<'_>, now: Instant) -> Verdict {
+    pub(super) fn hear(
+        &mut self,
+        client: ClientId,
+        kind: Kind,
+        heard: Heard<'_>,
+        now: Instant,
+    ) -> ReplyVerdict {
         self.settle(now);
         let Some(terminal) = self.terminals.iter_mut().find(|terminal| terminal.client == client) else {
-            return Verdict::default();
+            return ReplyVerdict::default();
         };
         if terminal.owes_status && Some(kind) == Kind::dsr() {
             terminal.owes_status = false;
@@ -211,7 +220,7 @@ impl Queries {
             let is_last = self.terminals.last().is_some_and(|last| last.client == client);
             let is_told = kind.is_theme() && self.modes.theme && is_last
                 || kind.is_clipboard_packet() && self.modes.pastes;
-            return Verdict { before: Vec::new(), passes: is_told };
+            return ReplyVerdict { before: Vec::new(), passes: is_told };
         };
         let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client);
         let (reply, goes_on) = match heard {
@@ -219,9 +228,9 @@ impl Queries {
             Heard::Beginning => (&[][..], false),
         };
         let passes = match self.log[index].state {
-            State::Ask if index == self.next && is_asked => true,
-            State::Overdue { client: asked, .. } => asked == client,
-            State::Ask | State::Unknown => {
+            TurnState::Ask if index == self.next && is_asked => true,
+            TurnState::Overdue { client: asked, .. } => asked == client,
+            TurnState::Ask | TurnState::Unknown => {
                 self.remember(index, client, reply);
                 false
             }
@@ -235,15 +244,15 @@ impl Queries {
         }
         if passes {
             self.settle(now);
-            return Verdict { before, passes };
+            return ReplyVerdict { before, passes };
         }
         self.verdict(false, now)
     }
 
     /// With what came to be due.
-    fn verdict(&mut self, passes: bool, now: Instant) -> Verdict {
+    fn verdict(&mut self, passes: bool, now: Instant) -> ReplyVerdict {
         self.settle(now);
-        Verdict { before: std::mem::take(&mut self.outbox), passes }
+        ReplyVerdict { before: std::mem::take(&mut self.outbox), passes }
     }
 
     /// A terminal answered this question, and as many of its string as its reply answers. It has no answer to those
@@ -257,9 +266,9 @@ impl Queries {
         for before in 0..index {
             let question = &self.log[before];
             let is_its_own =
-                matches!(question.state, State::Overdue { client: asked, .. } if asked == client);
+                matches!(question.state, TurnState::Overdue { client: asked, .. } if asked == client);
             if is_its_own && !question.kind.asks_a_person() {
-                self.set(before, State::Settled(now));
+                self.set(before, TurnState::Settled(now));
             }
         }
         let kind = self.log[index].kind;
@@ -267,7 +276,7 @@ impl Queries {
         let answered = self.log.iter().skip(index).take(count).take_while(|question| same(question)).count();
         let last = index + answered.saturating_sub(1);
         if passed {
-            (index..=last).for_each(|index| self.set(index, State::Settled(now)));
+            (index..=last).for_each(|index| self.set(index, TurnState::Settled(now)));
         }
         let id = self.log[last].id;
         if let Some(terminal) = self.terminals.iter_mut().find(|terminal| terminal.client == client) {

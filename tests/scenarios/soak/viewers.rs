@@ -5,7 +5,7 @@ use std::time::Duration;
 use fugue_server::{
     Client, TerminalSize,
     client::{ClientError, Incoming},
-    message::{Access, ClientMessage, CloseReason, OnLag, Reply, RequestError, StartAt, View},
+    message::{Access, AttachOptions, ClientMessage, CloseReason, OnLag, Reply, RequestError, StartAt},
 };
 use tokio::time::timeout;
 
@@ -48,10 +48,10 @@ struct Viewer {
     client: Client,
     /// What it has seen of the session it watches, and how it watches it, or watched the last one.
     seen: Option<Seen>,
-    view: View,
+    view: AttachOptions,
 }
 
-fn view(random: &mut Random) -> View {
+fn view(random: &mut Random) -> AttachOptions {
     let start = match random.below(4) {
         0 => StartAt::Screen,
         1 => StartAt::Now,
@@ -64,7 +64,7 @@ fn view(random: &mut Random) -> View {
         1..4 => OnLag::Disconnect,
         _ => OnLag::Resync,
     };
-    let mut view = View::new(start, on_lag);
+    let mut view = AttachOptions::new(start, on_lag);
     if random.one_in(4) {
         let (cols, rows) = (20 + random.below(150) as u16, 5 + random.below(60) as u16);
         view.size = Some(TerminalSize::new(cols, rows).unwrap());
@@ -103,7 +103,7 @@ impl Viewer {
     }
 
     /// Attaches from wherever it is. What comes before the answer is the old session's, and after it the new one's.
-    async fn attach(&mut self, live: Live, view: View, tally: &mut Tally) -> Result<(), ()> {
+    async fn attach(&mut self, live: Live, view: AttachOptions, tally: &mut Tally) -> Result<(), ()> {
         let sent = patiently(self.client.send(&attach_id(live.session, view))).await;
         let Ok(request) = sent else { return Err(()) };
         loop {

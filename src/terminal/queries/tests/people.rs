@@ -11,7 +11,7 @@ fn through(part: Option<Part>, modes: Modes, input: &[u8]) -> Passed {
     let shows = if part.is_some() { Shows::Pictures(part) } else { SINCE_START };
     queries.joined(A, 1, shows, true);
     queries.set_modes(modes);
-    Typed::default().filter(&mut queries, A, input, Instant::now())
+    ReplyFilter::default().filter(&mut queries, A, input, Instant::now())
 }
 
 fn modes(numbers: &[u16]) -> Modes {
@@ -83,7 +83,7 @@ fn a_click_on_a_picture_is_one_where_the_session_has_what_it_shows() {
             queries.set_modes(modes(numbers));
             // So that the ESC at a cut is kept.
             queries.printed(UNANSWERED.as_bytes(), 0, Instant::now());
-            let mut typing = Typed::default();
+            let mut typing = ReplyFilter::default();
             let (before, after) = typed.as_bytes().split_at(split);
             let mut passed = typing.filter(&mut queries, A, before, Instant::now()).bytes;
             passed.extend(typing.filter(&mut queries, A, after, Instant::now()).bytes);
@@ -110,7 +110,7 @@ fn a_click_on_a_picture_is_one_where_the_session_has_what_it_shows() {
 fn before_its_first_picture_a_terminal_has_nothing_to_click_on() {
     let mut queries = Queries::new(true);
     queries.joined(A, 1, Shows::Pictures(None), true);
-    let passed = Typed::default().filter(&mut queries, A, b"\x1b[<0;5;3M", Instant::now());
+    let passed = ReplyFilter::default().filter(&mut queries, A, b"\x1b[<0;5;3M", Instant::now());
     assert_eq!(passed, Passed { bytes: Vec::new(), is_use: true });
 }
 

@@ -14,14 +14,14 @@ const ENOUGH: usize = 64 * 1024;
 
 /// The two windows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
+pub(super) struct StallTimeouts {
     pub(super) hold: Duration,
     pub(super) close: Duration,
     /// In the place of `close`, for a client that resyncs.
     pub(super) close_resyncing: Duration,
 }
 
-impl Timing {
+impl StallTimeouts {
     /// The long window of a client.
     pub(super) fn close(&self, resyncs: bool) -> Duration {
         if resyncs { self.close_resyncing } else { self.close }
@@ -30,7 +30,7 @@ impl Timing {
 
 /// What the windows say of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum StallVerdict {
     Fine,
     /// It has taken too little to hold the program back any longer.
     TooSlowToHold,
@@ -39,7 +39,7 @@ pub(super) enum Verdict {
 }
 
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct StallDetector {
     hold: Window,
     close: Window,
     /// Set from `TooSlowToHold` until the client makes up for it.
@@ -75,8 +75,8 @@ impl Window {
     }
 }
 
-impl Progress {
-    pub(super) fn new(timing: &Timing) -> Self {
+impl StallDetector {
+    pub(super) fn new(timing: &StallTimeouts) -> Self {
         Self {
             hold: Window::new(timing.hold),
             close: Window::new(timing.close),
@@ -112,15 +112,15 @@ impl Progress {
         self.hold.ends.min(self.close.ends)
     }
 
-    pub(super) fn judge(&mut self) -> Verdict {
+    pub(super) fn judge(&mut self) -> StallVerdict {
         if self.close.failed() {
-            return Verdict::TooSlow(self.close.length);
+            return StallVerdict::TooSlow(self.close.length);
         }
         if self.hold.failed() {
             self.lost_hold = true;
-            return Verdict::TooSlowToHold;
+            return StallVerdict::TooSlowToHold;
         }
-        Verdict::Fine
+        StallVerdict::Fine
     }
 }
 
@@ -128,84 +128,84 @@ impl Progress {
 mod tests {
     use super::*;
 
-    const TIMING: Timing = Timing {
+    const TIMING: StallTimeouts = StallTimeouts {
         hold: Duration::from_secs(10),
         close: Duration::from_secs(30),
         close_resyncing: Duration::from_secs(600),
     };
 
     /// Lets the next verdict's time come, and gives it.
-    async fn wait(progress: &mut Progress) -> Verdict {
+    async fn wait(progress: &mut StallDetector) -> StallVerdict {
         tokio::time::sleep_until(progress.next_verdict(TIMING.close(false))).await;
         progress.judge()
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_resyncs_is_closed_much_later() {
-        let mut progress = Progress::new(&TIMING);
+        let mut progress = StallDetector::new(&TIMING);
         let start = Instant::now();
         loop {
             tokio::time::sleep_until(progress.next_verdict(TIMING.close(true))).await;
             match progress.judge() {
-                Verdict::TooSlow(limit) => break assert_eq!(limit.as_secs(), 600),
-                verdict => assert_eq!(verdict, Verdict::TooSlowToHold),
+                StallVerdict::TooSlow(limit) => break assert_eq!(limit.as_secs(), 600),
+                verdict => assert_eq!(verdict, StallVerdict::TooSlowToHold),
             }
         }
         assert_eq!(start.elapsed().as_secs(), 600);
         // Once it watches in another way it is judged as others are, from then on.
-        while wait(&mut progress).await != Verdict::TooSlow(TIMING.close) {}
+        while wait(&mut progress).await != StallVerdict::TooSlow(TIMING.close) {}
         assert_eq!(start.elapsed().as_secs(), 630);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_loses_its_hold_and_is_then_closed() {
-        let mut progress = Progress::new(&TIMING);
+        let mut progress = StallDetector::new(&TIMING);
         let start = Instant::now();
-        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
         assert_eq!(start.elapsed().as_secs(), 10);
-        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
-        assert_eq!(wait(&mut progress).await, Verdict::TooSlow(TIMING.close));
+        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
+        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlow(TIMING.close));
         assert_eq!(start.elapsed().as_secs(), 30);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_enough_in_each_window_is_left_alone() {
-        let mut progress = Progress::new(&TIMING);
+        let mut progress = StallDetector::new(&TIMING);
         for _ in 0..100 {
             progress.next_verdict(TIMING.close);
             assert!(!progress.took(ENOUGH));
-            assert_eq!(wait(&mut progress).await, Verdict::Fine);
+            assert_eq!(wait(&mut progress).await, StallVerdict::Fine);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_byte_short_is_too_little() {
-        let mut progress = Progress::new(&TIMING);
+        let mut progress = StallDetector::new(&TIMING);
         progress.next_verdict(TIMING.close);
         assert!(!progress.took(ENOUGH - 1));
-        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
     }
 
     #[tokio::test(start_paused = true)]
     async fn progress_and_catching_up_each_give_the_hold_back_once() {
-        let mut progress = Progress::new(&TIMING);
-        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        let mut progress = StallDetector::new(&TIMING);
+        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
         assert!(progress.took(ENOUGH));
         assert!(!progress.took(ENOUGH));
         assert!(!progress.caught_up());
 
-        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
         assert!(progress.caught_up());
         assert!(!progress.caught_up());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_idle_time_before_a_backlog_does_not_count() {
-        let mut progress = Progress::new(&TIMING);
+        let mut progress = StallDetector::new(&TIMING);
         assert!(!progress.caught_up());
         tokio::time::advance(Duration::from_secs(3600)).await;
         let start = Instant::now();
-        assert_eq!(wait(&mut progress).await, Verdict::TooSlowToHold);
+        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
         assert_eq!(start.elapsed().as_secs(), 10);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    BEL, ESC, HOLD_TIME, Heard, MAX_KEPT, Queries, Verdict,
+    BEL, ESC, HOLD_TIME, Heard, MAX_KEPT, Queries, ReplyVerdict,
     control::{Control, is_intermediate},
     kinds::{self, Kind, Reply},
     mouse::{Did, Mouse},
@@ -18,8 +18,8 @@ const MAX_MOUSE: usize = 3 + 3 * 4;
 
 /// One per client that watches as a terminal: the parse state of what it types.
 #[derive(Debug, Default)]
-pub(crate) struct Typed {
-    within: Within,
+pub(crate) struct ReplyFilter {
+    within: ReplyState,
     /// What is kept back, from its ESC on; at most [`MAX_KEPT`] bytes.
     held: Vec<u8>,
     /// The ESC in `held` has passed already, at this moment, because nothing followed it at once and it may have been
@@ -30,7 +30,7 @@ pub(crate) struct Typed {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum Within {
+enum ReplyState {
     #[default]
     Text,
     /// `held` may become a key or a reply.
@@ -54,15 +54,15 @@ pub(crate) struct Passed {
     pub(crate) is_use: bool,
 }
 
-/// What one call of [`Typed::filter`] works with.
-struct Turn<'a> {
+/// What one call of [`ReplyFilter::filter`] works with.
+struct Call<'a> {
     queries: &'a mut Queries,
     client: ClientId,
     now: Instant,
     passed: Passed,
 }
 
-impl Turn<'_> {
+impl Call<'_> {
     /// A person did this.
     fn person(&mut self, bytes: &[u8]) {
         if !self.passed.is_use {
@@ -75,7 +75,7 @@ impl Turn<'_> {
     }
 }
 
-impl Typed {
+impl ReplyFilter {
     /// What of `input` may reach the program. Keeps back the beginning of what may be a reply.
     ///
     /// A sequence that turns out to be no reply passes as typed, also when it is too long to keep. A string that began
@@ -95,22 +95,22 @@ impl Typed {
             self.settle(false);
         }
         let bytes = Vec::with_capacity(self.held.len() + input.len());
-        let mut turn = Turn { queries, client, now, passed: Passed { bytes, is_use: false } };
+        let mut turn = Call { queries, client, now, passed: Passed { bytes, is_use: false } };
         for byte in input {
             self.take(*byte, &mut turn);
         }
-        let lone_escape = matches!(self.within, Within::Sequence) && self.held == [ESC];
+        let lone_escape = matches!(self.within, ReplyState::Sequence) && self.held == [ESC];
         if lone_escape && self.escape_passed.is_none() && !turn.queries.awaits_reply(client, now) {
             turn.person(&[ESC]);
             self.escape_passed = Some(now);
         }
-        turn.queries.pastes(client, matches!(self.within, Within::Paste { .. }), now);
+        turn.queries.pastes(client, matches!(self.within, ReplyState::Paste { .. }), now);
         turn.passed
     }
 
     /// Whether what comes next is read as it is from a terminal that has sent nothing yet.
     pub(crate) fn is_at_rest(&self) -> bool {
-        matches!(self.within, Within::Text) && self.held.is_empty()
+        matches!(self.within, ReplyState::Text) && self.held.is_empty()
     }
 
     /// Whether something is kept back; if nothing follows within [`HOLD_TIME`], the caller takes it with
@@ -129,24 +129,24 @@ impl Typed {
         self.held.len()
     }
 
-    fn take(&mut self, byte: u8, turn: &mut Turn<'_>) {
+    fn take(&mut self, byte: u8, turn: &mut Call<'_>) {
         match self.within {
-            Within::Text if byte == ESC => self.begin(),
-            Within::Text => turn.person(&[byte]),
-            Within::Sequence => self.take_in_sequence(byte, turn),
-            Within::Reply(kind) => self.take_in_reply(byte, kind, turn),
-            Within::LongReply { passes } => self.take_in_long_reply(byte, passes, turn),
-            Within::Mouse { is_utf8 } => self.take_in_mouse(byte, is_utf8, turn),
-            Within::Paste { matched } => {
+            ReplyState::Text if byte == ESC => self.begin(),
+            ReplyState::Text => turn.person(&[byte]),
+            ReplyState::Sequence => self.take_in_sequence(byte, turn),
+            ReplyState::Reply(kind) => self.take_in_reply(byte, kind, turn),
+            ReplyState::LongReply { passes } => self.take_in_long_reply(byte, passes, turn),
+            ReplyState::Mouse { is_utf8 } => self.take_in_mouse(byte, is_utf8, turn),
+            ReplyState::Paste { matched } => {
                 turn.person(&[byte]);
                 let matched = if byte == PASTE_END[matched] { matched + 1 } else { usize::from(byte == ESC) };
                 self.within =
-                    if matched < PASTE_END.len() { Within::Paste { matched } } else { Within::Text };
+                    if matched < PASTE_END.len() { ReplyState::Paste { matched } } else { ReplyState::Text };
             }
         }
     }
 
-    fn take_in_sequence(&mut self, byte: u8, turn: &mut Turn<'_>) {
+    fn take_in_sequence(&mut self, byte: u8, turn: &mut Call<'_>) {
         if byte == ESC {
             turn.person(&self.settle(true));
             self.begin();
@@ -163,26 +163,26 @@ impl Typed {
             [b'[', ..] => self.key(turn),
             string => match kinds::string_reply(string) {
                 Reply::Beginning if self.held.len() < MAX_KEPT => {}
-                Reply::Yes(kind) => self.within = Within::Reply(kind),
+                Reply::Yes(kind) => self.within = ReplyState::Reply(kind),
                 _ => self.key(turn),
             },
         }
     }
 
     /// A control sequence is whole.
-    fn take_control(&mut self, is_bare: bool, turn: &mut Turn<'_>) {
+    fn take_control(&mut self, is_bare: bool, turn: &mut Call<'_>) {
         let Some(control) = Control::parse(&self.held[2..]) else { return self.key(turn) };
         match (control.private, control.intermediates, control.last) {
             (b"", b"", b'~') if control.parameters == b"200" => {
                 self.key(turn);
-                self.within = Within::Paste { matched: 0 };
+                self.within = ReplyState::Paste { matched: 0 };
             }
             (b"", b"", b'I' | b'O') if is_bare => {
                 turn.queries.focus(control.last == b'I');
                 turn.passed.bytes.append(&mut self.settle(true));
             }
             (b"", b"", b'M') if is_bare && let Some(is_utf8) = turn.queries.modes().oldest_mouse() => {
-                self.within = Within::Mouse { is_utf8 };
+                self.within = ReplyState::Mouse { is_utf8 };
             }
             _ => {
                 if let Some(mouse) = Mouse::parse(&control) {
@@ -202,7 +202,7 @@ impl Typed {
         }
     }
 
-    fn take_in_mouse(&mut self, byte: u8, is_utf8: bool, turn: &mut Turn<'_>) {
+    fn take_in_mouse(&mut self, byte: u8, is_utf8: bool, turn: &mut Call<'_>) {
         self.held.push(byte);
         match Mouse::parse_x10(&self.held[3..], is_utf8) {
             Some(Some(mouse)) => self.mouse(mouse, turn),
@@ -211,12 +211,12 @@ impl Typed {
         }
     }
 
-    fn mouse(&mut self, mouse: Mouse, turn: &mut Turn<'_>) {
+    fn mouse(&mut self, mouse: Mouse, turn: &mut Call<'_>) {
         let mut held = self.settle(true);
         let did = mouse.did();
         let bytes = match turn.queries.part(turn.client) {
             None => Some(held),
-            // Within the picture there is no telling where.
+            // ReplyState the picture there is no telling where.
             Some(_) if turn.queries.modes().pixels => None,
             Some(part) => {
                 let is_dragged = self.is_button_held && !matches!(did, Did::Press { .. });
@@ -241,7 +241,7 @@ impl Typed {
         }
     }
 
-    fn take_in_reply(&mut self, byte: u8, kind: Kind, turn: &mut Turn<'_>) {
+    fn take_in_reply(&mut self, byte: u8, kind: Kind, turn: &mut Call<'_>) {
         if self.held.last() == Some(&ESC) && byte != b'\\' {
             // Not the string's end but the beginning of something else.
             self.held.pop();
@@ -260,18 +260,18 @@ impl Typed {
             let verdict = turn.queries.hear(turn.client, kind, Heard::Beginning, turn.now);
             let passes = verdict.passes;
             self.pass(verdict, turn);
-            self.within = Within::LongReply { passes };
+            self.within = ReplyState::LongReply { passes };
         }
     }
 
-    fn take_in_long_reply(&mut self, byte: u8, passes: bool, turn: &mut Turn<'_>) {
+    fn take_in_long_reply(&mut self, byte: u8, passes: bool, turn: &mut Call<'_>) {
         match (byte, self.held.is_empty()) {
             (b'\\', false) => {
                 self.held.push(byte);
                 turn.passed.bytes.append(&mut self.settle(passes));
             }
             (_, false) => {
-                self.within = Within::Sequence;
+                self.within = ReplyState::Sequence;
                 self.take_in_sequence(byte, turn);
             }
             (ESC, true) => self.held.push(byte),
@@ -289,16 +289,16 @@ impl Typed {
 
     fn begin(&mut self) {
         self.held.push(ESC);
-        self.within = Within::Sequence;
+        self.within = ReplyState::Sequence;
     }
 
     /// What is held is a key.
-    fn key(&mut self, turn: &mut Turn<'_>) {
+    fn key(&mut self, turn: &mut Call<'_>) {
         turn.person(&self.settle(true));
     }
 
     /// What is held is a reply.
-    fn decide(&mut self, kind: Kind, turn: &mut Turn<'_>) {
+    fn decide(&mut self, kind: Kind, turn: &mut Call<'_>) {
         if kind.is_event(&self.held) {
             turn.passed.bytes.append(&mut self.settle(true));
             return;
@@ -307,15 +307,15 @@ impl Typed {
         self.pass(verdict, turn);
     }
 
-    fn pass(&mut self, verdict: Verdict, turn: &mut Turn<'_>) {
-        let Verdict { mut before, passes } = verdict;
+    fn pass(&mut self, verdict: ReplyVerdict, turn: &mut Call<'_>) {
+        let ReplyVerdict { mut before, passes } = verdict;
         turn.passed.bytes.append(&mut before);
         turn.passed.bytes.append(&mut self.settle(passes));
     }
 
     /// Ends the sequence, and returns what of it has yet to pass.
     fn settle(&mut self, passes: bool) -> Vec<u8> {
-        self.within = Within::Text;
+        self.within = ReplyState::Text;
         let escape_passed = self.escape_passed.take().is_some();
         let mut held = std::mem::take(&mut self.held);
         if !passes {

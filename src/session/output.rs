@@ -16,15 +16,15 @@ use crate::{
 /// When each turn's bytes were read, for measuring how long they take to arrive: the stream's offset after the turn,
 /// and the moment its first byte was read.
 #[derive(Debug)]
-pub(crate) struct TurnLog(Mutex<Vec<(u64, Instant)>>);
+pub(crate) struct ReadTimes(Mutex<Vec<(u64, Instant)>>);
 
-impl Default for TurnLog {
+impl Default for ReadTimes {
     fn default() -> Self {
         Self(Mutex::new(Rank::Leaf, Vec::new()))
     }
 }
 
-impl TurnLog {
+impl ReadTimes {
     fn add(&self, end: u64, read_at: Instant) {
         self.0.with(|turns| turns.push((end, read_at)));
     }
@@ -35,21 +35,21 @@ impl TurnLog {
     }
 }
 
-pub(super) struct Printer {
+pub(super) struct OutputSink {
     session: Arc<Session>,
     publisher: Publisher<Arc<ServerMessage>>,
     head: u64,
     /// From which offset on the model is to hurry.
     hurry_at: u64,
     burst: Vec<Arc<ServerMessage>>,
-    turns: Option<Arc<TurnLog>>,
+    turns: Option<Arc<ReadTimes>>,
 }
 
-impl Printer {
+impl OutputSink {
     pub(super) fn new(
         session: Arc<Session>,
         publisher: Publisher<Arc<ServerMessage>>,
-        turns: Option<Arc<TurnLog>>,
+        turns: Option<Arc<ReadTimes>>,
     ) -> Self {
         let hurry_at = session.history.model_room() / 2;
         Self { session, publisher, head: 0, hurry_at, burst: Vec::new(), turns }

@@ -19,14 +19,14 @@ const MAX_SLICES: usize = 64;
 const FEW: usize = 4;
 
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(super) struct WriteBuffer {
     buffers: VecDeque<Bytes>,
     bytes: usize,
     /// Payload bytes of the output frame, which is always the last.
     output: usize,
 }
 
-impl Outgoing {
+impl WriteBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.buffers.is_empty()
     }

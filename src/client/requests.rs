@@ -1,0 +1,184 @@
+//! A method for each request.
+//!
+//! Each waits for its answer as [`Client::request`] does, with the same errors and the same cancel safety.
+
+use bytes::Bytes;
+
+use super::{Client, ClientError};
+use crate::{
+    SessionId, TerminalSize,
+    message::{
+        Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, Create, ExitStatus, PixelSize,
+        Reply, ServerStats, SessionInfo, Target,
+    },
+    wire::WireError,
+};
+
+impl Client {
+    /// Lists the live sessions, the oldest first, then those that ended last.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn list(&mut self) -> Result<Vec<SessionInfo>, ClientError> {
+        match self.request(&ClientMessage::List).await? {
+            Reply::Sessions(sessions) => Ok(sessions),
+            _ => unexpected("reply to a list"),
+        }
+    }
+
+    /// Starts a session that this client does not attach to, whatever [`Create::attach`] says.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn create(&mut self, create: Create) -> Result<SessionInfo, ClientError> {
+        let create = Create { attach: None, ..create };
+        match self.request(&ClientMessage::Create(create)).await? {
+            Reply::Created(info) => Ok(info),
+            _ => unexpected("reply to a create"),
+        }
+    }
+
+    /// Starts a session and attaches to it, from its first byte.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn create_attached(
+        &mut self,
+        create: Create,
+        options: AttachOptions,
+    ) -> Result<AttachedTo, ClientError> {
+        let create = Create { attach: Some(options), ..create };
+        match self.request(&ClientMessage::Create(create)).await? {
+            Reply::Attached(attached) => Ok(attached),
+            _ => unexpected("reply to a create"),
+        }
+    }
+
+    /// Attaches to a session, and leaves the one that this client watched before.
+    ///
+    /// Output follows, which [`next`](Self::next) brings.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn attach(
+        &mut self,
+        session: impl Into<Target>,
+        options: AttachOptions,
+    ) -> Result<AttachedTo, ClientError> {
+        self.attach_with(Attach::new(session.into(), options)).await
+    }
+
+    /// As [`attach`](Self::attach), for a client that also sends its environment.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn attach_with(&mut self, attach: Attach) -> Result<AttachedTo, ClientError> {
+        match self.request(&ClientMessage::Attach(attach)).await? {
+            Reply::Attached(attached) => Ok(attached),
+            _ => unexpected("reply to an attach"),
+        }
+    }
+
+    /// Stops watching. Does nothing if nothing is watched.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn detach(&mut self) -> Result<(), ClientError> {
+        match self.request(&ClientMessage::Detach).await? {
+            Reply::Detached => Ok(()),
+            _ => unexpected("reply to a detach"),
+        }
+    }
+
+    /// Types at most 64 KiB into a session's terminal, and waits until the terminal has them.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn input(&mut self, session: SessionId, data: impl Into<Bytes>) -> Result<(), ClientError> {
+        let data = data.into();
+        match self.request(&ClientMessage::Input { session, data }).await? {
+            Reply::Written => Ok(()),
+            _ => unexpected("reply to input"),
+        }
+    }
+
+    /// Says how large this client's terminal is now, in cells and, if that is known, in pixels.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn resize(
+        &mut self,
+        session: SessionId,
+        size: TerminalSize,
+        pixels: Option<PixelSize>,
+    ) -> Result<(), ClientError> {
+        match self.request(&ClientMessage::Resize { session, size, pixels }).await? {
+            Reply::Resized => Ok(()),
+            _ => unexpected("reply to a resize"),
+        }
+    }
+
+    /// Asks for the watched session's screen, which follows. What was not sent yet is left out.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn resync(&mut self) -> Result<(), ClientError> {
+        match self.request(&ClientMessage::Resync).await? {
+            Reply::Resynced => Ok(()),
+            _ => unexpected("reply to a resync"),
+        }
+    }
+
+    /// Ends a session: hangs up its program, and kills it if it does not go. Waits until it is gone.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn kill(&mut self, session: impl Into<Target>) -> Result<ExitStatus, ClientError> {
+        let session = session.into();
+        match self.request(&ClientMessage::Kill { session }).await? {
+            Reply::Killed(status) => Ok(status),
+            _ => unexpected("reply to a kill"),
+        }
+    }
+
+    /// The environment of the client that a session is used from.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn environment(
+        &mut self,
+        session: impl Into<Target>,
+    ) -> Result<ClientEnvironment, ClientError> {
+        let session = session.into();
+        match self.request(&ClientMessage::Environment { session }).await? {
+            Reply::Environment(environment) => Ok(*environment),
+            _ => unexpected("reply to a request for an environment"),
+        }
+    }
+
+    /// What the server counts.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn stats(&mut self) -> Result<ServerStats, ClientError> {
+        match self.request(&ClientMessage::Stats).await? {
+            Reply::Stats(stats) => Ok(*stats),
+            _ => unexpected("reply to a request for statistics"),
+        }
+    }
+
+    /// Waits until the server has answered.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn ping(&mut self) -> Result<(), ClientError> {
+        match self.request(&ClientMessage::Ping).await? {
+            Reply::Pong => Ok(()),
+            _ => unexpected("reply to a ping"),
+        }
+    }
+}
+
+fn unexpected<T>(what: &'static str) -> Result<T, ClientError> {
+    Err(ClientError::Wire(WireError::Payload { what }))
+}
