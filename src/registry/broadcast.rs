@@ -5,9 +5,7 @@ use std::fmt;
 use super::{
     ClientRegistry, Delivery, Publisher, SendError,
     delivery::{self, Burst, Closed, One, Payload},
-    roster::{Member, Roster},
-    session::{Retired, Session},
-    shard::Key,
+    roster::Member,
 };
 use crate::{
     ClientId, SessionId,
@@ -28,15 +26,15 @@ impl<M> ClientRegistry<M> {
         let (found, totals) = self
             .inner
             .clients
-            .with_and_totals(&key, |clients| clients.get(&key).map(|client| client.slot.clone()));
-        let Some(slot) = found else {
+            .with_and_totals(&key, |clients| clients.get(&key).map(|client| client.member.clone()));
+        let Some(member) = found else {
             return Err(SendError::UnknownClient(message));
         };
-        let (delivery, result) = match slot.sender.try_send(message) {
+        let (delivery, result) = match member.sender.try_send(message) {
             Ok(()) => (Delivery { sent: 1, ..Delivery::default() }, Ok(())),
             // A full queue whose receiver is gone is refused as closed: tokio looks at that first.
             Err(TrySendError::Full(message)) => {
-                slot.registration.add_skipped(1);
+                member.shared.add_skipped(1);
                 (Delivery { full: 1, ..Delivery::default() }, Err(SendError::Full(message)))
             }
             Err(TrySendError::Closed(message)) => {
@@ -45,7 +43,7 @@ impl<M> ClientRegistry<M> {
         };
         totals.add(delivery);
         if delivery.closed != 0 {
-            self.unregister_closed(&[&slot]);
+            self.unregister_closed(&[&member]);
         }
         result
     }
@@ -53,8 +51,8 @@ impl<M> ClientRegistry<M> {
     /// Unregisters clients whose channels were found closed, unless their ids have been registered again since.
     #[cold]
     pub(super) fn unregister_closed(&self, closed: &[&Member<M>]) {
-        for slot in closed {
-            self.unregister_if(slot.id, |client| client.slot.sender.same_channel(&slot.sender));
+        for member in closed {
+            self.unregister_if(member.id, |client| client.member.sender.same_channel(&member.sender));
         }
     }
 }
@@ -127,30 +125,14 @@ impl<M: Clone> ClientRegistry<M> {
         let (roster, totals) = self
             .inner
             .sessions
-            .with_and_totals(&key, |sessions| sessions.get(&key).map(Session::roster_if_current));
-        let roster = match roster {
-            None => return Delivery::default(),
-            Some(roster) => roster.unwrap_or_else(|| self.roster(&key)),
-        };
+            .with_and_totals(&key, |sessions| sessions.get(&key).map(|session| Arc::clone(session.roster())));
+        let Some(roster) = roster else { return Delivery::default() };
         let (delivery, closed) = roster.deliver(payload, except, observe);
         totals.add(delivery);
         if !closed.is_empty() {
             self.unregister_closed(&closed);
         }
         delivery
-    }
-
-    /// The roster of `session`, with those in it who joined since the last broadcast.
-    #[cold]
-    fn roster(&self, session: &Key<SessionId>) -> Arc<Roster<M>> {
-        let mut retired = Retired::default();
-        let roster = self
-            .inner
-            .sessions
-            .with(session, |sessions| sessions.get_mut(session).map(|session| session.roster(&mut retired)));
-        drop(retired);
-        // All its members may have left since we looked.
-        roster.unwrap_or_default()
     }
 
     fn broadcast_everywhere(
@@ -161,19 +143,19 @@ impl<M: Clone> ClientRegistry<M> {
     ) -> Delivery {
         let mut total = Delivery::default();
         for shard in 0..self.inner.clients.len() {
-            let slots: Vec<Member<M>> = self.inner.clients.at(shard, |clients| {
-                let slots = clients.values().map(|client| &client.slot);
-                slots.filter(|slot| except != Some(slot.id)).cloned().collect()
+            let entries: Vec<Member<M>> = self.inner.clients.at(shard, |clients| {
+                let entries = clients.values().map(|client| &client.member);
+                entries.filter(|member| except != Some(member.id)).cloned().collect()
             });
             let mut closed = Closed::new();
-            for slot in &slots {
-                let delivery = delivery::offer(slot, &mut payload, false);
+            for member in &entries {
+                let delivery = delivery::offer(member, &mut payload, false);
                 if delivery.closed != 0 {
-                    closed.push(slot);
+                    closed.push(member);
                 }
-                self.inner.clients.totals(&self.inner.clients.key(slot.id)).add(delivery);
+                self.inner.clients.totals(&self.inner.clients.key(member.id)).add(delivery);
                 total += delivery;
-                observe(slot.id, delivery);
+                observe(member.id, delivery);
             }
             self.unregister_closed(&closed);
         }

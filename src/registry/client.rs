@@ -10,18 +10,9 @@ use crate::{
 
 /// The client map's value.
 pub(super) struct Client<M> {
-    /// For messages to this client alone.
-    pub(super) slot: Member<M>,
-    pub(super) seat: Attachment<M>,
-}
-
-/// Where the client's slot for sessions is. It moves there and back, so that neither joining nor leaving touches the
-/// channel.
-pub(super) enum Attachment<M> {
-    /// Here: the client is attached to nothing.
-    Free(Member<M>),
-    /// With the session that the client watches.
-    In(SessionId),
+    /// The client's entry, of which the session that it watches has a clone.
+    pub(super) member: Member<M>,
+    pub(super) attached: Option<SessionId>,
 }
 
 /// What the client's map entry shares with the rosters the client is in. Its address also tells one registration from
@@ -85,23 +76,16 @@ pub struct ClientEntry<M> {
 }
 
 impl<M> Client<M> {
-    pub(super) fn attached(&self) -> Option<SessionId> {
-        match self.seat {
-            Attachment::Free(_) => None,
-            Attachment::In(session) => Some(session),
-        }
-    }
-
     pub(super) fn into_entry(self) -> ClientEntry<M> {
-        let (attached_session, skipped) = (self.attached(), self.slot.registration.skipped());
-        ClientEntry { sender: self.slot.sender, attached_session, skipped }
+        let (attached_session, skipped) = (self.attached, self.member.shared.skipped());
+        ClientEntry { sender: self.member.sender, attached_session, skipped }
     }
 
     pub(super) fn entry(&self) -> ClientEntry<M> {
         ClientEntry {
-            sender: self.slot.sender.clone(),
-            attached_session: self.attached(),
-            skipped: self.slot.registration.skipped(),
+            sender: self.member.sender.clone(),
+            attached_session: self.attached,
+            skipped: self.member.shared.skipped(),
         }
     }
 }
@@ -132,12 +116,12 @@ impl<M> fmt::Debug for ClientEntry<M> {
 pub struct ClientGuard<M> {
     registry: ClientRegistry<M>,
     id: ClientId,
-    registration: Arc<ClientShared>,
+    shared: Arc<ClientShared>,
 }
 
 impl<M> ClientGuard<M> {
-    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, registration: Arc<ClientShared>) -> Self {
-        Self { registry, id, registration }
+    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, shared: Arc<ClientShared>) -> Self {
+        Self { registry, id, shared }
     }
 
     /// The client this guard stands for.
@@ -156,7 +140,7 @@ impl<M> ClientGuard<M> {
     }
 
     fn take_out(&self) -> Option<Unregistered<M>> {
-        let is_ours = |client: &Client<M>| Arc::ptr_eq(&client.slot.registration, &self.registration);
+        let is_ours = |client: &Client<M>| Arc::ptr_eq(&client.member.shared, &self.shared);
         self.registry.unregister_if(self.id, is_ours)
     }
 }

@@ -147,10 +147,10 @@ fn refused<M>(sender: &Sender<M>, messages: u64) -> Delivery {
 
 /// Offers `payload` to one client and counts what it was skipped.
 #[inline]
-pub(super) fn offer<M>(slot: &Member<M>, payload: &mut impl Payload<M>, is_last: bool) -> Delivery {
-    let delivery = payload.offer_to(&slot.sender, is_last);
+pub(super) fn offer<M>(member: &Member<M>, payload: &mut impl Payload<M>, is_last: bool) -> Delivery {
+    let delivery = payload.offer_to(&member.sender, is_last);
     if delivery.full != 0 {
-        slot.registration.add_skipped(delivery.full);
+        member.shared.add_skipped(delivery.full);
     }
     delivery
 }
@@ -169,17 +169,17 @@ impl<M> Roster<M> {
         let last = self.last();
         // Two loops: one over both levels at once is not compiled as well.
         for chunk in self.chunks() {
-            for slot in chunk {
-                if except == Some(slot.id) {
+            for member in chunk {
+                if except == Some(member.id) {
                     continue;
                 }
-                let is_last = last.is_some_and(|last| ptr::eq(last, slot));
-                let delivery = offer(slot, &mut payload, is_last);
+                let is_last = last.is_some_and(|last| ptr::eq(last, member));
+                let delivery = offer(member, &mut payload, is_last);
                 if delivery.closed != 0 {
-                    closed.push(slot);
+                    closed.push(member);
                 }
                 total += delivery;
-                observe(slot.id, delivery);
+                observe(member.id, delivery);
             }
         }
         (total, closed)

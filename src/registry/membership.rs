@@ -4,7 +4,6 @@ use tracing::debug;
 
 use super::{
     AttachError, ClientRegistry, DetachError,
-    client::Attachment,
     roster::Member,
     session::{self, Retired, Session},
 };
@@ -43,35 +42,37 @@ impl<M> ClientRegistry<M> {
     /// # Errors
     /// [`AttachError::UnknownClient`] once the client has been unregistered.
     pub fn attach_to_session(&self, client: ClientId, session: SessionId) -> Result<Attached, AttachError> {
-        let mut retired = None;
+        // Of the session that is left, and of the one that is joined.
+        let (mut retired, mut joined) = (Retired::default(), Retired::default());
         let key = self.inner.clients.key(client);
         let attached = self.inner.clients.with(&key, |clients| {
-            let entry = clients.get_mut(&key)?;
+            let client = clients.get_mut(&key)?;
             let sessions = &self.inner.sessions;
             let to = sessions.key(session);
-            let before = std::mem::replace(&mut entry.seat, Attachment::In(session));
-            let (previous, members) = match before {
-                Attachment::Free(slot) => {
-                    (None, sessions.with(&to, |sessions| session::join(sessions, to, slot)))
+            let (previous, members) = match client.attached.replace(session) {
+                None => {
+                    let join =
+                        |sessions: &mut _| session::join(sessions, to, client.member.clone(), &mut joined);
+                    (None, sessions.with(&to, join))
                 }
-                Attachment::In(current) if current == session => {
+                Some(current) if current == session => {
                     let count = |session: &Session<M>| session.members().len();
                     let members = sessions.with(&to, |sessions| sessions.get(&to).map_or(0, count));
                     (Some(Detached { session, members }), members)
                 }
-                Attachment::In(previous) => {
+                Some(previous) => {
                     let from = sessions.key(previous);
                     let (left, members) = sessions.with_two(&from, &to, |mut sessions| {
-                        let retired = retired.get_or_insert_default();
-                        let (slot, left) = session::leave(sessions.first(), from, &entry.slot, retired);
-                        (left, session::join(sessions.second(), to, slot))
+                        let left = session::leave(sessions.first(), from, &client.member, &mut retired);
+                        let member = client.member.clone();
+                        (left, session::join(sessions.second(), to, member, &mut joined))
                     });
                     (Some(Detached { session: previous, members: left }), members)
                 }
             };
             Some(Attached { previous, members })
         });
-        drop(retired);
+        drop((retired, joined));
         let attached = attached.ok_or(AttachError::UnknownClient(client))?;
         debug!(%client, %session, members = attached.members, "attached");
         Ok(attached)
@@ -98,11 +99,9 @@ impl<M> ClientRegistry<M> {
         let key = self.inner.clients.key(client);
         let detached = self.inner.clients.with(&key, |clients| {
             let entry = clients.get_mut(&key).ok_or(DetachError::UnknownClient(client))?;
-            let session = entry.attached().filter(|session| only_if(*session));
+            let session = entry.attached.take_if(|session| only_if(*session));
             let session = session.ok_or(DetachError::NotAttached(client))?;
-            let (slot, detached) = self.leave(session, &entry.slot, &mut retired);
-            entry.seat = Attachment::Free(slot);
-            Ok(detached)
+            Ok(self.leave(session, &entry.member, &mut retired))
         });
         drop(retired);
         if let Ok(Detached { session, members }) = detached {
@@ -111,18 +110,12 @@ impl<M> ClientRegistry<M> {
         detached
     }
 
-    /// Takes a client, of which this is another slot, out of the members of `session`, whose shard it locks; returns its
-    /// slot there.
-    pub(super) fn leave(
-        &self,
-        session: SessionId,
-        client: &Member<M>,
-        retired: &mut Retired<M>,
-    ) -> (Member<M>, Detached) {
+    /// Removes `client` from `session` under the session's shard lock.
+    pub(super) fn leave(&self, session: SessionId, client: &Member<M>, retired: &mut Retired<M>) -> Detached {
         let key = self.inner.sessions.key(session);
-        let (slot, members) =
+        let members =
             self.inner.sessions.with(&key, |sessions| session::leave(sessions, key, client, retired));
-        (slot, Detached { session, members })
+        Detached { session, members }
     }
 
     /// Detaches every client that watches `session`, and returns them. They stay registered.

@@ -98,16 +98,14 @@ impl<M> Publisher<M> {
     pub(super) fn new(registry: ClientRegistry<M>, session: SessionId) -> Self {
         let totals = Arc::new(Totals::default());
         let session = registry.inner.sessions.key(session);
-        let mut retired = Retired::default();
         let (roster, generation, seen) = registry.inner.sessions.with(&session, |sessions| {
             let entry = session::entry(sessions, session);
             entry.add_publisher(Arc::clone(&totals));
             let generation = Arc::clone(entry.generation());
             // Relaxed: generations change under this lock only.
             let seen = generation.load(Ordering::Relaxed);
-            (entry.roster(&mut retired), generation, seen)
+            (Arc::clone(entry.roster()), generation, seen)
         });
-        drop(retired);
         Self { registry, session, roster, generation, seen, totals }
     }
 
@@ -127,15 +125,13 @@ impl<M> Publisher<M> {
         if self.generation.load(Ordering::Acquire) == self.seen {
             return;
         }
-        let mut retired = Retired::default();
         let current = self.registry.inner.sessions.with(&self.session, |sessions| {
             // Relaxed: generations change under this lock only.
             sessions
-                .get_mut(&self.session)
-                .map(|entry| (entry.roster(&mut retired), entry.generation().load(Ordering::Relaxed)))
+                .get(&self.session)
+                .map(|entry| (Arc::clone(entry.roster()), entry.generation().load(Ordering::Relaxed)))
         });
-        // The old rosters may hold a channel's last sender; they drop here, outside the lock.
-        drop(retired);
+        // The old roster may hold a channel's last sender; it drops here, outside the lock.
         if let Some((roster, seen)) = current {
             (self.roster, self.seen) = (roster, seen);
         }

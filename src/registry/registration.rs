@@ -4,7 +4,7 @@ use tracing::debug;
 
 use super::{
     ClientEntry, ClientGuard, ClientRegistry, Departure, Detached, RegisterError,
-    client::{Attachment, Client, ClientShared},
+    client::{Client, ClientShared},
     roster::Member,
     session::Retired,
 };
@@ -52,24 +52,24 @@ impl<M> ClientRegistry<M> {
         id: ClientId,
         sender: Sender<M>,
     ) -> Result<ClientGuard<M>, RegisterError<M>> {
-        let registration = Arc::default();
-        self.register(id, sender, Arc::clone(&registration))?;
-        Ok(ClientGuard::new(self.clone(), id, registration))
+        let shared = Arc::default();
+        self.register(id, sender, Arc::clone(&shared))?;
+        Ok(ClientGuard::new(self.clone(), id, shared))
     }
 
     fn register(
         &self,
         id: ClientId,
         sender: Sender<M>,
-        registration: Arc<ClientShared>,
+        shared: Arc<ClientShared>,
     ) -> Result<(), RegisterError<M>> {
         use std::collections::hash_map::Entry;
 
         if sender.is_closed() {
             return Err(RegisterError::Closed { id, sender });
         }
-        let slot = Member { id, sender, registration };
-        let client = Client { seat: Attachment::Free(slot.clone()), slot };
+        let member = Member { id, sender, shared };
+        let client = Client { member, attached: None };
         let key = self.inner.clients.key(id);
         let refused = self.inner.clients.with(&key, |clients| match clients.entry(key) {
             Entry::Occupied(_) => Some(client),
@@ -79,7 +79,7 @@ impl<M> ClientRegistry<M> {
             }
         });
         if let Some(client) = refused {
-            return Err(RegisterError::DuplicateId { id, sender: client.slot.sender });
+            return Err(RegisterError::DuplicateId { id, sender: client.member.sender });
         }
         debug!(client = %id, "registered");
         Ok(())
@@ -114,17 +114,16 @@ impl<M> ClientRegistry<M> {
 
         let mut retired = Retired::default();
         let key = self.inner.clients.key(id);
-        let (client, seat, detached) = self.inner.clients.with(&key, |clients| {
+        let (client, detached) = self.inner.clients.with(&key, |clients| {
             let Entry::Occupied(entry) = clients.entry(key) else { return None };
             if !only_if(entry.get()) {
                 return None;
             }
             let client = entry.remove();
-            let leave = |session| self.leave(session, &client.slot, &mut retired);
-            let (seat, detached) = client.attached().map(leave).unzip();
-            Some((client, seat, detached))
+            let detached = client.attached.map(|session| self.leave(session, &client.member, &mut retired));
+            Some((client, detached))
         })?;
-        drop((seat, retired));
+        drop(retired);
         debug!(client = %id, "unregistered");
         if let Some(departures) = &self.inner.departures {
             departures.tell(self, Departure { client: id, detached });
@@ -149,7 +148,7 @@ impl<M> ClientRegistry<M> {
     /// The client's shard.
     pub fn take_skipped(&self, id: ClientId) -> Option<u64> {
         let key = self.inner.clients.key(id);
-        let take = |client: &Client<M>| client.slot.registration.take_skipped();
+        let take = |client: &Client<M>| client.member.shared.take_skipped();
         self.inner.clients.with(&key, |clients| clients.get(&key).map(take))
     }
 

@@ -1,9 +1,8 @@
 //! The senders of a session's members, as a broadcast goes through them.
 //!
-//! A roster is immutable while anyone else holds it. It is a spine of small chunks, so that a change copies the spine and
-//! one or two chunks rather than every sender, and nothing at all while it is unshared. Those who joined since the last
-//! broadcast are not in it yet: the next one moves them in, by whole chunks. Neither joining nor leaving looks at more
-//! than a chunk or two, whatever the session's size.
+//! A roster is immutable while anyone else holds it. It is a spine of small chunks, so a change copies the spine and one
+//! or two chunks instead of every sender, and copies nothing while the roster is unshared. No change looks at more than
+//! two chunks, whatever the session's size.
 
 use smallvec::SmallVec;
 
@@ -16,34 +15,41 @@ use crate::{
 /// Members per chunk of a roster: a copy of one stays near 1.5 KiB, and ten thousand members make a spine of 157.
 const CHUNK: usize = 64;
 
-/// A member as a broadcast sees it.
+/// A client's entry in a roster, and in the client map for messages to it alone.
 pub(super) struct Member<M> {
     pub(super) id: ClientId,
     pub(super) sender: Sender<M>,
-    pub(super) registration: Arc<ClientShared>,
+    pub(super) shared: Arc<ClientShared>,
 }
 
 impl<M> Clone for Member<M> {
     fn clone(&self) -> Self {
-        Self { id: self.id, sender: self.sender.clone(), registration: Arc::clone(&self.registration) }
+        Self { id: self.id, sender: self.sender.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
-/// Up to [`CHUNK`] slots. All chunks of a roster but the last are full.
+/// Up to [`CHUNK`] members. All chunks of a roster but the last are full.
 struct MemberChunk<M>(Vec<Member<M>>);
 
 impl<M> Clone for MemberChunk<M> {
     fn clone(&self) -> Self {
         // A copy is made in order to change it, most often to add one.
-        let mut slots = Vec::with_capacity((self.0.len() + 1).next_power_of_two().min(CHUNK));
-        slots.extend_from_slice(&self.0);
-        Self(slots)
+        let mut members = Vec::with_capacity((self.0.len() + 1).next_power_of_two().min(CHUNK));
+        members.extend_from_slice(&self.0);
+        Self(members)
     }
 }
 
-/// The senders of one session's members.
+/// The members of one session, each at its position: its chunk is the position divided by [`CHUNK`].
 pub(super) struct Roster<M> {
     chunks: Vec<Arc<MemberChunk<M>>>,
+}
+
+/// Rosters and chunks that changes replaced. They may hold a channel's last sender, so they drop after the unlock.
+pub(super) struct Replaced<M> {
+    roster: Option<Arc<Roster<M>>>,
+    /// Leaving changes two chunks at most: the last one, and the one with the place that is left.
+    chunks: SmallVec<[Arc<MemberChunk<M>>; 2]>,
 }
 
 impl<M> Roster<M> {
@@ -56,34 +62,33 @@ impl<M> Roster<M> {
         self.chunks.last()?.0.last()
     }
 
-    /// Takes over those who joined last. That moves slots, and clones none but those of one chunk.
-    fn extend(&mut self, newest: &mut Pending<M>, retired: &mut RetiredMembers<M>) {
-        let mut full = newest.full.drain(..);
-        if let Some(last) = self.chunks.last_mut().filter(|last| last.0.len() < CHUNK) {
-            let last = &mut unshare(last, |old| retired.chunks.push(old)).0;
-            match full.next() {
-                Some(first) => last.extend(first.0),
-                None => last.append(&mut newest.tail),
-            }
-        }
-        self.chunks.extend(full.map(Arc::new));
-        if !newest.tail.is_empty() {
-            self.chunks.push(Arc::new(MemberChunk(std::mem::take(&mut newest.tail))));
+    /// Adds a member at the end.
+    pub(super) fn push(roster: &mut Arc<Self>, member: Member<M>, replaced: &mut Replaced<M>) {
+        let chunks = &mut unshare(roster, |old| replaced.roster = Some(old)).chunks;
+        match chunks.last_mut().filter(|last| last.0.len() < CHUNK) {
+            Some(last) => unshare(last, |old| replaced.chunks.push(old)).0.push(member),
+            None => chunks.push(Arc::new(MemberChunk(vec![member]))),
         }
     }
 
-    fn pop(&mut self, retired: &mut RetiredMembers<M>) -> Option<Member<M>> {
-        let last = &mut unshare(self.chunks.last_mut()?, |old| retired.chunks.push(old)).0;
-        let slot = last.pop();
-        if last.is_empty() {
-            self.chunks.pop();
+    /// Takes out the member at `position`. The last member takes its place.
+    pub(super) fn swap_remove(
+        roster: &mut Arc<Self>,
+        position: usize,
+        replaced: &mut Replaced<M>,
+    ) -> Option<Member<M>> {
+        let chunks = &mut unshare(roster, |old| replaced.roster = Some(old)).chunks;
+        let tail = &mut unshare(chunks.last_mut()?, |old| replaced.chunks.push(old)).0;
+        let last = tail.pop()?;
+        if tail.is_empty() {
+            chunks.pop();
         }
-        slot
-    }
-
-    fn at(&mut self, position: usize, retired: &mut RetiredMembers<M>) -> &mut Member<M> {
-        let chunk = unshare(&mut self.chunks[position / CHUNK], |old| retired.chunks.push(old));
-        &mut chunk.0[position % CHUNK]
+        if last.shared.position() == position {
+            return Some(last);
+        }
+        last.shared.set_position(position);
+        let chunk = unshare(&mut chunks[position / CHUNK], |old| replaced.chunks.push(old));
+        Some(std::mem::replace(&mut chunk.0[position % CHUNK], last))
     }
 }
 
@@ -99,138 +104,14 @@ impl<M> Clone for Roster<M> {
     }
 }
 
-/// The members' slots, in the order of their positions.
-pub(super) struct Members<M> {
-    roster: Arc<Roster<M>>,
-    newest: Pending<M>,
-}
-
-/// The slots of the newest members, which the roster gets once somebody broadcasts: until then, joining and leaving
-/// again costs no more than a push and a pop.
-struct Pending<M> {
-    /// Cut where the roster's chunks are, so that it may have them as they are.
-    full: Vec<MemberChunk<M>>,
-    /// The last ones. Empty if there are none at all.
-    tail: Vec<Member<M>>,
-    /// The positions of the first slot and of the tail's first.
-    start: usize,
-    tail_start: usize,
-}
-
-/// What changes took out of a session's slots; see [`Retired`](super::session::Retired).
-pub(super) struct RetiredMembers<M> {
-    roster: Option<Arc<Roster<M>>>,
-    /// Leaving changes two chunks at most: the last one, and the one with the place that is left.
-    chunks: SmallVec<[Arc<MemberChunk<M>>; 2]>,
-}
-
-impl<M> Default for RetiredMembers<M> {
+impl<M> Default for Replaced<M> {
     fn default() -> Self {
         Self { roster: None, chunks: SmallVec::new() }
     }
 }
 
-impl<M> Members<M> {
-    pub(super) fn new() -> Self {
-        Self {
-            roster: Arc::default(),
-            newest: Pending { full: Vec::new(), tail: Vec::new(), start: 0, tail_start: 0 },
-        }
-    }
-
-    /// The roster, unless members joined since it was last asked for.
-    pub(super) fn roster_if_current(&self) -> Option<Arc<Roster<M>>> {
-        self.newest.is_empty().then(|| Arc::clone(&self.roster))
-    }
-
-    /// The roster, brought up to date.
-    pub(super) fn roster(&mut self, retired: &mut RetiredMembers<M>) -> Arc<Roster<M>> {
-        if !self.newest.is_empty() {
-            let roster = unshare(&mut self.roster, |old| retired.roster = Some(old));
-            roster.extend(&mut self.newest, retired);
-        }
-        Arc::clone(&self.roster)
-    }
-
-    /// Adds a slot at `position`, behind all others.
-    pub(super) fn push(&mut self, position: usize, slot: Member<M>) {
-        slot.registration.set_position(position);
-        self.newest.push(position, slot);
-    }
-
-    /// Takes out the slot at `position`, for which the last one makes up.
-    pub(super) fn swap_remove(
-        &mut self,
-        position: usize,
-        retired: &mut RetiredMembers<M>,
-    ) -> Option<Member<M>> {
-        if self.newest.is_empty() || position < self.newest.start {
-            return self.swap_remove_from_roster(position, retired);
-        }
-        let last = self.newest.pop()?;
-        if last.registration.position() == position {
-            return Some(last);
-        }
-        last.registration.set_position(position);
-        Some(std::mem::replace(self.newest.at(position), last))
-    }
-
-    fn swap_remove_from_roster(
-        &mut self,
-        position: usize,
-        retired: &mut RetiredMembers<M>,
-    ) -> Option<Member<M>> {
-        let roster = unshare(&mut self.roster, |old| retired.roster = Some(old));
-        let last = self.newest.pop().or_else(|| roster.pop(retired))?;
-        if last.registration.position() == position {
-            return Some(last);
-        }
-        last.registration.set_position(position);
-        Some(std::mem::replace(roster.at(position, retired), last))
-    }
-}
-
-impl<M> Pending<M> {
-    fn is_empty(&self) -> bool {
-        self.tail.is_empty()
-    }
-
-    #[inline]
-    fn push(&mut self, position: usize, slot: Member<M>) {
-        if self.is_empty() {
-            self.start = position;
-            self.tail_start = position;
-        } else if position.is_multiple_of(CHUNK) {
-            self.full.push(MemberChunk(std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK))));
-            self.tail_start = position;
-        }
-        self.tail.push(slot);
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<Member<M>> {
-        let slot = self.tail.pop();
-        if self.tail.is_empty()
-            && let Some(before) = self.full.pop()
-        {
-            self.tail = before.0;
-            self.tail_start -= self.tail.len();
-        }
-        slot
-    }
-
-    fn at(&mut self, position: usize) -> &mut Member<M> {
-        if let Some(place) = position.checked_sub(self.tail_start) {
-            return &mut self.tail[place];
-        }
-        let chunk = position / CHUNK - self.start / CHUNK;
-        let before = if chunk == 0 { self.start % CHUNK } else { 0 };
-        &mut self.full[chunk].0[position % CHUNK - before]
-    }
-}
-
-/// What is shared, for writing: in place while nobody else holds it, else a copy takes its place and the old one
-/// retires.
+/// What is shared, for writing: in place while nobody else holds it. Otherwise a copy takes its place, and `retire` gets
+/// the old one.
 fn unshare<T: Clone>(shared: &mut Arc<T>, retire: impl FnOnce(Arc<T>)) -> &mut T {
     // Handles are made under the session's lock, which our caller holds, and dropped anywhere. So if there is one,
     // there will be no second; and where there are more, there may be fewer by now.

@@ -1,17 +1,14 @@
-//! One session: who watches it, and the slots that a broadcast to them goes through.
+//! One session: who watches it, and the roster that a broadcast to them walks.
 //!
-//! `members` answers who; the [slots](Members) hold the same clients' senders at the same positions. A broadcast clones one
-//! `Arc` under the lock, and a [`Publisher`](super::Publisher) keeps its clone until the session's generation moves on.
+//! `members` has their ids, and the [roster](Roster) their senders at the same positions. A broadcast clones one `Arc`
+//! under the lock, and a [`Publisher`](super::Publisher) keeps its clone until the session's generation moves on.
 //! (nats-server caches a subject's subscribers this way.)
-//!
-//! Cloning a sender costs atomic operations on lines of its channel; so each client has a slot for sessions made when it
-//! registers, and it is moved.
 
 use smallvec::SmallVec;
 
 use super::{
     client::ClientShared,
-    roster::{Member, Members, RetiredMembers, Roster},
+    roster::{Member, Replaced, Roster},
     shard::{Key, Map},
     stats::Totals,
 };
@@ -22,25 +19,26 @@ use crate::{
 
 /// What a change of membership took out of the maps.
 ///
-/// It may hold the last handle on a channel, and dropping that wakes the receiver: so it leaves the critical section
-/// and drops after the unlock.
+/// It may hold the last handle on a channel, and dropping that wakes the receiver. So it leaves the critical section and
+/// drops after the unlock.
 pub(super) struct Retired<M> {
-    slots: RetiredMembers<M>,
-    /// Boxed, for it is rare, and whoever leaves sets one of these up.
+    replaced: Replaced<M>,
+    member: Option<Member<M>>,
+    /// Boxed, because it is rare, and every leave sets one of these up.
     session: Option<Box<Session<M>>>,
 }
 
 impl<M> Default for Retired<M> {
     fn default() -> Self {
-        Self { slots: RetiredMembers::default(), session: None }
+        Self { replaced: Replaced::default(), member: None, session: None }
     }
 }
 
 /// The session map's value.
 pub(super) struct Session<M> {
-    /// Each one's registration knows its position.
+    /// What clients share with their members knows the position of each.
     members: SmallVec<[ClientId; 4]>,
-    slots: Members<M>,
+    roster: Arc<Roster<M>>,
     generation: Arc<AtomicU64>,
     /// The delivery counts of the publishers that are alive.
     publishers: SmallVec<[Arc<Totals>; 1]>,
@@ -50,7 +48,7 @@ impl<M> Session<M> {
     fn new() -> Self {
         Self {
             members: SmallVec::new(),
-            slots: Members::new(),
+            roster: Arc::default(),
             generation: Arc::new(AtomicU64::new(0)),
             publishers: SmallVec::new(),
         }
@@ -60,14 +58,9 @@ impl<M> Session<M> {
         &self.members
     }
 
-    /// What a broadcast goes through, unless members joined since the last one.
-    pub(super) fn roster_if_current(&self) -> Option<Arc<Roster<M>>> {
-        self.slots.roster_if_current()
-    }
-
-    /// What a broadcast goes through, with whoever joined since the last one.
-    pub(super) fn roster(&mut self, retired: &mut Retired<M>) -> Arc<Roster<M>> {
-        self.slots.roster(&mut retired.slots)
+    /// What a broadcast walks.
+    pub(super) fn roster(&self) -> &Arc<Roster<M>> {
+        &self.roster
     }
 
     pub(super) fn generation(&self) -> &Arc<AtomicU64> {
@@ -87,19 +80,19 @@ impl<M> Session<M> {
     }
 
     /// Adds a client that is not a member yet.
-    fn join(&mut self, slot: Member<M>) {
-        let position = self.members.len();
-        self.members.push(slot.id);
-        self.slots.push(position, slot);
+    fn join(&mut self, member: Member<M>, retired: &mut Retired<M>) {
+        member.shared.set_position(self.members.len());
+        self.members.push(member.id);
+        Roster::push(&mut self.roster, member, &mut retired.replaced);
         self.changed();
     }
 
-    /// Takes a member out, and returns its slot; the last one takes its place.
-    fn leave(&mut self, registration: &ClientShared, retired: &mut Retired<M>) -> Option<Member<M>> {
-        let position = registration.position();
+    /// Takes a member out. The last member takes its place.
+    fn leave(&mut self, client: &ClientShared, retired: &mut Retired<M>) -> Option<Member<M>> {
+        let position = client.position();
         self.members.swap_remove(position);
         self.changed();
-        self.slots.swap_remove(position, &mut retired.slots)
+        Roster::swap_remove(&mut self.roster, position, &mut retired.replaced)
     }
 
     /// Tells publishers that their cached roster is out of date.
@@ -115,34 +108,34 @@ impl<M> Session<M> {
 pub(super) fn join<M>(
     sessions: &mut Map<SessionId, Session<M>>,
     session: Key<SessionId>,
-    slot: Member<M>,
+    member: Member<M>,
+    retired: &mut Retired<M>,
 ) -> usize {
     let entry = entry(sessions, session);
-    entry.join(slot);
+    entry.join(member, retired);
     entry.members.len()
 }
 
-/// Takes a client, of which this is another slot, out of `session`, which goes with the last of its members and
-/// publishers; returns the client's slot there, and how many members are left.
+/// Removes `client` from `session`, and returns how many members are left. The session goes with the last of its members
+/// and publishers.
 pub(super) fn leave<M>(
     sessions: &mut Map<SessionId, Session<M>>,
     session: Key<SessionId>,
     client: &Member<M>,
     retired: &mut Retired<M>,
-) -> (Member<M>, usize) {
-    let left = sessions.get_mut(&session).and_then(|entry| {
-        let slot = entry.leave(&client.registration, &mut *retired)?;
-        Some((slot, entry.members.len(), entry.is_unused()))
-    });
-    let Some((slot, members, is_unused)) = left else {
-        debug_assert!(false, "{} is attached to a session that does not have it", client.id);
-        return (client.clone(), 0);
+) -> usize {
+    let Some(entry) = sessions.get_mut(&session) else {
+        debug_assert!(false, "{} is attached to a session that is not there", client.id);
+        return 0;
     };
-    debug_assert!(Arc::ptr_eq(&slot.registration, &client.registration));
+    let member = entry.leave(&client.shared, &mut *retired);
+    debug_assert!(member.as_ref().is_some_and(|member| Arc::ptr_eq(&member.shared, &client.shared)));
+    let (members, is_unused) = (entry.members.len(), entry.is_unused());
     if is_unused {
         remove(sessions, session, retired);
     }
-    (slot, members)
+    retired.member = member;
+    members
 }
 
 /// Finds or makes the entry of `session`.
