@@ -28,7 +28,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -63,6 +63,9 @@ use crate::{
     sync::Mutex,
     terminal::{ReplyFilter, Shows, reset},
 };
+
+/// How long a session is silent before its screen's model gives back memory.
+const UNTIL_REST: Duration = Duration::from_secs(10);
 
 /// One live session, or one that ended and is still being read.
 #[derive(Debug)]
@@ -351,7 +354,10 @@ impl Session {
     async fn follow(&self) {
         let catching_up = async {
             loop {
-                self.screen.wait().await;
+                if tokio::time::timeout(UNTIL_REST, self.screen.wait()).await.is_err() {
+                    self.screen.rest().await;
+                    self.screen.wait().await;
+                }
                 self.screen.pause().await;
                 self.catch_up().await;
             }

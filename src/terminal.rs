@@ -25,6 +25,7 @@ mod history;
 mod keys;
 mod model;
 mod modes;
+mod pack;
 mod parser;
 mod perform;
 mod queries;

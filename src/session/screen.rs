@@ -173,6 +173,13 @@ impl Screen {
         self.appended();
     }
 
+    /// Nothing was printed for a while: gives back memory.
+    pub(super) async fn rest(&self) {
+        self.model.lock().await.with(|model| model.rest());
+        let drawings = self.beside.with(|beside| std::mem::take(&mut beside.drawings));
+        drop(drawings);
+    }
+
     /// Where the model stands, and whether it panicked.
     pub(super) async fn position(&self) -> (u64, bool) {
         let model = self.model.lock().await;
@@ -262,6 +269,8 @@ impl Screen {
                 let drawn =
                     ScreenDump { bytes: bytes.into(), at: model.at, part: (top, left), before: Bytes::new() };
                 self.remember(Drawing { part, drawn: drawn.clone(), drawn_at: Instant::now() });
+                // It is to rest again some time.
+                self.appended();
                 return Some(drawn);
             }
             drop(model);

@@ -4,6 +4,7 @@
 //! because Linux hands out at most 4 KiB at a time; a single echo goes out alone.
 
 use std::{
+    cell::RefCell,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,9 +30,13 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// (64 KiB and one page), twice over.
 const DRAIN_BYTES: u64 = 136 * 1024;
 
+thread_local! {
+    /// What a turn reads into. One for each worker is enough: no turn waits.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
+}
+
 pub(super) struct ProgramTerminal {
     pty: Arc<Pty>,
-    scratch: Box<[u8]>,
     /// No process had the terminal open when it was last looked at.
     is_hung_up: bool,
     /// The program is gone: once no process has the terminal open, nothing more will come. Before, the program may have
@@ -41,29 +46,17 @@ pub(super) struct ProgramTerminal {
 
 impl ProgramTerminal {
     pub(super) fn new(pty: Arc<Pty>) -> Self {
-        let scratch = vec![0; CHUNK].into_boxed_slice();
-        Self { pty, scratch, is_hung_up: false, ends_when_hung_up: false }
+        Self { pty, is_hung_up: false, ends_when_hung_up: false }
     }
 
-    /// Takes the first `filled` bytes as a chunk of exactly their size, so that what the history is charged is what
-    /// it holds. The copy runs at a hundred times the terminal's speed.
-    fn cut_chunk(&self, filled: usize, chunks: &mut Vec<Bytes>) {
-        if filled > 0 {
-            chunks.push(Bytes::copy_from_slice(&self.scratch[..filled]));
-        }
-    }
-}
-
-impl Source for ProgramTerminal {
-    type End = ();
-
-    fn take(&mut self, room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
+    /// As [`take`](Source::take), by way of `scratch`.
+    fn take_by(&mut self, scratch: &mut [u8], room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
         let started = Instant::now();
         let mut left = usize::try_from(room.min(TURN_BYTES)).unwrap_or(CHUNK);
         let mut filled = 0;
         let taken = loop {
-            let end = self.scratch.len().min(filled + left);
-            match self.pty.read(&mut self.scratch[filled..end]) {
+            let end = scratch.len().min(filled + left);
+            match self.pty.read(&mut scratch[filled..end]) {
                 Ok(ReadOutcome::Bytes(bytes)) => {
                     filled += bytes;
                     left -= bytes;
@@ -76,16 +69,32 @@ impl Source for ProgramTerminal {
                 }
                 Err(error) => break Err(error),
             }
-            if filled == self.scratch.len() {
-                self.cut_chunk(filled, chunks);
+            if filled == scratch.len() {
+                cut_chunk(scratch, chunks);
                 filled = 0;
             }
             if left == 0 || started.elapsed() >= TURN_TIME {
                 break Ok(Taken::Full);
             }
         };
-        self.cut_chunk(filled, chunks);
+        cut_chunk(&scratch[..filled], chunks);
         taken
+    }
+}
+
+/// Takes what was read as a chunk of exactly its size, so that what the history is charged is what it holds. The copy runs
+/// at a hundred times the terminal's speed.
+fn cut_chunk(read: &[u8], chunks: &mut Vec<Bytes>) {
+    if !read.is_empty() {
+        chunks.push(Bytes::copy_from_slice(read));
+    }
+}
+
+impl Source for ProgramTerminal {
+    type End = ();
+
+    fn take(&mut self, room: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
+        SCRATCH.with_borrow_mut(|scratch| self.take_by(scratch, room, chunks))
     }
 
     async fn ready(&mut self) -> io::Result<()> {

@@ -38,6 +38,15 @@ impl Colour {
         Self(RGB | (red as u32) << 16 | (green as u32) << 8 | blue as u32)
     }
 
+    /// As a number that [`of_code`](Self::of_code) takes.
+    pub(super) const fn code(self) -> u32 {
+        self.0
+    }
+
+    pub(super) const fn of_code(code: u32) -> Self {
+        Self(code)
+    }
+
     pub(super) const fn shade(self) -> Shade {
         let [kind, red, green, blue] = self.0.to_be_bytes();
         match kind {
@@ -90,6 +99,27 @@ impl Attributes {
         Self(self.0 & !Self::UNDERLINE | (style << Self::UNDERLINE_SHIFT) & Self::UNDERLINE)
     }
 
+    /// As a number that [`of_code`](Self::of_code) takes.
+    pub(super) const fn code(self) -> u16 {
+        self.0
+    }
+
+    pub(super) const fn of_code(code: u16) -> Self {
+        Self(code)
+    }
+
+    /// Which half of a character it is, as a number from 1 to 3.
+    pub(super) fn half(self) -> Option<u32> {
+        let half = (self.0 & Self::HALVES) >> Self::HALVES.trailing_zeros();
+        (half != 0).then(|| half.into())
+    }
+
+    /// The half of this number, if it is one.
+    pub(super) fn with_half(self, half: u32) -> Option<Self> {
+        let half = u16::try_from(half).ok().filter(|half| (1..=3).contains(half))?;
+        Some(Self(self.0 | half << Self::HALVES.trailing_zeros()))
+    }
+
     /// What people see of them: all but which half of a character it is.
     pub(super) const fn look(self) -> Self {
         Self(self.0 & !Self::HALVES)
@@ -112,6 +142,15 @@ impl Glyph {
 
     pub(super) fn raw(bytes: &[u8]) -> Self {
         Self(bytes.iter().take(3).rev().fold(0, |all, byte| all << 8 | u32::from(*byte)) | RAW)
+    }
+
+    /// As a number that [`of_code`](Self::of_code) takes: that of a character is its code.
+    pub(super) const fn code(self) -> u32 {
+        self.0
+    }
+
+    pub(super) const fn of_code(code: u32) -> Self {
+        Self(code)
     }
 
     /// The character, unless nothing was ever written there, or bytes that are none.
@@ -152,6 +191,13 @@ impl Cell {
         // In one comparison: lines are looked through for it as they scroll away.
         let rest = u32::from(self.attributes.0) | u32::from(self.extra);
         self.glyph.0 | self.foreground.0 | self.background.0 | rest == 0
+    }
+
+    /// 0 if all but the glyph is as in `other`, and this one's glyph is blank.
+    pub(super) fn difference(&self, other: &Self) -> u32 {
+        let attributes = u32::from(self.attributes.0 ^ other.attributes.0);
+        let rest = attributes | u32::from(self.extra ^ other.extra);
+        self.glyph.0 | self.foreground.0 ^ other.foreground.0 | self.background.0 ^ other.background.0 | rest
     }
 
     /// Whether the two look alike but for what is written in them.

@@ -123,7 +123,7 @@ pub(super) fn assert_same_history(one: &mut Emulator, other: &mut Emulator) {
         super::resize::read_history(&mut emulator.state);
         let state = &emulator.state;
         let text = |line: &super::grid::Line| line.cells.iter().map(|it| cell(state, it)).collect::<String>();
-        state.history.lines().map(|line| format!("{} {}", text(line), line.wraps)).collect()
+        state.history.lines().map(|line| format!("{} {}", text(&line), line.wraps)).collect()
     };
     assert_same_lines(&lines(one), &lines(other), "the history");
 }

@@ -4,8 +4,10 @@ use std::fmt;
 
 use super::{
     Picture, ScreenModel, TerminalSize, answers,
+    cell::Cell,
     history::History,
     modes,
+    pack::{pack, unpack},
     parser::Parser,
     redraw, resize,
     skip::{ScrollSkipper, Sink},
@@ -23,6 +25,8 @@ pub(crate) struct Emulator {
     pub(super) state: TerminalState,
     pub(super) parser: Parser,
     skipper: ScrollSkipper,
+    /// The lines of both screens, packed, while nothing happens to them; and how many a screen has.
+    resting: Option<(usize, Vec<u8>)>,
 }
 
 fn columns(size: TerminalSize) -> usize {
@@ -33,7 +37,23 @@ impl Emulator {
     /// With a history of at most so many lines.
     pub(crate) fn with_history(size: TerminalSize, lines: usize) -> Self {
         let state = TerminalState::new(size.rows().into(), columns(size), lines);
-        Self { state, parser: Parser::default(), skipper: ScrollSkipper::default() }
+        Self { state, parser: Parser::default(), skipper: ScrollSkipper::default(), resting: None }
+    }
+
+    /// Its state, with the lines of its screens.
+    fn wake(&mut self) -> &mut TerminalState {
+        if let Some((rows, packed)) = self.resting.take() {
+            let columns = self.state.columns();
+            let mut bytes = packed.into_iter();
+            for screen in &mut self.state.screens {
+                screen.grid.lines.extend((0..rows).map(|_| {
+                    let mut line = unpack(&mut bytes);
+                    line.cells.resize(columns, Cell::default());
+                    line
+                }));
+            }
+        }
+        &mut self.state
     }
 }
 
@@ -51,19 +71,21 @@ impl Emulator {
 
 impl ScreenModel for Emulator {
     fn advance(&mut self, output: &[u8]) {
-        let Self { state, parser, skipper } = self;
+        self.wake();
+        let Self { state, parser, skipper, .. } = self;
         skipper.advance(output, &mut Parsed { state, parser });
     }
 
     fn resize(&mut self, size: TerminalSize) {
-        resize::resize(&mut self.state, size.rows().into(), columns(size));
+        resize::resize(self.wake(), size.rows().into(), columns(size));
     }
 
     fn redraw(&mut self) -> Vec<u8> {
-        redraw::whole(&mut self.state, &self.parser, 0)
+        self.redraw_with_history(0)
     }
 
     fn redraw_with_history(&mut self, lines: usize) -> Vec<u8> {
+        self.wake();
         redraw::whole(&mut self.state, &self.parser, lines)
     }
 
@@ -71,12 +93,23 @@ impl ScreenModel for Emulator {
         self.state.history.arrived()
     }
 
+    fn rest(&mut self) {
+        let rows = self.wake().rows();
+        let mut packed = Vec::new();
+        for screen in &mut self.state.screens {
+            std::mem::take(&mut screen.grid.lines).iter().for_each(|line| pack(line, &mut packed));
+        }
+        packed.shrink_to_fit();
+        self.state.history.shrink();
+        self.resting = Some((rows, packed));
+    }
+
     fn picture(&mut self, size: TerminalSize) -> Picture {
-        redraw::picture(&self.state, size)
+        redraw::picture(self.wake(), size)
     }
 
     fn answer(&mut self, question: &[u8]) -> Option<Vec<u8>> {
-        answers::answer(&self.state, question)
+        answers::answer(self.wake(), question)
     }
 
     fn mode(&self, private: bool, number: u16) -> bool {

@@ -1,13 +1,19 @@
 //! Lines that scrolled off a screen's top, the newest of them.
 //!
 //! In a flood most lines are never seen, and taking them apart would cost more than all else. Such text is kept as it was
-//! printed, with the colours in force where it begins, and taken apart only when its lines are wanted.
+//! printed, with the colours in force where it begins, and taken apart only when its lines are wanted. Lines that were
+//! seen are packed.
 
 use std::collections::VecDeque;
 
-use super::{cell::Cell, grid::Line, screen::Pen};
+use super::{
+    cell::Cell,
+    grid::Line,
+    pack::{get_look, pack, put_look, unpack},
+    screen::Pen,
+};
 
-/// What a history may hold in bytes for each line that it may hold: a few hundred cells.
+/// What a history may hold in bytes for each line that it may hold.
 const LINE_BYTES: usize = 4 * 1024;
 
 /// Text of whole lines, and how it is written.
@@ -15,30 +21,34 @@ const LINE_BYTES: usize = 4 * 1024;
 pub(super) struct Unread {
     pub(super) pen: Pen,
     pub(super) text: Vec<u8>,
-    /// Line feeds in it; wrapped lines make it more.
-    lines: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
-    /// Without the blanks at its end.
-    Line(Line),
-    Unread(Unread),
+/// What the next bytes are.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    kind: Kind,
+    bytes: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A line that was packed.
+    Line,
+    /// Text, after the look that it is written in; so many line feeds are in it. Wrapped lines make it more.
+    Unread { lines: u32 },
 }
 
 impl Entry {
-    fn lines(&self) -> usize {
-        match self {
-            Self::Line(_) => 1,
-            Self::Unread(unread) => unread.lines,
+    fn lines(self) -> usize {
+        match self.kind {
+            Kind::Line => 1,
+            Kind::Unread { lines } => lines as usize,
         }
     }
 
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Line(line) => size_of::<Self>() + size_of_val(&*line.cells),
-            Self::Unread(unread) => size_of::<Self>() + unread.text.len(),
-        }
+    /// What it is charged.
+    fn charge(self) -> usize {
+        size_of::<Self>() + self.bytes as usize
     }
 }
 
@@ -46,18 +56,31 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub(super) struct History {
     entries: VecDeque<Entry>,
+    bytes: VecDeque<u8>,
     max_lines: usize,
     lines: usize,
-    bytes: usize,
+    /// What all entries are charged.
+    charged: usize,
     /// Lines that ever came, those that are gone included; text that was not taken apart counts by its line feeds.
     arrived: u64,
     /// So many lines of the screen are in here already, and are not to be taken again when they scroll off.
     taken: usize,
+    /// For packing.
+    scratch: Vec<u8>,
 }
 
 impl History {
     pub(super) fn new(max_lines: usize) -> Self {
-        Self { entries: VecDeque::new(), max_lines, lines: 0, bytes: 0, arrived: 0, taken: 0 }
+        Self {
+            entries: VecDeque::new(),
+            bytes: VecDeque::new(),
+            max_lines,
+            lines: 0,
+            charged: 0,
+            arrived: 0,
+            taken: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// See the field.
@@ -82,20 +105,9 @@ impl History {
     }
 
     fn push_line(&mut self, line: &Line) {
-        let text = line.text();
-        // The room of the line that goes is used again.
-        let is_full = self.lines >= self.max_lines && matches!(self.entries.front(), Some(Entry::Line(_)));
-        let mut kept = match is_full.then(|| self.pop_oldest()).flatten() {
-            Some(Entry::Line(line)) => line,
-            _ => Line::default(),
-        };
-        kept.cells.clear();
-        kept.cells.extend_from_slice(text);
-        if kept.cells.capacity() > 2 * text.len() {
-            kept.cells.shrink_to(text.len());
-        }
-        (kept.wraps, kept.size) = (line.wraps, line.size);
-        self.push_entry(Entry::Line(kept));
+        self.scratch.clear();
+        pack(line, &mut self.scratch);
+        self.push_scratch(Kind::Line);
     }
 
     /// Takes text that is not shown: `above` are the lines of the screen, which it follows, and which will have scrolled
@@ -115,70 +127,98 @@ impl History {
         }
         self.taken = count;
         let lines = memchr::memchr_iter(b'\n', text).count();
-        self.push_entry(Entry::Unread(Unread { pen, text: text.to_vec(), lines }));
+        self.scratch.clear();
+        put_look(&mut self.scratch, &pen.cell);
+        self.scratch.extend_from_slice(text);
+        // As much as an output's offsets say in a piece of it.
+        self.push_scratch(Kind::Unread { lines: u32::try_from(lines).unwrap_or(u32::MAX) });
     }
 
-    fn push_entry(&mut self, entry: Entry) {
+    fn push_scratch(&mut self, kind: Kind) {
+        let Ok(bytes) = u32::try_from(self.scratch.len()) else { return };
+        let entry = Entry { kind, bytes };
         self.lines += entry.lines();
         self.arrived += entry.lines() as u64;
-        self.bytes += entry.bytes();
+        self.charged += entry.charge();
         self.entries.push_back(entry);
+        self.bytes.extend(&self.scratch);
         while self.entries.len() > 1
             && let Some(oldest) = self.entries.front()
             && (self.lines - oldest.lines() >= self.max_lines
-                || self.bytes > self.max_lines.saturating_mul(LINE_BYTES))
+                || self.charged > self.max_lines.saturating_mul(LINE_BYTES))
         {
-            self.pop_oldest();
+            self.remove_oldest();
         }
     }
 
-    fn pop_oldest(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
+    fn remove_oldest(&mut self) {
+        let Some(entry) = self.entries.pop_front() else { return };
         self.lines -= entry.lines();
-        self.bytes -= entry.bytes();
-        Some(entry)
+        self.charged -= entry.charge();
+        self.bytes.drain(..entry.bytes as usize);
     }
 
     /// Whether there is text that was not taken apart.
     pub(super) fn has_unread(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry, Entry::Unread(_)))
+        self.entries.iter().any(|entry| entry.kind != Kind::Line)
     }
 
     /// Puts lines in the place of text, which `read` takes apart.
     pub(super) fn read_all(&mut self, mut read: impl FnMut(Unread) -> Vec<Line>) {
         let (arrived, taken) = (self.arrived, self.taken);
-        let before = std::mem::replace(self, Self::new(self.max_lines));
+        let mut before = std::mem::replace(self, Self::new(self.max_lines));
         for entry in before.entries {
-            match entry {
-                Entry::Line(line) => self.push_entry(Entry::Line(line)),
-                Entry::Unread(unread) => read(unread).iter().for_each(|line| self.push_line(line)),
+            let mut bytes = before.bytes.drain(..entry.bytes as usize);
+            match entry.kind {
+                Kind::Line => {
+                    self.scratch.clear();
+                    self.scratch.extend(bytes);
+                    self.push_scratch(Kind::Line);
+                }
+                Kind::Unread { .. } => {
+                    let pen = Pen { cell: get_look(&mut bytes) };
+                    read(Unread { pen, text: bytes.collect() }).iter().for_each(|line| self.push_line(line));
+                }
             }
         }
         (self.arrived, self.taken) = (arrived, taken);
     }
 
-    /// All lines, the oldest first; those of text that was not taken apart are left out.
-    pub(super) fn lines(&self) -> impl DoubleEndedIterator<Item = &Line> {
-        self.entries.iter().filter_map(|entry| match entry {
-            Entry::Line(line) => Some(line),
-            Entry::Unread(_) => None,
+    /// The lines of the newest `count` entries, the oldest first. Text that was not taken apart is left out.
+    pub(super) fn newest(&self, count: usize) -> impl Iterator<Item = Line> {
+        let first = self.entries.len().saturating_sub(count);
+        let mut at: usize = self.entries.range(..first).map(|entry| entry.bytes as usize).sum();
+        self.entries.range(first..).filter_map(move |entry| {
+            let from = at;
+            at += entry.bytes as usize;
+            (entry.kind == Kind::Line).then(|| unpack(&mut self.bytes.range(from..at).copied()))
         })
     }
 
-    pub(super) fn for_each_cell(&self, each: impl FnMut(&Cell)) {
-        self.lines().flat_map(|line| &line.cells).for_each(each);
+    /// All lines, the oldest first; those of text that was not taken apart are left out.
+    pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
+        self.newest(usize::MAX)
+    }
+
+    pub(super) fn for_each_cell(&self, mut each: impl FnMut(&Cell)) {
+        self.lines().for_each(|line| line.cells.iter().for_each(&mut each));
     }
 
     /// Takes the newest line back.
     pub(super) fn pop(&mut self) -> Option<Line> {
-        let Some(Entry::Line(_)) = self.entries.back() else { return None };
-        let entry = self.entries.pop_back()?;
+        let entry = *self.entries.back().filter(|entry| entry.kind == Kind::Line)?;
+        self.entries.pop_back();
         self.lines -= 1;
-        self.bytes -= entry.bytes();
-        match entry {
-            Entry::Line(line) => Some(line),
-            Entry::Unread(_) => None,
-        }
+        self.charged -= entry.charge();
+        let from = self.bytes.len() - entry.bytes as usize;
+        Some(unpack(&mut self.bytes.drain(from..)))
+    }
+
+    /// Gives back the memory that what comes next would need.
+    pub(super) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        self.scratch = Vec::new();
     }
 
     pub(super) fn clear(&mut self) {

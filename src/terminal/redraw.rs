@@ -8,7 +8,7 @@ use super::{
     Picture,
     cell::{Attributes, Cell, Colour, Glyph, Shade, is_disputed},
     charsets,
-    grid::{Grid, Line},
+    grid::Grid,
     modes,
     parser::Parser,
     resize,
@@ -167,12 +167,12 @@ pub(super) fn picture(state: &TerminalState, size: TerminalSize) -> Picture {
 
 /// The newest lines of the history, which scroll off the top of a cleared screen on their way.
 fn scrolled_lines(out: &mut Vec<u8>, state: &TerminalState, count: usize) {
-    let all: Vec<&Line> = state.history.lines().rev().take(count).collect();
-    if all.is_empty() {
+    let mut newest = state.history.newest(count).peekable();
+    if newest.peek().is_none() {
         return;
     }
     let mut runs_on = true;
-    for line in all.into_iter().rev() {
+    for line in newest {
         if !runs_on {
             put!(out, "\r\n");
         }

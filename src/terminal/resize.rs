@@ -76,7 +76,7 @@ pub(super) fn read_history(state: &mut TerminalState) {
         reader.grid_mut().erase(0, 0, columns, blank, |_| false);
         super::parser::Parser::default().advance(&unread.text, &mut reader);
         state.extras = reader.extras;
-        reader.history.lines().cloned().collect()
+        reader.history.lines().collect()
     });
     state.history = history;
     debug_assert_eq!((rows, columns), (state.rows(), state.columns()));
@@ -111,7 +111,7 @@ fn change_rows(state: &mut TerminalState, rows: usize, columns: usize, keep: usi
 
 /// Wraps the lines of history and first screen at another width. Places on that screen go with their characters.
 fn wrap_anew(state: &mut TerminalState, columns: usize, places: &mut [Cursor; 2]) {
-    let before: Vec<Line> = state.history.lines().cloned().collect();
+    let before: Vec<Line> = state.history.lines().collect();
     let rows = state.rows();
     let offset = before.len();
     let first = &mut state.screens[0].grid;

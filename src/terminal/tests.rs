@@ -330,7 +330,10 @@ proptest! {
     fn nothing_depends_on_where_output_is_cut(tokens in prop::collection::vec(token(), 0..30), cuts in 0..=255_u8) {
         let output = tokens.concat();
         let mut cut = Emulator::new(size(SIZE.0, SIZE.1));
-        crate::fuzz::pieces(&output, cuts).for_each(|piece| cut.advance(piece));
+        crate::fuzz::pieces(&output, cuts).for_each(|piece| {
+            cut.rest();
+            cut.advance(piece);
+        });
         assert_same(&cut, &emulator_of(&output), &format!("{:?}", String::from_utf8_lossy(&output)));
     }
 
@@ -355,10 +358,15 @@ proptest! {
         }
         let mut whole = Emulator::new(size(SIZE.0, SIZE.1));
         let mut spared = Emulator::new(size(SIZE.0, SIZE.1));
-        for piece in output.chunks(cut) {
+        for (at, piece) in output.chunks(cut).enumerate() {
             whole.feed_all(piece);
             spared.advance(piece);
+            if at % 100 == 0 {
+                spared.rest();
+            }
         }
+        // To be looked at.
+        spared.advance(b"");
         assert_same(&whole, &spared, "what was spared the model left a trace");
         assert_same_history(&mut whole, &mut spared);
     }
@@ -416,6 +424,31 @@ fn a_flood_of_text_is_mostly_skipped_and_titles_do_not_fill_the_memory() {
     }
     skipper.advance(b"\x1b\\text", &mut fed);
     assert!(fed.0 < 10_000, "{} bytes", fed.0);
+}
+
+/// What a model does of its own, and in every other way that it may be asked.
+#[test]
+fn a_model_that_rests_is_as_it_was_whatever_it_is_asked() {
+    let output = b"\x1b[31mred\r\n\xe6\xbc\xa2 wide\x1b[?1049h\x1b[4;2Hother\x1b[1;3";
+    let mut rested = emulator_of(output);
+    let mut asked: Vec<(&str, Box<dyn Fn(&mut Emulator) -> Vec<u8>>)> = vec![
+        ("redraw", Box::new(|it| it.redraw())),
+        ("redraw with history", Box::new(|it| it.redraw_with_history(9))),
+        ("picture", Box::new(|it| it.picture(size(7, 3)).bytes)),
+        ("answer", Box::new(|it| it.answer(b"\x1b[18t").unwrap_or_default())),
+    ];
+    asked.push((
+        "resize",
+        Box::new(|it| {
+            it.resize(size(SIZE.0 - 2, SIZE.1 + 1));
+            it.redraw()
+        }),
+    ));
+    for (what, ask) in &asked {
+        rested.rest();
+        rested.rest();
+        assert_eq!(ask(&mut rested), ask(&mut emulator_of(output)), "{what}");
+    }
 }
 
 #[test]
