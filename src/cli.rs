@@ -33,7 +33,7 @@ use tracing::Level;
 
 use crate::server::default_socket;
 
-/// Terminal sessions that many can watch at once: none slows another, and no byte is lost in silence
+/// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
 #[derive(Debug, Parser)]
 #[command(name = "fugue-server", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\

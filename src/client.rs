@@ -180,8 +180,8 @@ impl Client {
         }
     }
 
-    /// Shakes hands on a connection that was made already, within [`CONNECT_TIMEOUT`]. Who is at its other end is for
-    /// the caller to know.
+    /// Shakes hands on a connection that was made already, within [`CONNECT_TIMEOUT`]. The
+    /// caller knows what is at its other end.
     ///
     /// # Errors
     /// [`ConnectError`], as [`connect`](Self::connect).

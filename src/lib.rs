@@ -1,5 +1,5 @@
 //! Knowing which clients watch which terminal session, and getting large bursts of PTY output to all of them: fast,
-//! without one slow client hurting another, and without a byte lost in silence.
+//! without one slow client hurting another, and without a byte lost silently.
 //!
 //! - [`ClientRegistry`] knows who is connected and who watches what, and broadcasts without waiting for anyone. It
 //!   serves any program whose clients are in a room or on a topic each, and is all that `default-features = false` builds.

@@ -1,4 +1,5 @@
-//! The client connection registry: who is connected, who watches which session, and broadcasts to those who do.
+//! The client connection registry: which clients are connected, which watch which session, and broadcasts to
+//! those.
 //!
 //! Two sharded maps, one for each question: clients by id (who is this, what does it watch) and sessions by id (who
 //! watches this). A broadcast therefore looks at one shard, however many there are. See [`ClientRegistry`] for what is

@@ -230,7 +230,7 @@ impl Server {
         info!("shutting down");
         // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no more.
         drop(socket);
-        // First what feeds have accepted, which is as good as printed; then the clients, who are given what was printed.
+        // First what feeds have accepted, which is as good as printed; then the clients, which are given what was printed.
         shared.sessions.drain_feeds().await;
         shared.stop();
         connections.close();

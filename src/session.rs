@@ -88,7 +88,7 @@ pub(crate) struct Session {
     screen: Screen,
     /// What the program asks its terminal.
     answers: Arc<Answers>,
-    /// To tell whoever watches.
+    /// To tell the clients that watch.
     registry: ClientRegistry<Arc<ServerMessage>>,
     /// Asks for the program to be hung up.
     hang_up: CancellationToken,
@@ -108,7 +108,7 @@ impl Session {
     }
 
     pub(crate) fn size(&self) -> TerminalSize {
-        // Relaxed: it stands for itself. Whoever misses a change is told by a message that comes after it.
+        // Relaxed: it stands for itself. A client that misses a change is told by a later message.
         let [c0, c1, r0, r1] = self.size.load(Ordering::Relaxed).to_be_bytes();
         let size = TerminalSize::new(u16::from_be_bytes([c0, c1]), u16::from_be_bytes([r0, r1]));
         size.unwrap_or(TerminalSize::DEFAULT)
@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves. If
-    /// `is_drawn`, it can be drawn anew at any time.
+    /// `is_drawn`, it can be redrawn at any time.
     pub(crate) fn join_terminal(&self, client: ClientId, window: Window, is_drawn: bool) -> Claim {
         let claim = self.size_by(|sizing| sizing.join(window));
         // Where its output begins, it says once it knows.
@@ -186,7 +186,7 @@ impl Session {
         self.size_by(|sizing| ((), sizing.ask(window)));
     }
 
-    /// Resizes the terminal if that is what comes of `decide`, and tells whoever watches.
+    /// Resizes the terminal if `decide` says so, and tells the clients that watch.
     fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<Window>)) -> T {
         let (decided, resized) = self.sizing.with(|sizing| {
             let (decided, changed) = decide(sizing);
@@ -206,7 +206,7 @@ impl Session {
         }
         self.screen.appended();
         self.screen.hurry();
-        // Only the doorbell: who misses it compares the size before it sleeps.
+        // Only the doorbell: a writer that misses it compares the size before it sleeps.
         let resized = Arc::new(ServerMessage::Resized { session: self.id });
         let _ = self.registry.broadcast_to_session(self.id, resized);
         decided

@@ -209,7 +209,7 @@ fn the_first_broadcast_after_a_change_allocates_no_more_than_a_chunk() {
 }
 
 #[test]
-fn members_come_and_go_at_the_cost_of_a_few_chunks_while_a_publisher_shares_the_roster() {
+fn members_come_and_go_for_a_few_chunks_while_the_roster_is_shared() {
     let room = Room::new(10_000);
     let (_, bytes) = coming_and_going(&room, Some(room.registry.publisher(room.session)));
     // A copy of all senders would be 240 kB.

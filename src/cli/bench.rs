@@ -55,7 +55,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     common.log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(measure(&args));
-    // Nothing in the runtime is worth waiting for: a stalled viewer waits for ever.
+    // Nothing in the runtime is worth waiting for: a stalled viewer waits forever.
     runtime.shutdown_background();
     let report = report?;
     if args.json {

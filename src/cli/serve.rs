@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::{Exit, Globals, print_note};
 use crate::server::Server;
 
-/// Said on stdout once clients can connect, for whoever started this server.
+/// Said on stdout once clients can connect, for what started this server.
 pub(super) const READY: &str = "ready";
 
 /// Runs the server in the foreground, until SIGTERM, SIGINT or SIGHUP
@@ -70,7 +70,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             common.log_to_stderr();
             print_note(format_args!("listening on {}", server.socket().display()));
         }
-        // Whoever waits for this may have gone meanwhile.
+        // What waits for this may have gone meanwhile.
         let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
         let stop = CancellationToken::new();
         let mut serving = pin!(server.serve(stop.clone().cancelled_owned()));
@@ -89,7 +89,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     })
 }
 
-/// Closes every descriptor but the standard ones. What whoever started this left open is neither for its programs to
+/// Closes every descriptor but the standard ones. What this was started with is neither for its programs to
 /// use, nor for it to keep open as long as it lives: others may wait for the end of a pipe, or for a lock.
 fn close_what_was_inherited() {
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };

@@ -43,7 +43,7 @@ pub enum ConnectError {
         /// How long it was waited for.
         waited: Duration,
     },
-    /// Whoever listens there is another user, who is not to have what this one types.
+    /// The server belongs to another user, who must not get what this one types.
     #[error(
         "the server on {} belongs to user {owner}; choose a socket in a directory of your own",
         path.display()

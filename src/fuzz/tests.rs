@@ -181,7 +181,7 @@ fn a_recorded_session_that_is_cut_anywhere_is_answered_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_recorded_session_with_a_flipped_bit_is_answered_or_closed_with_the_reason() {
+fn a_request_with_a_flipped_bit_is_answered_or_closed_with_a_reason() {
     let recorded = recorded();
     let mut random = Random::seeded();
     // The first byte only says how it is cut. All bits of all bytes would take half a minute; they have their turn in

@@ -42,7 +42,7 @@ pub enum ClientMessage {
         /// The same in pixels, where the terminal knows it.
         pixels: Option<PixelSize>,
     },
-    /// Asks for the watched session's screen to be drawn anew; what was not sent yet is left out. Answered by
+    /// Asks for the watched session's screen; what was not sent yet is left out. Answered by
     /// `Reply::Resynced`, after which the screen follows.
     Resync,
     /// Hangs up a session's program, and kills it if it won't go. Answered by `Reply::Killed` once it is gone.
@@ -81,7 +81,7 @@ pub struct Create {
     pub size: TerminalSize,
     /// How that size changes.
     pub size_policy: SizePolicy,
-    /// Whom its program waits for.
+    /// Which readers its program waits for.
     pub pace: Pace,
     /// Whether this client watches it, from its first byte. Its output waits for the attach.
     pub attach: Option<AttachOptions>,
@@ -296,7 +296,7 @@ pub enum SizePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StartAt {
-    /// With the screen as it is now, drawn anew, and what is printed from then on.
+    /// With the screen as it is now, and what is printed from then on.
     Screen,
     /// With what is printed from now on.
     Now,

@@ -58,7 +58,7 @@ impl<M> ClientRegistry<M> {
 }
 
 impl<M> ClientRegistry<M> {
-    /// A broadcast to the clients that watch `session`, with a choice: whom to leave out, who observes it, one message or
+    /// A broadcast to the clients that watch `session`, with a choice: a client to leave out, an observer, one message or
     /// a burst. [`broadcast_to_session`](Self::broadcast_to_session) and its like are short forms of it.
     pub fn to(&self, session: SessionId) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
         unobserved(To::Session(self, session))
@@ -204,7 +204,7 @@ pub struct Broadcast<'a, M, F> {
     observe: F,
 }
 
-/// Whom a broadcast is for.
+/// The clients that a broadcast is for.
 pub(super) enum To<'a, M> {
     Session(&'a ClientRegistry<M>, SessionId),
     Members(&'a mut Publisher<M>),

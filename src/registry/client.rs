@@ -110,8 +110,8 @@ impl<M> fmt::Debug for ClientEntry<M> {
 /// Dropping the guard unregisters the client, however the scope was left: by return, by `?`, by a panic. It takes out
 /// its own registration only: if the client was unregistered and its id registered again, the newer one stays.
 ///
-/// A broadcast that finds the client's channel closed may take it out before the guard does. Who must hear of every
-/// client that leaves sets [`on_departure`](crate::RegistryBuilder::on_departure).
+/// A broadcast that finds the client's channel closed may take it out before the guard does. To hear of every client that leaves,
+/// set [`on_departure`](crate::RegistryBuilder::on_departure).
 #[must_use = "dropping the guard unregisters the client"]
 pub struct ClientGuard<M> {
     registry: ClientRegistry<M>,

@@ -28,7 +28,7 @@ pub(super) type Hook<M> = Box<dyn FnMut(&ClientRegistry<M>, Departure) + Send>;
 
 /// The hook, and who it has not been told of.
 ///
-/// A hook that broadcasts may find other clients gone, and whoever tells of those would be a call deeper each time. So
+/// A hook that broadcasts may find other clients gone, and telling of those would be a call deeper each time. So
 /// the thread that has the hook tells of all departures, and others leave theirs to it.
 pub(super) struct Departures<M>(Mutex<Telling<M>>);
 

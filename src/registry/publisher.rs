@@ -30,7 +30,7 @@ use crate::{
 /// # Channels of clients that left
 /// The roster it keeps holds the senders of clients that have left since its last broadcast. Their channels are freed
 /// when it broadcasts again, is [refreshed](Self::refresh), or is dropped. While it idles, a task that receives until its
-/// channel ends goes on waiting. So whoever owns an idle publisher refreshes it now and then, which costs one load while
+/// channel ends goes on waiting. So the owner of an idle publisher refreshes it now and then, which costs one load while
 /// nothing has changed; or the receiving side is told by other means, and closes its queue itself:
 /// ```
 /// use fugue_server::{ClientRegistry, SessionId};
@@ -120,7 +120,7 @@ impl<M> Publisher<M> {
     /// # Locking
     /// None while membership stands still, else the session's shard once.
     pub fn refresh(&mut self) {
-        // Acquire: pairs with the Release of the change, so that what its maker did before is seen by whoever
+        // Acquire: pairs with the Release of the change, so that what its maker did before is seen by a client that
         // receives from this broadcast.
         if self.generation.load(Ordering::Acquire) == self.seen {
             return;

@@ -5,7 +5,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Deliveries by outcome since the registry was made.
 ///
-/// All accesses are `Relaxed`: the counts order nothing, and whoever reads them wants sums, not a moment in time.
+/// All accesses are `Relaxed`: the counts order nothing, and readers want sums, not a moment in time.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     sent: AtomicU64,

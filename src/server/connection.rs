@@ -38,7 +38,7 @@ type Frames = FrameReader<OwnedReadHalf>;
 /// Most clients are idle most of the time, and what they await then is all that this future has room for: whatever is
 /// rare or soon over is boxed, here and in the writer.
 pub(super) async fn run(shared: Arc<ServerState>, stream: UnixStream, _place: OwnedSemaphorePermit) {
-    // Asked now: who connected, and not who may have the number of it later.
+    // Asked now, because another process may have its number later.
     let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let (read, mut write) = stream.into_split();
     // A frame that is never finished is a client that does not go on, as one that takes nothing is.
@@ -107,7 +107,7 @@ async fn greet(shared: &ServerState, frames: &mut Frames) -> Result<(), String> 
     }
 }
 
-/// Says why a client is not let in. Best effort: whoever did not send a hello may not read the answer either.
+/// Says why a client is not let in. Best effort: what did not send a hello may not read the answer either.
 async fn refuse(shared: &ServerState, write: &mut OwnedWriteHalf, why: String) {
     let _ = tokio::time::timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
 }

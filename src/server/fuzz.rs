@@ -63,7 +63,7 @@ async fn converse(input: &[u8]) {
 
     let mut answers = Answers::new(read, [&bytes[..], &bytes].concat());
     if expected.greeted && !expected.malformed {
-        // Only then does the client close its side: whoever is gone gets no answers.
+        // Only then does the client close its side: a client that is gone gets no answers.
         answers.read_until(|answers| answers.replies.len() >= expected.requests.len()).await;
     }
     let (write, feed) = writing.await.expect("writing does not panic");

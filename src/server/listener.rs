@@ -155,7 +155,7 @@ impl BoundSocket {
             (Ok(lock), Ok(false)) => lock,
         };
 
-        // It is made under a name that no other server uses, and takes its own once it listens: so whoever finds it can
+        // It is made under a name that no other server uses, and takes its own once it listens: so a client that finds it can
         // connect, what a dead server left is replaced, and the name's length does not matter.
         let name_before = OsString::from(format!(".{:x}", lock.number()));
         // An error says that no server died just here.

@@ -1,7 +1,7 @@
 //! Which sessions are shown in the terminals of others, so that none is ever shown in itself.
 //!
 //! A client of session X that runs in the terminal of session Y makes Y print what X prints. Where Y, on whatever way,
-//! is shown in X too, the two would print for each other for ever, with nobody typing.
+//! is shown in X too, the two would print for each other forever, with nobody typing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_circle_of_any_length_is_refused_with_the_way_and_is_none_once_a_client_leaves() {
+    fn a_circle_of_any_length_is_refused_until_a_client_leaves() {
         let nesting = Nesting::new();
         let [a, b, c, d] = std::array::from_fn(|_| SessionId::random());
         assert_eq!(nesting.enter(a, vec![a], None).unwrap_err(), [a]);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_shows_until_it_shows_another_session_is_no_part_of_a_circle() {
+    fn what_a_client_is_about_to_leave_is_not_part_of_a_circle() {
         let nesting = Nesting::new();
         let [a, b] = std::array::from_fn(|_| SessionId::random());
         let first = nesting.enter(b, vec![a], None).unwrap();

@@ -196,7 +196,7 @@ impl Router {
     }
 
     /// Enters the client as one that shows `session`, where it runs in sessions' terminals. Refused where one of those is
-    /// shown in `session` already: the two would print for each other for ever.
+    /// shown in `session` already: the two would print for each other forever.
     fn nest(&self, session: &Session, options: &AttachOptions) -> Result<Option<Nested>, RequestError> {
         let Some(process) = self.process else { return Ok(None) };
         let terminals = match options.size {

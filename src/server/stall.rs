@@ -64,7 +64,7 @@ impl Window {
         *self = Self::new(self.length);
     }
 
-    /// Whether the window is over with too little taken. A window that is over starts anew.
+    /// Whether the window is over with too little taken. A window that is over starts again.
     fn failed(&mut self) -> bool {
         if Instant::now() < self.ends {
             return false;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_loses_its_hold_and_is_then_closed() {
+    async fn a_client_that_takes_nothing_loses_its_hold_and_is_then_closed() {
         let mut progress = StallDetector::new(&TIMING);
         let start = Instant::now();
         assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_enough_in_each_window_is_left_alone() {
+    async fn a_client_that_takes_enough_in_each_window_is_left_alone() {
         let mut progress = StallDetector::new(&TIMING);
         for _ in 0..100 {
             progress.next_verdict(TIMING.close);

@@ -1,7 +1,7 @@
 //! Answers on their way to the program: the rules of [`Queries`], where output, terminals and the model meet them.
 //!
 //! All that is typed because of a question, by the session itself or by a terminal, is taken out of the queue while the
-//! terminal is held for typing: so answers are typed in the order of their questions, whoever gives them.
+//! terminal is held for typing: so answers are typed in the order of their questions, whatever gives them.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

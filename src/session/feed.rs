@@ -203,7 +203,7 @@ impl Pump<Prints> {
         ExitStatus::Unknown
     }
 
-    /// Closes the feed and prints what it accepted, whoever has room, as a program's last words are. Returns how it
+    /// Closes the feed and prints what it accepted, whether readers have room or not, as a program's last words are. Returns how it
     /// ended, if it did.
     pub(super) fn drain(&mut self) -> Option<ExitStatus> {
         self.source.queue.close();

@@ -48,7 +48,7 @@ pub(super) struct History {
     limit: usize,
     window: u64,
     pace: Pace,
-    /// The log's head, for who needs no more than a glance.
+    /// The log's head, to be read without the lock.
     head: AtomicU64,
     /// The hold that the pump waits for, once it had no room: a reader that passes it wakes the pump.
     wake_at: AtomicU64,

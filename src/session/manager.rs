@@ -95,7 +95,7 @@ pub(crate) struct Manager {
 #[derive(Debug, Default)]
 struct SessionTable {
     live: HashMap<SessionId, Arc<Session>>,
-    /// The names that are taken, and by whom; by nobody yet while a session is being started.
+    /// The names that are taken; `None` while the session is being started.
     names: HashMap<SessionName, Option<SessionId>>,
     ended: VecDeque<SessionInfo>,
     closed: bool,
@@ -327,14 +327,14 @@ impl Manager {
 
     /// Ends a session all of whose output is in the log.
     fn end(&self, session: &Session, output: OutputSink, status: ExitStatus) {
-        // First the book, so that who hears of the end finds the name free.
+        // Free the name first: a client that hears of the end may use it again.
         self.forget(session, status);
         session.surroundings.end();
         output.finish(status);
         session.gone.cancel();
     }
 
-    /// Takes an ended session out of the book; whoever still reads it holds it.
+    /// Removes an ended session from the table. Clients that still read it hold it.
     fn forget(&self, session: &Session, status: ExitStatus) {
         let info = SessionInfo { state: SessionState::Ended(status), ..session.info(0) };
         let removed = self.with(|book| {

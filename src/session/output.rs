@@ -99,7 +99,7 @@ impl OutputSink {
     pub(super) fn finish(mut self, status: ExitStatus) {
         self.session.history.end(status);
         debug!(session = %self.session.id, %status, printed = self.head, "ended");
-        // Only the doorbell: who misses it finds the end in the log before it sleeps.
+        // Only the doorbell: a writer that misses it finds the end in the log before it sleeps.
         let _ = self.publisher.broadcast(Arc::new(ServerMessage::Ended { session: self.session.id }));
     }
 }

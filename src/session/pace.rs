@@ -2,7 +2,7 @@
 //!
 //! The pump reads on while the head is less than a window past the *hold*. Whose cursor that is, the session's pace
 //! says. Usually it is the furthest reader's, so that at every moment some client is within a window of the newest byte
-//! and a slow one never holds back a faster one. A lossless reader bounds it too. Whoever makes no progress does not.
+//! and a slow one never holds back a faster one. A lossless reader bounds it too. A reader that makes no progress does not.
 //! With nobody attached nothing holds the pump: it never waits for a client that isn't there.
 
 use crate::{
@@ -16,8 +16,8 @@ use crate::{
 /// an interrupt to be seen at once.
 const WINDOW: u64 = 1024 * 1024;
 
-/// The window for a history of `limit` bytes: at most a quarter of it, so that who is within the window is far from
-/// the end that is evicted.
+/// The window for a history of `limit` bytes: at most a quarter of it, so that a reader within the window is
+/// never near the end that is evicted.
 pub(super) fn window(limit: usize) -> u64 {
     WINDOW.min(limit as u64 / 4)
 }

@@ -37,7 +37,7 @@ use crate::{
 const STEP: usize = 128 * 1024;
 
 /// How long the model lets output gather. In a flood, what scrolls past within that time is never seen, and skipping it
-/// costs a hundredth of showing it; whoever wants to see the screen has it brought up to the newest byte at once.
+/// costs a hundredth of showing it; a redraw brings the model up to the newest byte at once.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a terminal is to be shown.

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_to_be_used_decides_and_who_remains_after_it() {
+    fn the_client_used_last_decides_and_after_it_those_that_remain() {
         let mut sizing = sizing(SizePolicy::Latest);
         let (a, changed) = sizing.join(size(100, 30));
         assert_eq!(changed, Some(size(100, 30)));

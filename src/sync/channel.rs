@@ -123,7 +123,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        // Relaxed: whoever clones has one, so the count is not zero and orders nothing.
+        // Relaxed: what clones it has one, so the count is not zero and orders nothing.
         self.shared.senders.fetch_add(1, Ordering::Relaxed);
         Self { shared: Arc::clone(&self.shared) }
     }
@@ -245,7 +245,7 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        // Release: whoever finds it closed comes after this.
+        // Release: a thread that finds it closed comes after this.
         self.shared.room.fetch_or(CLOSED, Ordering::Release);
         let messages = self.shared.with(|queue| std::mem::take(&mut queue.messages));
         self.shared.give_back(messages.len());

@@ -159,7 +159,7 @@ struct AskedTerminal {
     client: ClientId,
     stay: u64,
     shows: Shows,
-    /// It can be drawn anew at any time, and so be passed something.
+    /// It can be redrawn at any time, and so be passed something.
     is_drawn: bool,
     /// Up to which offset it was sent output, as far as was told.
     reached: u64,
@@ -351,7 +351,7 @@ impl Queries {
         &self.modes
     }
 
-    /// A client that may type watches with a terminal, for a stay of this number. If `is_drawn`, it can be drawn anew at
+    /// A client that may type watches with a terminal, for a stay of this number. If `is_drawn`, it can be redrawn at
     /// any time.
     pub(crate) fn joined(&mut self, client: ClientId, stay: u64, shows: Shows, is_drawn: bool) {
         self.is_left = false;

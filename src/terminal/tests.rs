@@ -292,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn who_joins_anywhere_sees_what_all_see(tokens in prop::collection::vec(token(), 0..40), cut in any::<prop::sample::Index>()) {
+    fn a_late_joiner_sees_what_all_see_wherever_it_joins(tokens in prop::collection::vec(token(), 0..40), cut in any::<prop::sample::Index>()) {
         let output = tokens.concat();
         let (before, after) = output.split_at(cut.index(output.len() + 1));
         let mut seen = emulator_of(before);

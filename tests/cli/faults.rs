@@ -82,7 +82,7 @@ fn shows_the_end_of(terminal: &Terminal, last: u64) {
 const NUMBERS: u64 = 2_900_000;
 
 #[test]
-fn a_stopped_client_costs_the_others_nothing_and_shows_the_true_screen_when_it_goes_on() {
+fn a_stopped_client_shows_the_true_screen_when_it_goes_on() {
     let home = Home::new();
     let _server = serve(&home, &["--history", "1MiB"]);
     let program = format!("stty -echo; echo ready; read go; seq 1 {NUMBERS}; echo the end; read go");
@@ -130,7 +130,7 @@ fn expected_bytes() -> u64 {
 }
 
 #[test]
-fn a_stopped_terminal_that_falls_out_of_the_history_is_told_and_shows_the_true_screen() {
+fn a_stopped_terminal_behind_the_history_is_told_of_the_gap() {
     let home = Home::new();
     let _server = serve(&home, &["--history", "256KiB"]);
     let program = "stty -echo; echo ready; read go; seq 1 600000; echo the end; read go";
@@ -382,7 +382,7 @@ fn the_smallest_and_the_largest_terminal_decide_where_they_shall() {
 }
 
 #[test]
-fn a_fixed_size_stays_whoever_watches() {
+fn a_fixed_size_stays() {
     let home = Home::new();
     let mut first = home.terminal(&["new", "work", "--size", "60x10"]);
     first.wait_for("ready>");

@@ -141,7 +141,7 @@ fn an_attach_starts_no_server() {
 }
 
 #[test]
-fn a_session_that_cannot_be_started_leaves_no_server_that_was_started_for_it() {
+fn a_session_that_cannot_start_leaves_no_server_behind() {
     let home = Home::new();
     for arguments in [&["new", "a", "--", "/no/such/program"][..], &["new", "a", "-d", "--", "/etc"]] {
         let output = home.run(arguments);

@@ -59,7 +59,7 @@ fn a_terminal_that_sleeps_through_an_end_shows_it_when_it_wakes() {
 }
 
 #[test]
-fn a_client_that_is_told_to_stop_puts_its_terminal_back_and_redraws_it_later() {
+fn a_stopped_client_puts_its_terminal_back_and_redraws_it_later() {
     let home = Home::new();
     let mut terminal = home.terminal(&["new", "work"]);
     terminal.wait_for("ready>");

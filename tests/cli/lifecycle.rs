@@ -74,7 +74,7 @@ fn a_program_that_cannot_start_is_explained() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why_to_whoever_wanted_it() {
+fn a_server_that_cannot_start_says_why_to_its_starter() {
     let home = Home::new();
     std::fs::create_dir(home.socket().parent().unwrap()).unwrap();
     let output = home.run(&["new", "a", "-d"]);
@@ -126,7 +126,7 @@ fn after_a_killed_server_the_next_start_works() {
 }
 
 #[test]
-fn a_server_full_of_connections_serves_who_it_has_and_takes_others_later() {
+fn a_full_server_serves_its_clients_and_takes_others_later() {
     let home = Home::new();
     let mut server = Command::new("/bin/sh")
         .args(["-c", "ulimit -n 32; exec \"$0\" serve", env!("CARGO_BIN_EXE_fugue-server")])

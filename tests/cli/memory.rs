@@ -78,7 +78,7 @@ fn add(home: &Home, view: AttachOptions, clients: usize) -> UnixStream {
 }
 
 #[test]
-fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each() {
+fn clients_that_stall_together_take_a_history_and_a_little_each() {
     const CLIENTS: usize = 60;
     const FLOOD: u64 = 10 << 20;
     let home = Home::new();
@@ -104,7 +104,7 @@ fn clients_that_stall_together_take_the_history_a_window_and_a_little_for_each()
 }
 
 #[test]
-fn clients_that_stall_at_moments_of_their_own_take_a_queue_and_a_write_each() {
+fn clients_that_stall_one_by_one_take_a_queue_and_a_write_each() {
     const CLIENTS: usize = 4;
     const PIECE: u64 = 1 << 20;
     let home = Home::new();

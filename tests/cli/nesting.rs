@@ -58,7 +58,7 @@ impl Drop for Tmux {
 }
 
 #[test]
-fn a_pane_that_another_multiplexer_shows_in_a_session_is_in_the_session_too() {
+fn a_pane_of_another_multiplexer_in_a_session_is_in_the_session() {
     if !Command::new("tmux").arg("-V").output().is_ok_and(|version| version.status.success()) {
         println!("not shown: there is no tmux");
         return;
@@ -77,7 +77,7 @@ fn a_pane_that_another_multiplexer_shows_in_a_session_is_in_the_session_too() {
 }
 
 #[test]
-fn a_recorder_that_prints_to_its_own_session_is_refused_and_one_that_writes_a_file_is_not() {
+fn a_recorder_is_refused_if_it_prints_to_its_own_session() {
     is_refused_in_itself(&format!("{FUGUE} attach a </dev/null"));
     is_refused_in_itself(&format!("{FUGUE} attach a | cat"));
     let home = Home::new();

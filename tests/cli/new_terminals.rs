@@ -20,7 +20,7 @@ fn says(setting_up: &str) -> String {
 }
 
 #[test]
-fn the_starters_settings_are_handed_on_and_the_size_of_its_terminal_is_not() {
+fn the_starters_settings_are_handed_on_without_its_size() {
     let said = says("stty iutf8 erase '^H' intr '^Y' -ixon tostop; export COLUMNS=60 LINES=7");
     for setting in [" iutf8", "erase = ^H;", "intr = ^Y;", "-ixon", " tostop", "<:>", "columns 80"] {
         assert!(said.contains(setting), "{setting} is not in\n{said}");

@@ -94,7 +94,7 @@ fn a_squatted_directory_is_refused_whatever_is_in_it() {
 }
 
 #[test]
-fn who_owns_a_directory_above_the_sockets_can_make_nobody_create_a_file() {
+fn the_owner_of_a_directory_above_cannot_make_anyone_create_a_file() {
     let Some(other) = Other::new() else { return };
     let target = tempfile::tempdir().unwrap();
     let created = target.path().join("created");

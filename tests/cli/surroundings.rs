@@ -75,7 +75,7 @@ fn a_directory_that_cannot_be_written_is_named_with_the_reason() {
 }
 
 #[test]
-fn a_server_whose_directory_is_removed_serves_who_it_has_and_leaves_its_successor_alone() {
+fn a_server_without_its_directory_leaves_its_successor_alone() {
     let home = Home::new();
     let mut first = serve(&home, &[]);
     let mut terminal = home.terminal(&["new", "old"]);
@@ -192,7 +192,7 @@ async fn programs_started_at_once_get_no_terminal_of_each_other() {
 }
 
 #[test]
-fn neither_programs_nor_the_server_block_signals_that_it_was_started_to_block() {
+fn neither_programs_nor_the_server_block_inherited_signals() {
     let home = Home::new();
     let mut server = burdened(&home);
     let masks = prints(&home, "a", &["grep", "SigBlk", "/proc/self/status"]);

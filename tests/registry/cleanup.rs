@@ -121,7 +121,7 @@ fn cleaning_up_a_closed_channel_leaves_a_newer_registration_alone() {
 }
 
 #[test]
-fn a_publisher_that_finds_a_closed_channel_leaves_a_newer_registration_alone() {
+fn a_publisher_that_finds_a_closed_channel_spares_a_newer_client() {
     with_registries(|registry| {
         let (client, queue) = watch(&registry, session(1), 1);
         let mut publisher = registry.publisher(session(1));

@@ -119,7 +119,7 @@ fn attaches_from_all_sides_leave_a_client_in_exactly_one_session() {
 }
 
 #[test]
-fn closing_a_session_leaves_those_alone_who_have_just_left_it_for_another() {
+fn closing_a_session_spares_clients_that_just_left_it() {
     const MEMBERS: usize = 64;
     with_registries::<u32>(|registry| {
         for _ in 0..50 {

@@ -130,7 +130,7 @@ fn a_publisher_unregisters_a_member_it_finds_closed() {
 }
 
 #[test]
-fn refreshing_frees_the_channels_of_those_who_left() {
+fn refreshing_frees_the_channels_of_clients_that_left() {
     with_registries(|registry| {
         let (client, mut queue) = watch(&registry, session(1), 4);
         let mut publisher = registry.publisher(session(1));

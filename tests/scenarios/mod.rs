@@ -55,7 +55,7 @@ pub(crate) const ALL: &[Scenario] = &[
         bytes::a_client_that_reads_one_byte_at_a_time_gets_them_all();
     }),
     long("sessions", "five hundred sessions on a busy machine each have their own output to its end", |_| {
-        wait(sessions::five_hundred_sessions_on_a_busy_machine_each_have_their_own_output_to_its_end());
+        wait(sessions::five_hundred_sessions_each_have_their_own_output_to_its_end());
     }),
     long("sizes", "resizes during a flood leave every terminal with the true screen", |_| {
         wait(sizes::resizes_during_a_flood_leave_every_terminal_with_the_true_screen());

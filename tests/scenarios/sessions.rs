@@ -12,7 +12,7 @@ use fugue_server::{
 
 use crate::support::*;
 
-pub(super) async fn five_hundred_sessions_on_a_busy_machine_each_have_their_own_output_to_its_end() {
+pub(super) async fn five_hundred_sessions_each_have_their_own_output_to_its_end() {
     const SESSIONS: usize = 500;
     let busy = Busy::start(16);
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();

@@ -82,7 +82,7 @@ async fn what_the_model_knows_is_answered_though_nobody_watches() {
 }
 
 #[tokio::test]
-async fn answers_come_in_the_order_of_the_questions_whoever_gives_them() {
+async fn answers_come_in_the_order_of_the_questions() {
     let server = server();
     let script = asks(r"\033]11;?\007\033[c");
     let mut viewer = Viewer::attach(&server, &shell("a", &script, Some(TERMINAL))).await;

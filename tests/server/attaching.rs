@@ -128,7 +128,7 @@ async fn what_is_typed_into_one_session_does_not_wait_for_another() {
 }
 
 #[tokio::test]
-async fn a_viewer_of_pictures_gets_the_last_output_of_a_program_when_the_model_fails() {
+async fn a_viewer_of_pictures_gets_the_last_output_if_the_model_fails() {
     struct Fails;
     impl fugue_server::ScreenModel for Fails {
         fn advance(&mut self, output: &[u8]) {
@@ -175,7 +175,7 @@ async fn attaching_again_to_the_same_session_resizes_once_at_most() {
 }
 
 #[tokio::test]
-async fn a_new_session_is_watched_from_its_first_byte_wherever_one_asks_to_start() {
+async fn a_new_session_is_watched_from_its_first_byte() {
     let server = TestServer::start();
     for (name, start) in [("a", StartAt::Offset(7)), ("b", StartAt::Now), ("c", StartAt::Last(1))] {
         let mut client = server.client().await;

@@ -38,7 +38,7 @@ async fn a_burst_from_a_real_program_reaches_every_client_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_come_and_go_during_a_flood_see_the_source_without_gap_or_repeat() {
+async fn clients_that_come_and_go_in_a_flood_see_no_gap_or_repeat() {
     let server = TestServer::start();
     let mut first = server.client().await;
     create(&mut first, "flood", "stty -echo; read go; seq 1 400000; read end").await;
@@ -155,7 +155,7 @@ async fn a_lost_connection_is_resumed_at_the_very_byte() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_created_and_watched_at_once_is_seen_from_its_first_byte() {
+async fn a_session_created_and_watched_at_once_is_seen_from_byte_0() {
     let server = TestServer::with(|server| server.history_bytes(64 * 1024));
     for round in 0..20 {
         let mut client = server.client().await;

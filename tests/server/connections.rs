@@ -80,7 +80,7 @@ async fn a_client_that_watches_is_gone_from_its_session_when_it_is_gone() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_closed_with_the_reason() {
+async fn a_connection_that_says_nothing_is_closed_with_the_reason() {
     let server = TestServer::with(|server| server.handshake_timeout(Duration::from_millis(50)));
     let mut silent = raw(&server.socket).await;
     assert_eq!(refusal(&rest(&mut silent).await), "no hello arrived in time");
@@ -92,7 +92,7 @@ async fn who_says_nothing_is_closed_with_the_reason() {
 }
 
 #[tokio::test]
-async fn who_is_no_client_is_told_so() {
+async fn what_is_not_a_client_is_told_so() {
     let server = TestServer::start();
     let ping = wire::encode_request(1, &ClientMessage::Ping).unwrap();
     for greeting in [&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], &[0xff; 64], &ping, &[0; 16]] {
@@ -118,7 +118,7 @@ async fn another_version_is_told_both_versions_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn garbage_after_a_good_handshake_closes_with_the_reason_and_disturbs_nobody() {
+async fn garbage_after_a_handshake_closes_that_connection_with_a_reason() {
     let server = TestServer::start();
     let mut watcher = server.client().await;
     attached(&mut watcher, &shell("a", "printf ready; exec cat", Some(LOSSLESS))).await;

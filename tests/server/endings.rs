@@ -39,7 +39,7 @@ async fn last_words_are_not_lost_however_quick_the_exit() {
 }
 
 #[tokio::test]
-async fn whoever_hears_of_the_end_finds_the_name_free() {
+async fn a_client_that_hears_of_the_end_finds_the_name_free() {
     let server = TestServer::start();
     let mut client = server.client().await;
     for _ in 0..50 {
@@ -49,7 +49,7 @@ async fn whoever_hears_of_the_end_finds_the_name_free() {
 }
 
 #[tokio::test]
-async fn attaching_to_an_ended_session_says_how_it_ended_and_to_an_unknown_one_that_it_is_unknown() {
+async fn attaching_to_an_ended_or_unknown_session_says_which_it_is() {
     let server = TestServer::start();
     let mut client = server.client().await;
     attached(&mut client, &shell("over", "exit 3", Some(LOSSLESS))).await;
@@ -115,7 +115,7 @@ async fn a_stopped_program_can_be_killed() {
 }
 
 #[tokio::test]
-async fn clients_may_kill_what_they_watch_and_each_others_sessions_while_flooded() {
+async fn clients_may_kill_their_own_and_others_sessions_while_flooded() {
     let server = TestServer::with(|server| server.queue_depth(1));
     let (mut a, mut b) = (server.client().await, server.client().await);
     let flood = "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done";
@@ -164,7 +164,7 @@ async fn a_descendant_that_keeps_the_terminal_does_not_keep_the_session() {
 }
 
 #[tokio::test]
-async fn a_client_that_attaches_as_the_session_ends_hears_of_the_end_or_is_refused() {
+async fn a_client_that_attaches_at_the_end_hears_of_it_or_is_refused() {
     let server = TestServer::start();
     let (mut owner, mut late) = (server.client().await, server.client().await);
     let (mut heard, mut told) = (0, 0);

@@ -21,7 +21,7 @@ fn lines(range: std::ops::Range<u32>) -> Bytes {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_client_gets_what_was_printed_in_pieces_of_any_size_and_then_the_status() {
+async fn every_client_gets_prints_of_any_size_and_then_the_status() {
     let server = TestServer::start();
     let feed = feed(&server, Pace::Fastest).await;
     let mut clients = Vec::new();

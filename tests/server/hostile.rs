@@ -128,7 +128,7 @@ async fn a_request_without_its_payload_is_refused_and_the_next_one_served() {
 }
 
 #[tokio::test]
-async fn an_unknown_kind_is_skipped_where_it_may_be_and_ends_the_connection_where_not() {
+async fn unknown_kinds_are_skipped_or_end_the_connection_by_their_number() {
     let server = TestServer::start();
     let mut raw = Raw::greet(&server.socket).await;
     // A kind of the server's own is none that a client may send.

@@ -10,7 +10,7 @@ use fugue_server::{
 use crate::support::*;
 
 #[tokio::test]
-async fn what_one_types_all_who_watch_see() {
+async fn what_one_client_types_all_watchers_see() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.client().await, server.client().await);
     let session = attached(&mut a, &shell("shared", "stty -echo; printf ready; exec cat", Some(LOSSLESS)))

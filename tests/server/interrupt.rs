@@ -9,7 +9,7 @@ const FLOOD: &str = "trap 'printf the-prompt; exec cat' INT; stty -echo; printf 
                      while :; do echo 'one of very many lines that nobody reads any more'; done";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_interrupts_a_flood_is_shown_the_screen_and_the_others_keep_their_bytes() {
+async fn an_interrupt_skips_a_flood_for_its_client_alone() {
     let server = TestServer::start();
     let mut asking = server.client().await;
     create(&mut asking, "a", FLOOD).await;

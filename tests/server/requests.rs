@@ -53,7 +53,7 @@ async fn requests_sent_all_at_once_are_each_answered_once() {
 }
 
 #[tokio::test]
-async fn a_list_tells_names_programs_sizes_states_and_who_watches() {
+async fn a_list_tells_names_programs_sizes_states_and_watchers() {
     let server = TestServer::start();
     let mut client = server.client().await;
     let size = TerminalSize::new(132, 50).unwrap();

@@ -25,7 +25,7 @@ awk 'BEGIN {
 }'; read end"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_fell_out_of_the_history_is_told_and_shows_the_true_screen_in_the_end() {
+async fn a_client_behind_the_history_is_told_and_shows_the_true_screen() {
     let server = TestServer::with(|server| server.history_bytes(HISTORY));
     let mut first = server.client().await;
     create(&mut first, "flood", FLOOD).await;
@@ -58,7 +58,7 @@ async fn who_fell_out_of_the_history_is_told_and_shows_the_true_screen_in_the_en
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_joins_sees_what_the_others_see() {
+async fn a_late_joiner_sees_what_the_others_see() {
     let server = TestServer::start();
     let script = r"stty -echo; printf '\033[31mred\033[m plain\r\n\033[3;10r\033[?2004h\033[?1h\033[?1000h\033]2;title\007';
         printf '\033[5;5H\033[1;4mhere'; read go; printf ' and there'; read end";
@@ -255,7 +255,7 @@ async fn an_embedder_may_bring_its_own_model_or_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_while_the_session_ends_gets_its_screen_and_its_end_or_is_told() {
+async fn a_client_that_joins_an_ending_session_gets_all_or_is_told() {
     let server = TestServer::start();
     for round in 0..50 {
         let mut client = server.client().await;

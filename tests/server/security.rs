@@ -39,7 +39,7 @@ async fn sessions_with_the_longest_command_lines_are_listed_by_their_beginnings(
 }
 
 #[tokio::test]
-async fn a_request_of_more_words_than_a_program_can_have_is_refused_before_they_are_held() {
+async fn a_request_of_too_many_words_is_refused_before_they_are_held() {
     let server = TestServer::start();
     let mut client = server.client().await;
     let most = 256 * 1024;
@@ -58,7 +58,7 @@ async fn a_request_of_more_words_than_a_program_can_have_is_refused_before_they_
 }
 
 #[tokio::test]
-async fn programs_block_no_signal_that_the_embedder_blocks_and_it_goes_on_to_block_it() {
+async fn programs_do_not_block_signals_that_the_embedder_blocks() {
     let mut blocked = SigSet::empty();
     blocked.add(Signal::SIGUSR2);
     blocked.thread_block().unwrap();

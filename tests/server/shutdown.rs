@@ -44,7 +44,7 @@ async fn clients_are_told_and_programs_are_hung_up_and_the_socket_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_printed_before_the_shutdown_is_delivered_to_who_reads() {
+async fn output_before_the_shutdown_reaches_clients_that_read() {
     let mut server = TestServer::start();
     let mut client = server.client().await;
     attached(&mut client, &shell("a", "seq 1 100000; exec sleep 1000", Some(LOSSLESS))).await;
@@ -59,7 +59,7 @@ async fn what_was_printed_before_the_shutdown_is_delivered_to_who_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_cannot_hold_up_the_shutdown() {
+async fn a_client_that_does_not_read_cannot_hold_up_the_shutdown() {
     let mut server = TestServer::with(|server| server.drain_timeout(Duration::from_millis(100)));
     let mut client = server.client().await;
     attached(&mut client, &shell("a", "while :; do echo xxxxxxxxxxxxxxx; done", Some(LOSSLESS))).await;

@@ -54,7 +54,7 @@ async fn a_read_only_client_changes_nothing_while_it_watches() {
 }
 
 #[tokio::test]
-async fn who_created_read_only_or_saw_its_session_end_is_held_to_just_that() {
+async fn read_only_lasts_as_long_as_the_session_is_watched() {
     let server = TestServer::start();
     let mut viewer = Viewer::attach(&server, &shell("a", "read end", Some(READ_ONLY))).await;
     assert_eq!(refused(&mut viewer.client, &kill("a")).await, RequestError::ReadOnly);
@@ -191,7 +191,7 @@ async fn a_session_that_comes_to_have_a_terminals_size_is_drawn_there_whole() {
 }
 
 #[tokio::test]
-async fn who_wants_every_byte_is_sent_them_whatever_its_terminals_size() {
+async fn a_lossless_client_is_sent_every_byte_whatever_its_size() {
     let server = TestServer::start();
     let view = AttachOptions::new(StartAt::Oldest, OnLag::Lossless)
         .with_size(Some(size(33, 7)))

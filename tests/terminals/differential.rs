@@ -94,7 +94,7 @@ impl Found {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_late_or_misses_something_sees_what_the_others_see() {
+async fn late_and_lagging_clients_see_what_the_others_see() {
     let server = sessions::server();
     let mut xterm_js = Program::xterm_js();
     let mut found = Found::default();

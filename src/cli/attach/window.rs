@@ -29,7 +29,7 @@ impl Window {
     /// Cancel safe.
     pub(super) async fn room(&self, bytes: usize) {
         let permits = u32::try_from(bytes.max(LEAST)).unwrap_or(u32::MAX);
-        // Given back at once: whoever sends takes it.
+        // Given back at once: every sender takes it.
         let _ = self.room.acquire_many(permits).await;
     }
 

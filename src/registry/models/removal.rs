@@ -35,7 +35,7 @@ fn unregistering_while_moving_leaves_no_trace() {
 }
 
 #[test]
-fn of_two_who_leave_at_once_one_is_the_last() {
+fn exactly_one_of_two_leavers_is_last() {
     model::check(|| {
         let registry = registry(1);
         let (one, _ones_queue) = member(&registry, SESSION);
@@ -53,7 +53,7 @@ fn of_two_who_leave_at_once_one_is_the_last() {
 }
 
 #[test]
-fn cleaning_up_a_closed_channel_spares_who_registers_anew_under_its_id() {
+fn cleaning_up_a_closed_channel_spares_a_newer_client_of_its_id() {
     model::check(|| {
         let registry = registry(1);
         let (client, queue) = member(&registry, SESSION);
@@ -122,7 +122,7 @@ fn a_departure_is_told_once_however_many_find_it() {
 }
 
 #[test]
-fn of_two_who_move_away_at_once_one_is_the_last() {
+fn exactly_one_of_two_that_move_away_is_last() {
     model::check(|| {
         let registry = registry(2);
         let [from, to] = two_sessions(&registry);
@@ -162,7 +162,7 @@ fn a_guard_takes_out_its_own_registration_only() {
 }
 
 #[test]
-fn a_publisher_made_while_the_last_member_leaves_and_returns_still_reaches_it() {
+fn a_publisher_reaches_a_last_member_that_leaves_and_returns() {
     model::check(|| {
         let registry = registry(1);
         let (client, mut queue) = member(&registry, SESSION);
@@ -218,7 +218,7 @@ fn a_session_goes_with_the_last_of_its_members_and_publishers() {
 }
 
 #[test]
-fn a_client_that_attaches_while_its_session_is_closed_is_in_it_or_was_returned() {
+fn a_client_that_attaches_to_a_closing_session_is_in_it_or_returned() {
     model::check(|| {
         let registry = registry(1);
         let (client, _queue) = client(&registry, 1);

@@ -245,7 +245,7 @@ fn of_servers_started_at_once_exactly_one_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn accept_errors_are_waited_out_ever_longer_up_to_a_second_with_one_warning() {
+async fn accept_errors_are_waited_out_up_to_a_second_with_one_warning() {
     let warnings = Warnings::default();
     let _counting = tracing::subscriber::set_default(warnings.clone());
     let mut backoff = Backoff::default();

@@ -163,7 +163,7 @@ fn the_fastest_reader_sets_the_pace_and_a_slow_one_does_not() {
 }
 
 #[test]
-fn the_pump_is_woken_by_who_frees_a_quarter_of_its_window_and_not_by_every_byte_taken() {
+fn the_pump_wakes_once_a_quarter_of_its_window_is_free() {
     let history = History::new(LIMIT, Pace::Slowest);
     let readers = [(); 2].map(|()| history.attach(Now, OnLag::Resync).unwrap());
     print(&history, WINDOW, 1000);

@@ -68,7 +68,7 @@ impl Wake for LooksIntoTheBook {
 }
 
 #[tokio::test]
-async fn a_session_that_was_started_while_the_server_stopped_is_hung_up_outside_the_book() {
+async fn a_session_started_while_the_server_stops_is_hung_up() {
     let (manager, _session, _feed) = start(&ClientRegistry::new());
     let name: SessionName = "late".parse().unwrap();
     let late = manager.open(

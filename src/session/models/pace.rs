@@ -88,7 +88,7 @@ fn the_pump_does_not_sleep_once_a_reader_attaches_that_is_not_behind() {
 }
 
 #[test]
-fn the_pump_does_not_wait_for_a_lossless_reader_that_may_no_longer_hold_it() {
+fn the_pump_does_not_wait_for_a_reader_that_lost_its_hold() {
     model::check(|| {
         let session = session(&registry(), SMALL, Pace::Free);
         let stopped = reader(&session, OnLag::Lossless);
@@ -97,7 +97,7 @@ fn the_pump_does_not_wait_for_a_lossless_reader_that_may_no_longer_hold_it() {
 }
 
 #[test]
-fn the_pump_does_not_sleep_when_of_two_lossless_readers_one_leaves_and_one_reads() {
+fn the_pump_wakes_when_one_reader_leaves_and_one_reads() {
     model::check(|| {
         let session = session(&registry(), SMALL, Pace::Slowest);
         let (leaves, reads) = (reader(&session, OnLag::Lossless), reader(&session, OnLag::Lossless));

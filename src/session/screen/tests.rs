@@ -134,7 +134,7 @@ impl ScreenModel for CountsResizes {
 }
 
 #[tokio::test]
-async fn of_sizes_between_which_nothing_was_printed_only_the_last_costs_anything() {
+async fn only_the_last_of_sizes_without_output_between_is_applied() {
     let history = History::new(1 << 20, crate::message::Pace::Free);
     history.set_floor(0);
     let resizes = Arc::new(std::sync::Mutex::new(Vec::new()));

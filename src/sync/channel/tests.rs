@@ -102,7 +102,7 @@ macro_rules! contract {
             }
 
             #[test]
-            fn a_waiting_receiver_is_woken_by_a_message_a_permit_and_the_last_senders_end() {
+            fn a_receiver_wakes_for_a_message_a_permit_and_the_last_sender() {
                 let (sender, mut receiver) = channel(2);
                 let woken = Arc::new(Woken::default());
                 let waker = Waker::from(Arc::clone(&woken));

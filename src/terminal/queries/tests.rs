@@ -323,7 +323,7 @@ fn replies_may_be_split_at_every_byte() {
 }
 
 #[test]
-fn an_unasked_reply_that_is_split_after_its_esc_leaves_no_more_than_the_esc() {
+fn an_unasked_reply_split_after_its_esc_leaves_only_the_esc() {
     for (_, reply) in PAIRS {
         if reply == "\x1b[1;5R" {
             continue;

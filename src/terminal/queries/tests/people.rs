@@ -115,7 +115,7 @@ fn before_its_first_picture_a_terminal_has_nothing_to_click_on() {
 }
 
 #[test]
-fn themes_are_told_to_who_asked_by_the_terminal_used_last() {
+fn the_terminal_used_last_tells_the_theme_to_programs_that_asked() {
     let mut watched = Watched::with(&[B, A], true);
     let report = "\x1b[?997;1n";
     assert_eq!(watched.a_types(report), "");
