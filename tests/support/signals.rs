@@ -12,7 +12,8 @@ pub(crate) fn stop_ignoring() {
     let ignored = u64::from_str_radix(ignored, 16).unwrap();
     for kind in [SignalKind::hangup(), SignalKind::interrupt()] {
         if ignored & 1 << (kind.as_raw_value() - 1) != 0 {
-            signal(kind).unwrap();
+            // The handler stays when what hears of the signal goes.
+            drop(signal(kind).unwrap());
         }
     }
 }
