@@ -5,6 +5,7 @@
 
 mod attach;
 mod bench;
+mod bytes;
 mod connect;
 mod env;
 #[cfg(any(test, fuzzing))]

@@ -18,6 +18,7 @@ mod registration;
 mod roster;
 mod session;
 mod shard;
+mod slot;
 mod stats;
 
 use std::fmt;
@@ -25,13 +26,13 @@ use std::fmt;
 pub use self::{
     broadcast::Broadcast,
     builder::RegistryBuilder,
-    client::{ClientEntry, ClientGuard},
+    client::ClientEntry,
     delivery::Delivery,
     departures::Departure,
     error::{AttachError, DetachError, RegisterError, SendError, ShardCountError},
     membership::{Attached, Detached},
     publisher::Publisher,
-    registration::Unregistered,
+    registration::{ClientGuard, Unregistered},
     stats::RegistryStats,
 };
 use self::{

@@ -37,6 +37,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 #[cfg(feature = "cli")]
+pub(crate) use self::builder::{DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH};
+#[cfg(feature = "cli")]
 pub(crate) use self::listener::{default_socket, other_default_sockets};
 pub use self::{
     builder::ServerBuilder,
@@ -57,6 +59,8 @@ use crate::{
     registry::ClientRegistry,
     session::{Feeds, Manager},
 };
+#[cfg(feature = "cli")]
+pub(crate) use crate::{session::TurnLog, terminal::DEFAULT_SCROLLBACK};
 
 /// A bound server.
 ///

@@ -7,6 +7,7 @@
 mod answers;
 mod client_status;
 mod feed;
+mod feeds;
 mod follower;
 mod history;
 mod manager;
@@ -36,7 +37,6 @@ use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use self::feed::{Feed, FeedClosed, Feeds};
 use self::{
     answers::Answers,
     history::History,
@@ -55,6 +55,10 @@ pub(crate) use self::{
     screen::Drawn,
     size::{Claim, Window},
     surroundings::LinkDirectory,
+};
+pub use self::{
+    feed::{Feed, FeedClosed},
+    feeds::Feeds,
 };
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,

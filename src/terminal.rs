@@ -47,8 +47,8 @@ mod tests;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use self::queries::fuzz::queries as fuzz_queries;
 pub(crate) use self::{
-    emulator::{DEFAULT_HISTORY, Emulator},
-    model::{MakeModel, emulator},
+    emulator::{DEFAULT_SCROLLBACK, emulator},
+    model::MakeModel,
     queries::{HOLD_TIME, Modes as Reports, Part, Passed, Queries, Shows, Typed},
     redraw::reset,
 };

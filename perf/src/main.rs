@@ -1,6 +1,7 @@
 //! Measures fugue-server against its floor and its peers; see `perf/README.md`.
 
 mod contest;
+mod payload;
 mod peer;
 mod plot;
 mod receiver;

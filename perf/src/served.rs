@@ -16,7 +16,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use fugue_server::{Server, SessionId, TerminalSize, message::Pace};
 
-use crate::role::lines;
+use crate::payload::lines;
 
 const MESSAGE_BYTES: usize = 64 * 1024;
 /// More than any suite connects.

@@ -37,7 +37,7 @@ use self::{
 };
 use super::{
     Common, Exit, block_on,
-    serve::parse_bytes,
+    bytes::ByteCount,
     tell,
     terminal::{self, DetachKey},
 };
@@ -48,7 +48,11 @@ use crate::{
         Access, Attach, AttachedTo, ClientEnvironment, ClientMessage, Event, ExitStatus, OnLag, Reply,
         StartAt, Target, View,
     },
+    terminal::DEFAULT_SCROLLBACK,
 };
+
+/// As many as a server keeps, unless told otherwise.
+const SCROLLBACK: u32 = DEFAULT_SCROLLBACK as u32;
 
 /// How long a detach waits for the server's word.
 const DETACH_TIME: Duration = Duration::from_secs(1);
@@ -66,7 +70,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
     from: Option<From>,
     /// Lines above the screen to scroll back to, at most
-    #[arg(long, value_name = "LINES", default_value_t = 1000)]
+    #[arg(long, value_name = "LINES", default_value_t = SCROLLBACK)]
     scrollback: u32,
     /// Only watch: nothing typed here reaches the session, and this terminal's size does not count
     #[arg(short, long)]
@@ -103,8 +107,9 @@ impl std::str::FromStr for From {
             "screen" => Ok(Self::Screen),
             "now" => Ok(Self::Now),
             "start" => Ok(Self::Start),
-            bytes => parse_bytes(bytes)
-                .map(Self::Last)
+            bytes => bytes
+                .parse()
+                .map(|ByteCount(bytes)| Self::Last(bytes))
                 .map_err(|_| "write screen, now, start, or a number of bytes such as 64KiB".to_owned()),
         }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::roster::{Roster, Slot};
+use super::{roster::Roster, slot::Slot};
 use crate::{
     ClientId,
     sync::{Sender, TrySendError},

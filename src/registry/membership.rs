@@ -5,8 +5,8 @@ use tracing::debug;
 use super::{
     AttachError, ClientRegistry, DetachError,
     client::Seat,
-    roster::Slot,
     session::{self, Retired, Session},
+    slot::Slot,
 };
 use crate::{ClientId, SessionId};
 

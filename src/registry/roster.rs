@@ -7,27 +7,11 @@
 
 use smallvec::SmallVec;
 
-use super::client::Registration;
-use crate::{
-    ClientId,
-    sync::{Arc, Sender},
-};
+use super::slot::Slot;
+use crate::sync::Arc;
 
 /// Members per chunk of a roster: a copy of one stays near 1.5 KiB, and ten thousand members make a spine of 157.
 const CHUNK: usize = 64;
-
-/// A member as a broadcast sees it.
-pub(super) struct Slot<M> {
-    pub(super) id: ClientId,
-    pub(super) sender: Sender<M>,
-    pub(super) registration: Arc<Registration>,
-}
-
-impl<M> Clone for Slot<M> {
-    fn clone(&self) -> Self {
-        Self { id: self.id, sender: self.sender.clone(), registration: Arc::clone(&self.registration) }
-    }
-}
 
 /// Up to [`CHUNK`] slots. All chunks of a roster but the last are full.
 struct Chunk<M>(Vec<Slot<M>>);

@@ -10,9 +10,9 @@
 use smallvec::SmallVec;
 
 use super::{
-    client::Registration,
-    roster::{RetiredSlots, Roster, Slot, Slots},
+    roster::{RetiredSlots, Roster, Slots},
     shard::{Key, Map},
+    slot::{Registration, Slot},
     stats::Totals,
 };
 use crate::{

@@ -21,8 +21,29 @@ use crate::{
     TerminalSize,
     registry::ClientRegistry,
     session::{Manager, SessionSettings, TurnLog},
-    terminal::{DEFAULT_HISTORY, MakeModel, ScreenModel, emulator},
+    terminal::{DEFAULT_SCROLLBACK, MakeModel, ScreenModel, emulator},
 };
+
+/// At most 1 MiB of output, in messages of 64 KiB. What a full queue has no room for is read from the history.
+pub(crate) const DEFAULT_QUEUE_DEPTH: usize = 16;
+
+/// Some fifty thousand lines of 80 columns: what a client may lag behind without missing any.
+pub(crate) const DEFAULT_HISTORY_BYTES: usize = 4 * 1024 * 1024;
+
+/// More than one user's terminals; a bound for mistakes.
+pub(crate) const DEFAULT_MAX_CLIENTS: usize = 10_000;
+
+/// How long a new connection has to say hello: far longer than a client on the same machine takes.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a lossless client that takes next to nothing may hold a program back: long enough for a busy disk.
+const LOSSLESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long clients have to take what was printed before a shutdown: as long as a person will wait for one.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a program has after a hangup: long enough for an editor to save what it has.
+const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 
 /// How long a client may take next to nothing: long enough for a hiccup of a network, too short for one that is gone.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,17 +85,17 @@ impl ServerBuilder {
         Self {
             socket,
             shards: None,
-            queue_depth: 16,
-            history_bytes: 4 * 1024 * 1024,
-            max_clients: 10_000,
-            handshake_timeout: Duration::from_secs(5),
-            lossless_timeout: Duration::from_secs(10),
+            queue_depth: DEFAULT_QUEUE_DEPTH,
+            history_bytes: DEFAULT_HISTORY_BYTES,
+            max_clients: DEFAULT_MAX_CLIENTS,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            lossless_timeout: LOSSLESS_TIMEOUT,
             stall_timeout: None,
             resync_timeout: None,
-            drain_timeout: Duration::from_secs(2),
-            hang_up_grace: Duration::from_secs(2),
+            drain_timeout: DRAIN_TIMEOUT,
+            hang_up_grace: HANG_UP_GRACE,
             model: Model::OfThisCrate,
-            scrollback: DEFAULT_HISTORY,
+            scrollback: DEFAULT_SCROLLBACK,
             turns: None,
         }
     }

@@ -11,7 +11,7 @@ use tokio::{
 use super::*;
 use crate::{
     TerminalSize,
-    fuzz::{choice, pieces},
+    fuzz::input::{choice, pieces},
     message::{CloseReason, Event, Pace},
     session::{Feed, SessionSettings},
     terminal::emulator,

@@ -13,40 +13,10 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use self::queue::Next;
 pub(super) use self::queue::PrintQueue;
 use super::{
-    Manager,
+    Session,
     pump::{CHUNK, Pump, Source, Taken},
 };
-use crate::{
-    ServerMessage, SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, Pace, RequestError},
-    registry::ClientRegistry,
-    sync::Arc,
-};
-
-/// Starts [`Feed`]s on a server, from beside it: see [`Server::feeds`](crate::Server::feeds).
-#[derive(Clone, Debug)]
-pub struct Feeds {
-    manager: std::sync::Arc<Manager>,
-}
-
-impl Feeds {
-    pub(crate) fn new(manager: std::sync::Arc<Manager>) -> Self {
-        Self { manager }
-    }
-
-    /// Starts a session under a free name, to be printed to through the [`Feed`].
-    ///
-    /// # Errors
-    /// [`RequestError::NameTaken`]; [`RequestError::ShuttingDown`] once the server has been told to stop.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn start(&self, name: SessionName, size: TerminalSize, pace: Pace) -> Result<Feed, RequestError> {
-        let prints = Arc::new(PrintQueue::default());
-        let session = self.manager.create_feed(&name, size, pace, Arc::clone(&prints))?;
-        Ok(Feed { session: session.id(), registry: session.registry.clone(), prints })
-    }
-}
+use crate::{ServerMessage, SessionId, message::ExitStatus, registry::ClientRegistry, sync::Arc};
 
 /// A session that its embedder prints to. It ends when this is dropped.
 pub struct Feed {
@@ -61,6 +31,11 @@ pub struct Feed {
 pub struct FeedClosed(pub Bytes);
 
 impl Feed {
+    /// The handle on a session that prints what is in the queue.
+    pub(super) fn new(session: &Session, prints: Arc<PrintQueue>) -> Self {
+        Self { session: session.id(), registry: session.registry.clone(), prints }
+    }
+
     /// The session's id.
     #[must_use]
     pub fn session(&self) -> SessionId {

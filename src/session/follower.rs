@@ -12,17 +12,14 @@
 //!
 //! A connection's writer does what the follower decides, and alone calls it. The models run this very type.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
 use super::{
     ClientStatus, Session,
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
-    screen::{Drawn, Scrollback},
+    screen::{Drawn, PICTURE_TIME, Scrollback},
     size::{Claim, Window},
 };
 use crate::{
@@ -40,9 +37,6 @@ use crate::{
 #[cfg(test)]
 #[cfg(not(any(fugue_loom, fugue_shuttle)))]
 mod tests;
-
-/// How often a terminal of another size than its session's is sent a picture, at most.
-pub(super) const PICTURE_TIME: Duration = Duration::from_millis(33);
 
 /// Ends whatever sequence a terminal is in.
 const CANCEL: u8 = 0x18;

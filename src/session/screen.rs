@@ -25,7 +25,6 @@ use tokio::sync::Notify;
 
 use super::{
     answers::{self, Answers},
-    follower::PICTURE_TIME,
     history::{History, Read},
 };
 use crate::{
@@ -39,6 +38,9 @@ const STEP: usize = 128 * 1024;
 /// How long the model lets output gather. In a flood, what scrolls past within that time is never seen, and skipping it
 /// costs a hundredth of showing it; whoever wants to see the screen has it brought up to the newest byte at once.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a terminal of another size than its session's is sent a picture, at most.
+pub(super) const PICTURE_TIME: Duration = Duration::from_millis(33);
 
 /// What a terminal is to be shown.
 #[derive(Clone, Debug)]

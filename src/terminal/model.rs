@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Emulator, TerminalSize};
+use super::TerminalSize;
 
 /// A terminal, as the bytes it was given have left it.
 ///
@@ -67,8 +67,3 @@ pub struct Picture {
 
 /// Makes each session's model.
 pub(crate) type MakeModel = Arc<dyn Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync>;
-
-/// Makes the model that comes with this crate, which keeps so many lines of what scrolls off its top.
-pub(crate) fn emulator(scrollback: usize) -> MakeModel {
-    Arc::new(move |size| Box::new(Emulator::with_history(size, scrollback)))
-}

@@ -330,7 +330,7 @@ proptest! {
     fn nothing_depends_on_where_output_is_cut(tokens in prop::collection::vec(token(), 0..30), cuts in 0..=255_u8) {
         let output = tokens.concat();
         let mut cut = Emulator::new(size(SIZE.0, SIZE.1));
-        crate::fuzz::pieces(&output, cuts).for_each(|piece| cut.advance(piece));
+        crate::fuzz::input::pieces(&output, cuts).for_each(|piece| cut.advance(piece));
         assert_same(&cut, &emulator_of(&output), &format!("{:?}", String::from_utf8_lossy(&output)));
     }
 

@@ -1,9 +1,6 @@
 //! The measured run: an embedded server, the program on its PTY, and viewers on real connections.
 
 use std::{
-    env,
-    ffi::OsString,
-    os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
     sync::{
         Arc,
@@ -24,17 +21,14 @@ use tokio::{
 use super::{
     Args,
     echo::{self, Echo},
+    program::{attach, start},
     stream::{Copy, Expected, READY},
 };
 use crate::{
     SessionId, TerminalSize,
     client::{Client, ClientError, Incoming},
-    message::{
-        Attach, ClientMessage, Create, Event, OnLag, Pace, Reply, ServerStats, SizePolicy, StartAt, Target,
-        TerminalSettings, View,
-    },
-    server::Server,
-    session::TurnLog,
+    message::{ClientMessage, Event, OnLag, Reply, ServerStats},
+    server::{Server, TurnLog},
     terminal::{ScreenModel, emulator},
 };
 
@@ -163,37 +157,6 @@ pub(super) async fn run(
     let latency = latency(&turns.take(), &readers)?;
     let echo = idle.map(|idle| (idle, flooded));
     Ok(Run { took: finished - started, readers, latency, echo, woken, stats: *stats })
-}
-
-/// The program, and what it is given: bytes to print, or `echo`.
-pub(super) fn child_command(what: &str) -> anyhow::Result<(OsString, [OsString; 2])> {
-    let program = env::current_exe().context("finding this program's own file failed")?;
-    Ok((program.into(), ["bench-child".into(), what.into()]))
-}
-
-pub(super) async fn start(control: &mut Client, name: &str, what: &str) -> anyhow::Result<SessionId> {
-    let (program, arguments) = child_command(what)?;
-    let create = Create {
-        name: name.parse()?,
-        command: [program].into_iter().chain(arguments).map(|word| word.as_bytes().to_vec()).collect(),
-        env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
-        cwd: None,
-        size: TerminalSize::DEFAULT,
-        size_policy: SizePolicy::Fixed,
-        pace: Pace::Fastest,
-        attach: None,
-        pixels: None,
-        settings: TerminalSettings::UNKNOWN,
-    };
-    match control.request(&ClientMessage::Create(create)).await? {
-        Reply::Created(info) => Ok(info.id),
-        other => bail!("the server answered {other:?} to a create"),
-    }
-}
-
-pub(super) fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
-    let view = View::new(StartAt::Oldest, on_lag);
-    ClientMessage::Attach(Attach::new(Target::Id(session), view))
 }
 
 /// Reads what a stalled viewer is sent once it reads, and compares the screen that makes with the true one.
