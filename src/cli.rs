@@ -138,7 +138,8 @@ impl Common {
             .with_max_level(self.log)
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
-            // A log that can't be written is gone without: complaining of it on the same stderr would fail too, and panic.
+            // A log that can't be written is gone without: complaining of it on the same stderr would fail too, and
+            // panic.
             .log_internal_errors(false)
             .init();
     }
@@ -169,8 +170,8 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
 }
 
-/// Says something to the person, on stderr. Names, paths and what a server said may be part of it: nothing in them steers
-/// the terminal.
+/// Says something to the person, on stderr. Names, paths and what a server said may be part of it: nothing in them
+/// steers the terminal.
 fn tell(what: fmt::Arguments<'_>) {
     // Nobody may be there to read it, which changes nothing.
     let _ = writeln!(io::stderr(), "{}", harmless(&what.to_string()));

@@ -1,8 +1,9 @@
 //! What takes bytes from outside, each behind one function that must hold for any bytes at all: it must not panic, must
 //! end, must stay within its bounds, and must keep the promises it can check on the way.
 //!
-//! Each function stands beside what it tries. `tests/fuzz` has a cargo-fuzz target and a corpus for each; the tests here
-//! run the same functions on the corpus, and on what a few thousand random changes make of it. Built for those two alone.
+//! Each function stands beside what it tries. `tests/fuzz` has a cargo-fuzz target and a corpus for each; the tests
+//! here run the same functions on the corpus, and on what a few thousand random changes make of it. Built for those two
+//! alone.
 
 pub(crate) mod input;
 #[cfg(test)]

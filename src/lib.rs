@@ -2,7 +2,8 @@
 //! without one slow client hurting another, and without a byte lost in silence.
 //!
 //! - [`ClientRegistry`] knows who is connected and who watches what, and broadcasts without waiting for anyone. It
-//!   serves any program whose clients are in a room or on a topic each, and is all that `default-features = false` builds.
+//!   serves any program whose clients are in a room or on a topic each, and is all that `default-features = false`
+//!   builds.
 //! - `Server` (feature `server`) runs programs on real PTYs and broadcasts each one's output to its clients over a Unix
 //!   socket; `Client` is the other end.
 //! - The `fugue-server` binary (feature `cli`) is both, for people.

@@ -4,8 +4,8 @@
 //! Ordinary builds get std's and tokio's. A build with `--cfg fugue_loom` or `--cfg fugue_shuttle` gets those of the
 //! model checker of that name, which runs the models (`models` in the registry and in the session) under every
 //! interleaving, or under thousands of random ones; tokio's channel and its notification, which the checkers can't see
-//! into, are then replaced by small ones made of checked parts. Ordinary tests run the models too, some times each on real
-//! threads. See CONTRIBUTING.
+//! into, are then replaced by small ones made of checked parts. Ordinary tests run the models too, some times each on
+//! real threads. See CONTRIBUTING.
 //!
 //! Every lock has a [`Rank`], and debug builds panic where locks are taken in an order that isn't theirs.
 

@@ -1,8 +1,8 @@
 //! A server in a process of its own, so that its memory can be told apart from its clients'.
 //!
-//! It says the id of a session that is printed to from memory, and then prints as many bytes as each line it reads says,
-//! answering with a line once they are out of its hands. `frames N` prints as many pictures to another session, at 30 a
-//! second.
+//! It says the id of a session that is printed to from memory, and then prints as many bytes as each line it reads
+//! says, answering with a line once they are out of its hands. `frames N` prints as many pictures to another session,
+//! at 30 a second.
 
 use std::{
     fmt::Write as _,

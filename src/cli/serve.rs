@@ -150,8 +150,8 @@ impl StopSignals {
         }
     }
 
-    /// Completes when somebody will not wait for the shutdown. A hangup says nothing of the kind: it comes with SIGTERM as a
-    /// person logs out.
+    /// Completes when somebody will not wait for the shutdown. A hangup says nothing of the kind: it comes with SIGTERM
+    /// as a person logs out.
     async fn another(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -61,8 +61,8 @@ impl<M> ClientRegistry<M> {
 }
 
 impl<M> ClientRegistry<M> {
-    /// A broadcast to the clients that watch `session`, with a choice: whom to leave out, who observes it, one message or
-    /// a burst. [`broadcast_to_session`](Self::broadcast_to_session) and its like are short forms of it.
+    /// A broadcast to the clients that watch `session`, with a choice: whom to leave out, who observes it, one message
+    /// or a burst. [`broadcast_to_session`](Self::broadcast_to_session) and its like are short forms of it.
     pub fn to(&self, session: SessionId) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
         unobserved(To::Session(self, session))
     }

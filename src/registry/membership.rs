@@ -109,8 +109,8 @@ impl<M> ClientRegistry<M> {
         detached
     }
 
-    /// Takes a client, of which this is another slot, out of the members of `session`, whose shard it locks; returns its
-    /// slot there.
+    /// Takes a client, of which this is another slot, out of the members of `session`, whose shard it locks; returns
+    /// its slot there.
     pub(super) fn leave(
         &self,
         session: SessionId,

@@ -1,9 +1,9 @@
 //! The senders of a session's members, as a broadcast goes through them.
 //!
-//! A roster is immutable while anyone else holds it. It is a spine of small chunks, so that a change copies the spine and
-//! one or two chunks rather than every sender, and nothing at all while it is unshared. Those who joined since the last
-//! broadcast are not in it yet: the next one moves them in, by whole chunks. Neither joining nor leaving looks at more
-//! than a chunk or two, whatever the session's size.
+//! A roster is immutable while anyone else holds it. It is a spine of small chunks, so that a change copies the spine
+//! and one or two chunks rather than every sender, and nothing at all while it is unshared. Those who joined since the
+//! last broadcast are not in it yet: the next one moves them in, by whole chunks. Neither joining nor leaving looks at
+//! more than a chunk or two, whatever the session's size.
 
 use smallvec::SmallVec;
 

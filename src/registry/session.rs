@@ -1,11 +1,11 @@
 //! One session: who watches it, and the slots that a broadcast to them goes through.
 //!
-//! `members` answers who; the [slots](Slots) hold the same clients' senders at the same positions. A broadcast clones one
-//! `Arc` under the lock, and a [`Publisher`](super::Publisher) keeps its clone until the session's generation moves on.
-//! (nats-server caches a subject's subscribers this way.)
+//! `members` answers who; the [slots](Slots) hold the same clients' senders at the same positions. A broadcast clones
+//! one `Arc` under the lock, and a [`Publisher`](super::Publisher) keeps its clone until the session's generation moves
+//! on. (nats-server caches a subject's subscribers this way.)
 //!
-//! Cloning a sender costs atomic operations on lines of its channel; so each client has a slot for sessions made when it
-//! registers, and it is moved.
+//! Cloning a sender costs atomic operations on lines of its channel; so each client has a slot for sessions made when
+//! it registers, and it is moved.
 
 use smallvec::SmallVec;
 

@@ -21,8 +21,8 @@ impl<M> Clone for Slot<M> {
 /// What the client's map entry shares with the rosters the client is in. Its address also tells one registration from
 /// a later one under the same id.
 ///
-/// No two clients' counts are on one cache line, for broadcasts of several sessions may count at once: with the counts of
-/// its `Arc` it is as large as a line. It is not aligned to one, which allocators do slowly.
+/// No two clients' counts are on one cache line, for broadcasts of several sessions may count at once: with the counts
+/// of its `Arc` it is as large as a line. It is not aligned to one, which allocators do slowly.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
     skipped: AtomicU64,

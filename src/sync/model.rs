@@ -1,8 +1,8 @@
 //! Running a model: a small piece of concurrent code, under many interleavings, each of which must keep its promise.
 //!
 //! loom tries every interleaving within a bound on preemptions, and every value that an atomic load may see; a deadlock
-//! or something leaked fails as well. shuttle tries random schedules, of models that may be larger. An ordinary build runs
-//! each some times on real threads, which finds what is wrong in most schedules.
+//! or something leaked fails as well. shuttle tries random schedules, of models that may be larger. An ordinary build
+//! runs each some times on real threads, which finds what is wrong in most schedules.
 
 #[cfg(fugue_loom)]
 pub(crate) use self::with_loom::{Arc, block_on, check, spawn, yield_now};

@@ -1,7 +1,7 @@
 //! Lines that scrolled off a screen's top, the newest of them.
 //!
-//! In a flood most lines are never seen, and taking them apart would cost more than all else. Such text is kept as it was
-//! printed, with the colours in force where it begins, and taken apart only when its lines are wanted.
+//! In a flood most lines are never seen, and taking them apart would cost more than all else. Such text is kept as it
+//! was printed, with the colours in force where it begins, and taken apart only when its lines are wanted.
 
 use std::collections::VecDeque;
 
@@ -98,8 +98,8 @@ impl History {
         self.push_entry(Entry::Line(kept));
     }
 
-    /// Takes text that is not shown: `above` are the lines of the screen, which it follows, and which will have scrolled
-    /// off when it is followed itself.
+    /// Takes text that is not shown: `above` are the lines of the screen, which it follows, and which will have
+    /// scrolled off when it is followed itself.
     pub(super) fn push_unread<'a>(
         &mut self,
         above: impl ExactSizeIterator<Item = &'a Line>,

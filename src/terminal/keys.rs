@@ -1,8 +1,9 @@
 //! Finds one control key in what a terminal sends, whichever way the terminal encodes it.
 //!
 //! A press of ctrl-\ is the byte 0x1c, or, as its program asked: `CSI 92;5u` (kitty's keyboard protocol, and xterm's
-//! modifyOtherKeys in its newer format), `CSI 27;5;92~` (modifyOtherKeys) or `CSI 220;43;28;1;8;1_` (win32-input-mode). So
-//! the input is parsed. Within a bracketed paste, and within a string that the terminal sends as a reply, nothing is a key.
+//! modifyOtherKeys in its newer format), `CSI 27;5;92~` (modifyOtherKeys) or `CSI 220;43;28;1;8;1_` (win32-input-mode).
+//! So the input is parsed. Within a bracketed paste, and within a string that the terminal sends as a reply, nothing is
+//! a key.
 //!
 //! Sequences may be cut over calls at any byte. What may still become the key is kept back, at most [`MAX_KEPT`] bytes
 //! and for at most [`MOMENT`]; then it passes, and is parsed on all the same. A lone ESC passes at once: it is the
@@ -13,8 +14,8 @@
 //! once by the key's byte is the key with Alt. Where ctrl-[ is the key, an ESC is kept back for a moment, and is the
 //! key if nothing follows it.
 //!
-//! Sources: <https://sw.kovidgoyal.net/kitty/keyboard-protocol/>, `modifyOtherKeys` in xterm's control sequences, and the
-//! specification of win32-input-mode in Microsoft's terminal.
+//! Sources: <https://sw.kovidgoyal.net/kitty/keyboard-protocol/>, `modifyOtherKeys` in xterm's control sequences, and
+//! the specification of win32-input-mode in Microsoft's terminal.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 /// A pause in a string after which it is taken for keys: a person may have typed Alt-] or Alt-P.
 const STRING_PAUSE: Duration = Duration::from_secs(1);
 
-/// A pause in a paste after which its end is no longer awaited: a terminal that never ends one can be left all the same.
+/// A pause in a paste after which its end is no longer awaited: a terminal that never ends one can be left all the
+/// same.
 const PASTE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Bytes of a sequence that are kept. A key with all its fields is shorter.

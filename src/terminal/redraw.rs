@@ -397,8 +397,8 @@ fn place(out: &mut Vec<u8>, state: &State, grid: &Grid, cursor: Cursor, origin: 
     }
 }
 
-/// Prints the last character again, as the program did, where nothing came after it: a terminal may be told to repeat it,
-/// or be sent what combines with it.
+/// Prints the last character again, as the program did, where nothing came after it: a terminal may be told to repeat
+/// it, or be sent what combines with it.
 fn last_character(out: &mut Vec<u8>, state: &State) {
     let (Some(last), Some((line, column))) = (state.last, state.before_cursor()) else { return };
     let cell = &state.grid().lines[line].cells[column];

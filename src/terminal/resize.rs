@@ -1,7 +1,7 @@
 //! What a terminal's lines become when it has another size.
 //!
-//! On the first screen nothing is lost: lines are wrapped anew, as in kitty, tmux and xterm.js, and those without room go
-//! into the history or come back from it. Programs on the other screen draw again, so that is cut and filled.
+//! On the first screen nothing is lost: lines are wrapped anew, as in kitty, tmux and xterm.js, and those without room
+//! go into the history or come back from it. Programs on the other screen draw again, so that is cut and filled.
 
 use super::{
     cell::{Attributes, Cell},

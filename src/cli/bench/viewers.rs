@@ -196,7 +196,8 @@ async fn wake(mut client: Client, expected: Expected) -> Woken {
     woken
 }
 
-/// What a terminal shows that was given a model's redraw: the same for models in the same state, however they came there.
+/// What a terminal shows that was given a model's redraw: the same for models in the same state, however they came
+/// there.
 fn drawn_anew(model: &mut dyn ScreenModel) -> Vec<u8> {
     let mut terminal = emulator(0)(TerminalSize::DEFAULT);
     terminal.advance(&model.redraw());
