@@ -143,7 +143,8 @@ impl Server {
         self.socket.path()
     }
 
-    /// Opens a file in the socket's directory, which is held open, for adding to its end: the socket's name and `suffix`.
+    /// Opens a file in the socket's directory, which is held open, for adding to its end: the socket's name and
+    /// `suffix`.
     #[cfg(feature = "cli")]
     pub(crate) fn open_beside(&self, suffix: &str) -> std::io::Result<std::fs::File> {
         self.socket.open_beside(suffix)
@@ -194,11 +195,11 @@ impl Server {
         Feeds::new(Arc::clone(&self.shared.sessions))
     }
 
-    /// Serves until `shutdown` completes; then removes the socket, tells the clients and lets them take what was printed
-    /// before, and hangs up every session's program.
+    /// Serves until `shutdown` completes; then removes the socket, tells the clients and lets them take what was
+    /// printed before, and hangs up every session's program.
     ///
-    /// A shutdown is bounded: by the drain timeout, then by the hang-up grace and about a second; where a program can't be
-    /// killed, by five seconds.
+    /// A shutdown is bounded: by the drain timeout, then by the hang-up grace and about a second; where a program can't
+    /// be killed, by five seconds.
     ///
     /// # Cancel safety
     /// Dropping the future ends every connection and hangs up every program, without telling anyone first.
@@ -233,9 +234,11 @@ impl Server {
         }
 
         info!("shutting down");
-        // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no more.
+        // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no
+        // more.
         drop(socket);
-        // First what feeds have accepted, which is as good as printed; then the clients, who are given what was printed.
+        // First what feeds have accepted, which is as good as printed; then the clients, who are given what was
+        // printed.
         shared.sessions.drain_feeds().await;
         shared.stop();
         connections.close();

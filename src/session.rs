@@ -124,8 +124,8 @@ impl Session {
         self.screen.catch_up(&self.history).await;
     }
 
-    /// The screen as it is now, with lines above it. Without a model of it that is a cleared screen, on which the newest
-    /// lines follow, and the program is made to draw again.
+    /// The screen as it is now, with lines above it. Without a model of it that is a cleared screen, on which the
+    /// newest lines follow, and the program is made to draw again.
     async fn redraw(&self, scrollback: Scrollback) -> Drawn {
         match self.screen.redraw(&self.history, scrollback).await {
             Some(drawn) => drawn,
@@ -230,8 +230,8 @@ impl Session {
         self.history.head()
     }
 
-    /// Takes note of what the program prints from offset `at` on; where there is none, nobody could answer. Returns whether
-    /// it asks something.
+    /// Takes note of what the program prints from offset `at` on; where there is none, nobody could answer. Returns
+    /// whether it asks something.
     fn printed(&self, output: &[u8], at: u64) -> bool {
         self.pty.is_some() && self.answers.printed(output, at)
     }
@@ -265,8 +265,8 @@ impl Session {
         character.is_some_and(|character| input.contains(&character))
     }
 
-    /// Types into the terminal, where there is one. What several clients type is not mixed within one call. Waits while the program does
-    /// not read; ends early with an error when the session ends.
+    /// Types into the terminal, where there is one. What several clients type is not mixed within one call. Waits while
+    /// the program does not read; ends early with an error when the session ends.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a part of `data` typed.
@@ -279,8 +279,8 @@ impl Session {
         self.pty.as_deref().ok_or_else(none)
     }
 
-    /// Closes the terminal of a program that can't be killed, which ends most. Gives up the others: their end is not known
-    /// to anybody, and the runtime waits for them.
+    /// Closes the terminal of a program that can't be killed, which ends most. Gives up the others: their end is not
+    /// known to anybody, and the runtime waits for them.
     async fn hang_up_by_closing(&self, mut child: Child) -> ExitStatus {
         if let Some(pty) = &self.pty {
             pty.close();
@@ -350,8 +350,8 @@ impl Session {
         }
     }
 
-    /// Keeps the model of the screen close to the newest byte, and types what the program is answered, until the session
-    /// ends.
+    /// Keeps the model of the screen close to the newest byte, and types what the program is answered, until the
+    /// session ends.
     async fn follow(&self) {
         let catching_up = async {
             loop {

@@ -50,8 +50,8 @@ pub enum ClientMessage {
         /// Which session.
         session: Target,
     },
-    /// The environment of the client that a session is used from: of those that watch it as terminals and may type, the one
-    /// that attached or typed last. With none, the last one's, or the creator's. Answered by `Reply::Environment`.
+    /// The environment of the client that a session is used from: of those that watch it as terminals and may type, the
+    /// one that attached or typed last. With none, the last one's, or the creator's. Answered by `Reply::Environment`.
     Environment {
         /// Which session.
         session: Target,
@@ -110,8 +110,9 @@ impl Create {
     }
 }
 
-/// The most words or variables of a request: more than Linux starts a program with, as each takes nine bytes of 2 MiB at
-/// least. An empty one is a single byte in a frame and some fifty in memory, so that the frame's bound alone is none.
+/// The most words or variables of a request: more than Linux starts a program with, as each takes nine bytes of 2 MiB
+/// at least. An empty one is a single byte in a frame and some fifty in memory, so that the frame's bound alone is
+/// none.
 const MOST: usize = 256 * 1024;
 
 /// Reads a sequence of at most [`MOST`].
@@ -191,9 +192,9 @@ pub struct View {
     pub access: Access,
     /// The size of the client's terminal in pixels, if it knows that.
     pub pixels: Option<PixelSize>,
-    /// How many lines of what scrolled off the screen's top go into the terminal's own scrollback, with the screen to start
-    /// with; and where the screen stands for output that was skipped, of what scrolled off within that. There may be fewer,
-    /// and are none while a program shows the other screen.
+    /// How many lines of what scrolled off the screen's top go into the terminal's own scrollback, with the screen to
+    /// start with; and where the screen stands for output that was skipped, of what scrolled off within that. There may
+    /// be fewer, and are none while a program shows the other screen.
     pub scrollback: u32,
 }
 

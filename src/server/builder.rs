@@ -48,7 +48,8 @@ const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 /// How long a client may take next to nothing: long enough for a hiccup of a network, too short for one that is gone.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The same for a client that resyncs, which costs nobody anything: long enough for a lid closed on the way to a meeting.
+/// The same for a client that resyncs, which costs nobody anything: long enough for a lid closed on the way to a
+/// meeting.
 const RESYNC_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The most lines that may be asked for.
@@ -122,9 +123,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Lines of what scrolls off the top that the model of a session's screen keeps, from 0 to 100 000, and of 4 KiB each on
-    /// average; the default is 1000. They come back when the session grows, and go into the scrollback of terminals that
-    /// [ask for it](crate::message::View::with_scrollback). A [model](Self::screen_model) of another kind keeps what it will.
+    /// Lines of what scrolls off the top that the model of a session's screen keeps, from 0 to 100 000, and of 4 KiB
+    /// each on average; the default is 1000. They come back when the session grows, and go into the scrollback of
+    /// terminals that [ask for it](crate::message::View::with_scrollback). A [model](Self::screen_model) of another
+    /// kind keeps what it will.
     pub fn scrollback_lines(mut self, lines: usize) -> Self {
         self.scrollback = lines;
         self
@@ -160,9 +162,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a client that is resynced when it falls behind may take less than 64 KiB, with more waiting, before it is
-    /// closed. It holds nobody back meanwhile, and is drawn when it takes something again, as after a laptop's sleep. By
-    /// default as [`stall_timeout`](Self::stall_timeout) says, and 10 min if that says nothing.
+    /// How long a client that is resynced when it falls behind may take less than 64 KiB, with more waiting, before it
+    /// is closed. It holds nobody back meanwhile, and is drawn when it takes something again, as after a laptop's
+    /// sleep. By default as [`stall_timeout`](Self::stall_timeout) says, and 10 min if that says nothing.
     pub fn resync_timeout(mut self, timeout: Duration) -> Self {
         self.resync_timeout = Some(timeout);
         self

@@ -51,8 +51,8 @@ impl Feed {
     /// Prints `output`, of any size, after everything printed before. Waits while the clients have no room for more, as
     /// the session's pace says.
     ///
-    /// Returns once `output` is accepted: it reaches the log, and every client that reads, also if the session is killed
-    /// or the server is shut down right after. Up to 32 prints and 2 MiB wait to be taken;
+    /// Returns once `output` is accepted: it reaches the log, and every client that reads, also if the session is
+    /// killed or the server is shut down right after. Up to 32 prints and 2 MiB wait to be taken;
     /// [`flush`](Self::flush) waits until they are.
     ///
     /// The history holds what the handle holds: a small slice of a large buffer keeps all of that alive.
@@ -156,8 +156,8 @@ impl Source for Prints {
 impl Pump<Prints> {
     /// Prints until the feed ends, or is killed after all that it accepted; returns how it ended.
     ///
-    /// Once `stopping` fires nothing more is accepted, and `undrained` drops as soon as what was accepted is in the log, the
-    /// end included where it is there.
+    /// Once `stopping` fires nothing more is accepted, and `undrained` drops as soon as what was accepted is in the
+    /// log, the end included where it is there.
     pub(super) async fn run(
         &mut self,
         stopping: CancellationToken,

@@ -47,8 +47,8 @@ mod tests;
 /// How many ended sessions are remembered, so that attaching late says how one ended.
 const REMEMBERED: usize = 64;
 
-/// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would fill
-/// a reply, and the remembered ones the memory.
+/// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would
+/// fill a reply, and the remembered ones the memory.
 const SHOWN: usize = 500;
 
 /// How long a shutdown waits for sessions after the grace. A program that can't be killed is given up within three
@@ -426,8 +426,8 @@ impl Manager {
         }
     }
 
-    /// Hangs up every session, starts no more, and waits until all are gone: for the grace, and as long as what a program
-    /// that can't be killed is then given, a few seconds, and no longer.
+    /// Hangs up every session, starts no more, and waits until all are gone: for the grace, and as long as what a
+    /// program that can't be killed is then given, a few seconds, and no longer.
     ///
     /// # Cancel safety
     /// Cancel safe: the sessions go on ending without it.

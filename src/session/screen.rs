@@ -1,7 +1,7 @@
 //! The screen: a terminal model behind the broadcast, which knows what a terminal that saw everything shows now.
 //!
-//! It reads the session's log like any client, at an offset of its own, and never holds the pump up for less than half a
-//! history. A redraw is what it shows at its offset; the log from there on is what follows, so the two together are
+//! It reads the session's log like any client, at an offset of its own, and never holds the pump up for less than half
+//! a history. A redraw is what it shows at its offset; the log from there on is what follows, so the two together are
 //! exact however far behind it stands. Before a redraw it is brought up to the newest byte, so that little follows.
 //!
 //! A model that panics is given up: the session goes on without it.
@@ -77,8 +77,8 @@ struct Beside {
     drawings: Vec<Drawing>,
 }
 
-/// Which lines above a screen are drawn: the newest `lines` of those that scrolled off after the offset `since`, if there
-/// is one.
+/// Which lines above a screen are drawn: the newest `lines` of those that scrolled off after the offset `since`, if
+/// there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scrollback {
     pub(super) lines: usize,
@@ -293,7 +293,8 @@ impl Screen {
         drop(replaced);
     }
 
-    /// The size that holds at `at`, if that is another since the last call, and the offset from which the next one does.
+    /// The size that holds at `at`, if that is another since the last call, and the offset from which the next one
+    /// does.
     fn due_size(&self, at: u64) -> (Option<TerminalSize>, u64) {
         self.beside.with(|Beside { resizes, .. }| {
             let mut due = None;
@@ -369,8 +370,8 @@ impl Screen {
     }
 }
 
-/// Which lines scrolled off where: how many had at some offsets, the newest last. They lie closer together the newer they
-/// are.
+/// Which lines scrolled off where: how many had at some offsets, the newest last. They lie closer together the newer
+/// they are.
 #[derive(Debug, Default)]
 struct Scrolled {
     marks: Vec<(u64, u64)>,

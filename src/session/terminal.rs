@@ -98,8 +98,8 @@ impl Source for Terminal {
 }
 
 impl Pump<Terminal> {
-    /// Pumps until the program is gone and all of its output is in the log; returns how it ended. Hands the program back
-    /// if it can't be killed.
+    /// Pumps until the program is gone and all of its output is in the log; returns how it ended. Hands the program
+    /// back if it can't be killed.
     ///
     /// Starts once `start` fires or is dropped, or the session is hung up.
     pub(super) async fn run(

@@ -1,8 +1,8 @@
 //! The prints of a feed that wait for its pump.
 //!
-//! What [`print`](PrintQueue::print) accepted is in here until the pump takes it, also after the queue was closed: there
-//! is no place that was promised and not used yet, so a pump that finds a closed queue empty has everything. Wakers are
-//! called outside the lock.
+//! What [`print`](PrintQueue::print) accepted is in here until the pump takes it, also after the queue was closed:
+//! there is no place that was promised and not used yet, so a pump that finds a closed queue empty has everything.
+//! Wakers are called outside the lock.
 
 use std::{
     collections::VecDeque,
