@@ -145,9 +145,9 @@ pub(super) enum Outcome {
     Detached { session: SessionId, members: usize },
     Closed(Vec<ClientId>),
     Sent(Delivery),
-    Broadcast { total: Delivery, each: Vec<(ClientId, Delivery)>, meanwhile: Vec<Outcome> },
+    Broadcast { total: Delivery, each: Vec<(ClientId, Delivery)>, meanwhile: Vec<Self> },
     Received(Vec<u32>),
-    Each(Vec<Outcome>),
+    Each(Vec<Self>),
 }
 
 /// Draws what may be done next.
