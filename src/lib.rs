@@ -24,15 +24,12 @@
 //! ```
 
 // Models are of the registry and the sessions; what has sockets would want tokio's channel.
-#![cfg_attr(
-    any(fugue_loom, fugue_shuttle),
-    allow(dead_code, unused_imports, private_interfaces, unreachable_pub)
-)]
+#![cfg_attr(fugue_model, allow(dead_code, unused_imports, private_interfaces, unreachable_pub))]
 
-#[cfg(all(feature = "cli", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "cli", not(fugue_model)))]
 #[doc(hidden)]
 pub mod cli;
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 pub mod client;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 #[doc(hidden)]
@@ -45,7 +42,7 @@ mod message;
 #[cfg(feature = "server")]
 mod name;
 mod registry;
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 mod server;
 #[cfg(feature = "server")]
 mod session;
@@ -55,7 +52,7 @@ mod terminal;
 #[cfg(feature = "server")]
 pub mod wire;
 
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 pub use client::Client;
 pub use id::{ClientId, SessionId};
 pub use message::ServerMessage;
@@ -66,7 +63,7 @@ pub use registry::{
     DetachError, Detached, Publisher, RegisterError, RegistryBuilder, RegistryStats, SendError,
     ShardCountError, Unregistered,
 };
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 pub use server::{BindError, Clients, Server, ServerBuilder, ServerError, Sessions, default_socket_path};
 #[cfg(feature = "server")]
 pub use session::{Feed, FeedClosed, Feeds};

@@ -35,7 +35,7 @@ use crate::{
 };
 
 #[cfg(test)]
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod tests;
 
 /// Ends whatever sequence a terminal is in.

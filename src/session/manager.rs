@@ -38,10 +38,10 @@ use crate::{
 };
 
 #[cfg(test)]
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod starting;
 #[cfg(test)]
-#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(debug_assertions, not(fugue_model)))]
 mod tests;
 
 /// How many ended sessions are remembered, so that attaching late says how one ended.

@@ -150,7 +150,7 @@ impl Pump<Terminal> {
 }
 
 #[cfg(test)]
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod tests {
     use super::{super::models, *};
     use crate::{

@@ -21,7 +21,7 @@ use crate::{
 /// Prints that may wait, and their bytes; one of any size may always. Under load the pump gathers them into bursts.
 ///
 /// A model has so few that it fills them.
-const MAX_PRINTS: usize = if cfg!(any(fugue_loom, fugue_shuttle)) { 1 } else { 32 };
+const MAX_PRINTS: usize = if cfg!(fugue_model) { 1 } else { 32 };
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 pub(in crate::session) struct PrintQueue {
