@@ -4,6 +4,7 @@
 //! become text here.
 
 mod attach;
+#[cfg(feature = "bench")]
 mod bench;
 mod bytes;
 mod connect;
@@ -70,7 +71,9 @@ enum Command {
     Kill(kill::Args),
     Send(send::Args),
     Stats(stats::Args),
+    #[cfg(feature = "bench")]
     Bench(bench::Args),
+    #[cfg(feature = "bench")]
     #[command(hide = true)]
     BenchChild(bench::ChildArgs),
 }
@@ -121,7 +124,9 @@ pub fn run() -> ExitCode {
         Command::Kill(args) => kill::run(&common, args),
         Command::Send(args) => send::run(&common, args),
         Command::Stats(args) => stats::run(&common, args),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&common, args),
+        #[cfg(feature = "bench")]
         Command::BenchChild(args) => bench::run_child(args),
     };
     let exit = result.unwrap_or_else(|error| {

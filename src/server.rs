@@ -36,16 +36,17 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-#[cfg(feature = "cli")]
-pub(crate) use self::builder::{DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH};
-#[cfg(feature = "cli")]
-pub(crate) use self::listener::{default_socket, other_default_sockets};
 pub use self::{
     builder::ServerBuilder,
     clients::Clients,
     error::ServerError,
     listener::{BindError, default_socket_path},
     sessions::Sessions,
+};
+#[cfg(feature = "cli")]
+pub(crate) use self::{
+    builder::{DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH},
+    listener::{default_socket, other_default_sockets},
 };
 use self::{
     clients::{Connected, Counters},
@@ -54,13 +55,15 @@ use self::{
     nesting::Nesting,
     progress::Timing,
 };
+#[cfg(feature = "bench")]
+pub(crate) use crate::session::TurnLog;
+#[cfg(feature = "cli")]
+pub(crate) use crate::terminal::DEFAULT_SCROLLBACK;
 use crate::{
     ServerMessage,
     registry::ClientRegistry,
     session::{Feeds, Manager},
 };
-#[cfg(feature = "cli")]
-pub(crate) use crate::{session::TurnLog, terminal::DEFAULT_SCROLLBACK};
 
 /// A bound server.
 ///

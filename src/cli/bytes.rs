@@ -36,6 +36,14 @@ impl fmt::Display for ByteCount {
     }
 }
 
+/// A count of bytes for people, to two places of the largest unit.
+pub(super) fn about(bytes: u64) -> String {
+    match UNITS.iter().find(|(_, unit)| bytes >= *unit as u64) {
+        Some((name, unit)) => format!("{:.2} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +75,13 @@ mod tests {
             [(0, "0"), (1000, "1000"), (65536, "64KiB"), (4 << 20, "4MiB"), (5 << 30, "5GiB")]
         {
             assert_eq!(ByteCount(bytes).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn bytes_for_people_are_rounded() {
+        for (bytes, shown) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (5 << 40, "5120.00 GiB")] {
+            assert_eq!(about(bytes), shown);
         }
     }
 }
