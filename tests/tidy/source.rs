@@ -83,7 +83,7 @@ pub(crate) fn sources(directory: &str) -> Vec<Source> {
 
 /// All Rust files of the repository, with the tests' own.
 pub(crate) fn all_sources() -> Vec<Source> {
-    ["src", "perf/src", "tests", "benches"].into_iter().flat_map(sources).collect()
+    ["src", "perf/src", "tests", "benches", "examples"].into_iter().flat_map(sources).collect()
 }
 
 /// The functions of a file: name, first line, last line.
