@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Each set of features builds without warnings, and the registry alone depends on its own packages only.
 set -euo pipefail
-for features in "" server cli; do
+for features in "" server cli bench; do
     cargo clippy --locked --no-default-features --features "$features" --all-targets -- -D warnings
 done
 

@@ -12,7 +12,7 @@ output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
 for checker in ${1:-loom shuttle}; do
-    RUSTFLAGS="--cfg fugue_$checker" CARGO_TARGET_DIR="$target/$checker" \
+    RUSTFLAGS="--cfg fugue_model --cfg fugue_$checker" CARGO_TARGET_DIR="$target/$checker" \
         cargo test --locked --no-default-features --features server --lib "${2:-models::}" -- --nocapture |
         tee "$output"
     awk -v checker="$checker" '

@@ -1,6 +1,6 @@
 //! The depth of each client's queue, through the whole server: a feed, and clients on real sockets that check what they
-//! get. A full queue costs a broadcast next to nothing, and its client reads what it missed from the history in one large
-//! write; so a shallow one may be the faster. Figures are bytes delivered.
+//! get. A full queue costs a broadcast next to nothing, and its client reads what it missed from the history in one
+//! large write; so a shallow one may be the faster. Figures are bytes delivered.
 
 mod common;
 

@@ -4,7 +4,9 @@
 //! become text here.
 
 mod attach;
+#[cfg(feature = "bench")]
 mod bench;
+mod bytes;
 mod connect;
 mod env;
 #[cfg(any(test, fuzzing))]
@@ -69,7 +71,9 @@ enum Command {
     Kill(kill::Args),
     Send(send::Args),
     Stats(stats::Args),
+    #[cfg(feature = "bench")]
     Bench(bench::Args),
+    #[cfg(feature = "bench")]
     #[command(hide = true)]
     BenchChild(bench::ChildArgs),
 }
@@ -120,7 +124,9 @@ pub fn run() -> ExitCode {
         Command::Kill(args) => kill::run(&common, args),
         Command::Send(args) => send::run(&common, args),
         Command::Stats(args) => stats::run(&common, args),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&common, args),
+        #[cfg(feature = "bench")]
         Command::BenchChild(args) => bench::run_child(args),
     };
     let exit = result.unwrap_or_else(|error| {
@@ -137,7 +143,8 @@ impl Globals {
             .with_max_level(self.log)
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
-            // A log that can't be written is gone without: complaining of it on the same stderr would fail too, and panic.
+            // A log that can't be written is gone without: complaining of it on the same stderr would fail too, and
+            // panic.
             .log_internal_errors(false)
             .init();
     }

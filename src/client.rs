@@ -29,8 +29,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server has to answer a request, unless told otherwise: see [`Client::set_request_timeout`].
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much longer that is for starting a program, for ending one, which has a grace, and for attaching, which waits for
-/// what is on its way.
+/// How much longer that is for starting a program, for ending one, which has a grace, and for attaching, which waits
+/// for what is on its way.
 const LONGER: u32 = 3;
 
 /// The pause before connecting is tried again, while the server's backlog is full or the server ends.
@@ -127,8 +127,9 @@ pub enum Incoming {
         /// What the program printed.
         data: Bytes,
     },
-    /// A piece of a drawn screen: bytes for a terminal, which reset it first. The pieces of one screen follow each other.
-    /// Before the first there may be one with what no screen shows, such as a bell, or a question for the terminal.
+    /// A piece of a drawn screen: bytes for a terminal, which reset it first. The pieces of one screen follow each
+    /// other. Before the first there may be one with what no screen shows, such as a bell, or a question for the
+    /// terminal.
     Screen {
         /// Where output goes on after this screen.
         offset: u64,
@@ -170,7 +171,8 @@ impl Client {
             let stream = connect(socket).await?;
             *process = check_owner(&stream, socket)?;
             match Self::greet(stream, *process).await {
-                // A server that ends, or is killed, lets in who it will not answer. Then there is none, or the next one.
+                // A server that ends, or is killed, lets in who it will not answer. Then there is none, or the next
+                // one.
                 Err(ConnectError::Wire(WireError::Cut | WireError::Io(_))) if tries < CONNECT_TRIES => {
                     tries += 1;
                     tokio::time::sleep(CONNECT_PAUSE).await;
@@ -275,8 +277,8 @@ impl Client {
         answered.unwrap_or(Err(ClientError::NoAnswer { process: self.process, waited }))
     }
 
-    /// Waits for the answer to a request that was sent, as long as the server answers pings. What else arrives meanwhile
-    /// is kept for [`next`](Self::next), up to 4 MiB.
+    /// Waits for the answer to a request that was sent, as long as the server answers pings. What else arrives
+    /// meanwhile is kept for [`next`](Self::next), up to 4 MiB.
     ///
     /// # Errors
     /// As [`request`](Self::request).

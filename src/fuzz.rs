@@ -1,9 +1,11 @@
 //! What takes bytes from outside, each behind one function that must hold for any bytes at all: it must not panic, must
 //! end, must stay within its bounds, and must keep the promises it can check on the way.
 //!
-//! Each function stands beside what it tries. `tests/fuzz` has a cargo-fuzz target and a corpus for each; the tests here
-//! run the same functions on the corpus, and on what a few thousand random changes make of it. Built for those two alone.
+//! Each function stands beside what it tries. `tests/fuzz` has a cargo-fuzz target and a corpus for each; the tests
+//! here run the same functions on the corpus, and on what a few thousand random changes make of it. Built for those two
+//! alone.
 
+pub(crate) mod input;
 #[cfg(test)]
 mod tests;
 
@@ -31,31 +33,6 @@ pub const TARGETS: [(&str, EntryPoint); 8] = [
 pub fn run(target: &str, input: &[u8]) {
     let (_, run) = TARGETS.iter().find(|(name, _)| *name == target).expect("the name of a target");
     run(input);
-}
-
-/// The first byte of an input, which chooses something, and the others.
-pub(crate) fn choice(input: &[u8]) -> (u8, &[u8]) {
-    input.split_first().map_or((0, input), |(first, rest)| (*first, rest))
-}
-
-/// Cuts `bytes` into pieces as `choice` says: not at all, into single bytes, or into pieces of up to so many bytes.
-pub(crate) fn pieces(bytes: &[u8], choice: u8) -> impl Iterator<Item = &[u8]> {
-    let mut rest = bytes;
-    let mut random = u32::from(choice);
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        // The constants of Numerical Recipes; all that matters is that the sizes differ.
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let size = match choice {
-            0 => rest.len(),
-            most => 1 + (random >> 16) as usize % usize::from(most),
-        };
-        let (piece, after) = rest.split_at(size.min(rest.len()));
-        rest = after;
-        Some(piece)
-    })
 }
 
 /// Session names, sizes and ids, as people type them and as they travel: what is accepted is within the rules, reads

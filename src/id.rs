@@ -75,9 +75,9 @@ impl SessionId {
 
     /// The id that belongs to `name`, the same one in every process: a room's or a topic's, say.
     ///
-    /// It is a SHA-1 hash of the name (a UUID of version 5), so it never equals one drawn at random or made from a `u64`.
-    /// Each call hashes: where that counts, keep the id. Somebody may prepare two names of one id, at great cost; nobody
-    /// can find another name for yours.
+    /// It is a SHA-1 hash of the name (a UUID of version 5), so it never equals one drawn at random or made from a
+    /// `u64`. Each call hashes: where that counts, keep the id. Somebody may prepare two names of one id, at great
+    /// cost; nobody can find another name for yours.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self(Uuid::new_v5(&NAMES, name.as_bytes()))

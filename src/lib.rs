@@ -2,7 +2,8 @@
 //! without one slow client hurting another, and without a byte lost silently.
 //!
 //! - [`ClientRegistry`] knows who is connected and who watches what, and broadcasts without waiting for anyone. It
-//!   serves any program whose clients are in a room or on a topic each, and is all that `default-features = false` builds.
+//!   serves any program whose clients are in a room or on a topic each, and is all that `default-features = false`
+//!   builds.
 //! - `Server` (feature `server`) runs programs on real PTYs and broadcasts each one's output to its clients over a Unix
 //!   socket; `Client` is the other end.
 //! - The `fugue-server` binary (feature `cli`) is both, for people.
@@ -23,15 +24,12 @@
 //! ```
 
 // Models are of the registry and the sessions; what has sockets would want tokio's channel.
-#![cfg_attr(
-    any(fugue_loom, fugue_shuttle),
-    allow(dead_code, unused_imports, private_interfaces, unreachable_pub)
-)]
+#![cfg_attr(fugue_model, allow(dead_code, unused_imports, private_interfaces, unreachable_pub))]
 
-#[cfg(all(feature = "cli", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "cli", not(fugue_model)))]
 #[doc(hidden)]
 pub mod cli;
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 pub mod client;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 #[doc(hidden)]
@@ -44,7 +42,7 @@ mod message;
 #[cfg(feature = "server")]
 mod name;
 mod registry;
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 mod server;
 #[cfg(feature = "server")]
 mod session;
@@ -54,7 +52,7 @@ mod terminal;
 #[cfg(feature = "server")]
 pub mod wire;
 
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 pub use client::Client;
 pub use id::{ClientId, SessionId};
 pub use message::ServerMessage;
@@ -65,7 +63,7 @@ pub use registry::{
     DetachError, Detached, Publisher, RegisterError, RegistryBuilder, RegistryStats, SendError,
     ShardCountError, Unregistered,
 };
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 pub use server::{BindError, Clients, Server, ServerBuilder, ServerError, Sessions, default_socket_path};
 #[cfg(feature = "server")]
 pub use session::{Feed, FeedClosed, Feeds};

@@ -19,6 +19,7 @@ mod registration;
 mod roster;
 mod session;
 mod shard;
+mod slot;
 mod stats;
 
 use std::fmt;
@@ -26,13 +27,13 @@ use std::fmt;
 pub use self::{
     broadcast::Broadcast,
     builder::RegistryBuilder,
-    client::{ClientEntry, ClientGuard},
+    client::ClientEntry,
     delivery::Delivery,
     departures::Departure,
     error::{AttachError, DetachError, RegisterError, SendError, ShardCountError},
     membership::{Attached, Detached},
     publisher::Publisher,
-    registration::Unregistered,
+    registration::{ClientGuard, Unregistered},
     stats::RegistryStats,
 };
 use self::{
@@ -52,9 +53,9 @@ use crate::{
 /// program with rooms or topics; each client is a [`tokio::sync::mpsc::Sender`] of the embedder's making, bounded by
 /// the embedder's choice.
 ///
-/// A client watches **one session at a time**. A connection that is to be in two rooms at once registers an id for each:
-/// see [below](#two-rooms-at-once). What else an embedder knows of a client, such as its name, it keeps in a map of its
-/// own, whose entries [`on_departure`](RegistryBuilder::on_departure) takes out.
+/// A client watches **one session at a time**. A connection that is to be in two rooms at once registers an id for
+/// each: see [below](#two-rooms-at-once). What else an embedder knows of a client, such as its name, it keeps in a map
+/// of its own, whose entries [`on_departure`](RegistryBuilder::on_departure) takes out.
 ///
 /// # Locking
 /// Clients are hashed into cache-padded shards, each a mutex around a map, and sessions likewise. Operations lock the
@@ -100,8 +101,8 @@ use crate::{
 /// ```
 ///
 /// # Two rooms at once
-/// One connection, one queue, and an id for each room. An id costs 200 to 300 bytes beside the queue. Each is a client of
-/// its own: it is skipped, excepted and told of apart, and a message to all comes once for each.
+/// One connection, one queue, and an id for each room. An id costs 200 to 300 bytes beside the queue. Each is a client
+/// of its own: it is skipped, excepted and told of apart, and a message to all comes once for each.
 /// ```
 /// use fugue_server::{ClientRegistry, SessionId};
 /// use tokio::sync::mpsc;

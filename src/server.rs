@@ -36,14 +36,17 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-#[cfg(feature = "cli")]
-pub(crate) use self::listener::{default_socket, other_default_sockets};
 pub use self::{
     builder::ServerBuilder,
     clients::Clients,
     error::ServerError,
     listener::{BindError, default_socket_path},
     sessions::Sessions,
+};
+#[cfg(feature = "cli")]
+pub(crate) use self::{
+    builder::{DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH},
+    listener::{default_socket, other_default_sockets},
 };
 use self::{
     clients::{Connected, Counters},
@@ -52,6 +55,10 @@ use self::{
     nesting::Nesting,
     stall::StallTimeouts,
 };
+#[cfg(feature = "bench")]
+pub(crate) use crate::session::TurnLog;
+#[cfg(feature = "cli")]
+pub(crate) use crate::terminal::DEFAULT_SCROLLBACK;
 use crate::{
     ServerMessage,
     registry::ClientRegistry,
@@ -139,7 +146,8 @@ impl Server {
         self.socket.path()
     }
 
-    /// Opens a file in the socket's directory, which is held open, for adding to its end: the socket's name and `suffix`.
+    /// Opens a file in the socket's directory, which is held open, for adding to its end: the socket's name and
+    /// `suffix`.
     #[cfg(feature = "cli")]
     pub(crate) fn open_beside(&self, suffix: &str) -> std::io::Result<std::fs::File> {
         self.socket.open_beside(suffix)
@@ -189,11 +197,11 @@ impl Server {
         Feeds::new(Arc::clone(&self.shared.sessions))
     }
 
-    /// Serves until `shutdown` completes; then removes the socket, tells the clients and lets them take what was printed
-    /// before, and hangs up every session's program.
+    /// Serves until `shutdown` completes; then removes the socket, tells the clients and lets them take what was
+    /// printed before, and hangs up every session's program.
     ///
-    /// A shutdown is bounded: by the drain timeout, then by the hang-up grace and about a second; where a program can't be
-    /// killed, by five seconds.
+    /// A shutdown is bounded: by the drain timeout, then by the hang-up grace and about a second; where a program can't
+    /// be killed, by five seconds.
     ///
     /// # Cancel safety
     /// Dropping the future ends every connection and hangs up every program, without telling anyone first.
@@ -228,7 +236,8 @@ impl Server {
         }
 
         info!("shutting down");
-        // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no more.
+        // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no
+        // more.
         drop(socket);
         // First what feeds have accepted, which is as good as printed; then the clients, which are given what was printed.
         shared.sessions.drain_feeds().await;

@@ -7,6 +7,7 @@
 mod answers;
 mod client_status;
 mod feed;
+mod feeds;
 mod follower;
 mod history;
 mod manager;
@@ -36,7 +37,6 @@ use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use self::feed::{Feed, FeedClosed, Feeds};
 use self::{
     answers::Answers,
     history::History,
@@ -55,6 +55,10 @@ pub(crate) use self::{
     screen::ScreenDump,
     size::{Claim, Window},
     surroundings::LinkDirectory,
+};
+pub use self::{
+    feed::{Feed, FeedClosed},
+    feeds::Feeds,
 };
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
@@ -229,8 +233,8 @@ impl Session {
         self.history.head()
     }
 
-    /// Takes note of what the program prints from offset `at` on; where there is none, nobody could answer. Returns whether
-    /// it asks something.
+    /// Takes note of what the program prints from offset `at` on; where there is none, nobody could answer. Returns
+    /// whether it asks something.
     fn printed(&self, output: &[u8], at: u64) -> bool {
         self.pty.is_some() && self.answers.printed(output, at)
     }
@@ -264,8 +268,8 @@ impl Session {
         character.is_some_and(|character| input.contains(&character))
     }
 
-    /// Types into the terminal, where there is one. What several clients type is not mixed within one call. Waits while the program does
-    /// not read; ends early with an error when the session ends.
+    /// Types into the terminal, where there is one. What several clients type is not mixed within one call. Waits while
+    /// the program does not read; ends early with an error when the session ends.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a part of `data` typed.
@@ -278,8 +282,8 @@ impl Session {
         self.pty.as_deref().ok_or_else(none)
     }
 
-    /// Closes the terminal of a program that can't be killed, which ends most. Gives up the others: their end is not known
-    /// to anybody, and the runtime waits for them.
+    /// Closes the terminal of a program that can't be killed, which ends most. Gives up the others: their end is not
+    /// known to anybody, and the runtime waits for them.
     async fn hang_up_by_closing(&self, mut child: Child) -> ExitStatus {
         if let Some(pty) = &self.pty {
             pty.close();
@@ -349,8 +353,8 @@ impl Session {
         }
     }
 
-    /// Keeps the model of the screen close to the newest byte, and types what the program is answered, until the session
-    /// ends.
+    /// Keeps the model of the screen close to the newest byte, and types what the program is answered, until the
+    /// session ends.
     async fn follow(&self) {
         let catching_up = async {
             loop {

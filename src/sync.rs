@@ -1,19 +1,27 @@
 //! The one place that names the locks, the atomics, the counted pointer and the channel that the registry and the
 //! sessions are made of.
 //!
-//! Ordinary builds get std's and tokio's. A build with `--cfg fugue_loom` or `--cfg fugue_shuttle` gets those of the
-//! model checker of that name, which runs the models (`models` in the registry and in the session) under every
-//! interleaving, or under thousands of random ones; tokio's channel and its notification, which the checkers can't see
-//! into, are then replaced by small ones made of checked parts. Ordinary tests run the models too, some times each on real
-//! threads. See CONTRIBUTING.
+//! Ordinary builds get std's and tokio's. A build for a model checker, with `--cfg fugue_model` and either `--cfg
+//! fugue_loom` or `--cfg fugue_shuttle`, gets those of the checker, which runs the models (`models` in the registry and
+//! in the session) under every interleaving, or under thousands of random ones; tokio's channel and its notification,
+//! which the checkers can't see into, are then replaced by small ones made of checked parts. Ordinary tests run the
+//! models too, some times each on real threads. See CONTRIBUTING.
 //!
 //! Every lock has a [`Rank`], and debug builds panic where locks are taken in an order that isn't theirs.
+
+#[cfg(any(
+    all(fugue_model, not(any(fugue_loom, fugue_shuttle))),
+    all(not(fugue_model), any(fugue_loom, fugue_shuttle))
+))]
+compile_error!(
+    "a model checker takes `--cfg fugue_model` and either `fugue_loom` or `fugue_shuttle`: see .ci/models.sh"
+);
 
 #[cfg(test)]
 pub(crate) mod channel;
 #[cfg(test)]
 pub(crate) mod model;
-#[cfg(any(fugue_loom, fugue_shuttle))]
+#[cfg(fugue_model)]
 mod notify;
 mod order;
 
@@ -25,7 +33,7 @@ pub(crate) use self::{
     order::{Rank, assert_no_lock_is_held},
 };
 
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod names {
     pub(super) use std::sync::Mutex as Lock;
     #[cfg(any(test, feature = "server"))]
@@ -109,9 +117,5 @@ impl<T> fmt::Debug for Mutex<T> {
 /// The hashing of shards and maps: its keys differ for each registry, so that nobody can aim at one shard, and are the
 /// same in every run of a model, which must do the same things again.
 pub(crate) fn hasher() -> ahash::RandomState {
-    if cfg!(any(fugue_loom, fugue_shuttle)) {
-        ahash::RandomState::with_seeds(1, 2, 3, 4)
-    } else {
-        ahash::RandomState::new()
-    }
+    if cfg!(fugue_model) { ahash::RandomState::with_seeds(1, 2, 3, 4) } else { ahash::RandomState::new() }
 }

@@ -1,5 +1,5 @@
-//! The protocol between client and server: frames on a Unix stream socket. Pure functions, and a reader of frames around
-//! one of them.
+//! The protocol between client and server: frames on a Unix stream socket. Pure functions, and a reader of frames
+//! around one of them.
 //!
 //! Every frame is a fixed 16-byte header and a payload, integers little endian:
 //!

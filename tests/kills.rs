@@ -1,8 +1,8 @@
 //! Processes killed at random points of a flood, and servers started at the same moment.
 //!
-//! A plain `cargo test` does some; `cargo test --release --test kills -- 300` does 300 of each. What the flood prints is
-//! known by its offset, so that every byte a survivor gets is checked. Random choices print their seed, and take it from
-//! `SEED`.
+//! A plain `cargo test` does some; `cargo test --release --test kills -- 300` does 300 of each. What the flood prints
+//! is known by its offset, so that every byte a survivor gets is checked. Random choices print their seed, and take it
+//! from `SEED`.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
@@ -146,8 +146,8 @@ async fn a_life(home: &Home, random: &mut Random) -> Life {
     assert!(started.status.success(), "after a killed server: {started:?}");
     let mut control = home.client().await;
     let server = stats(&mut control).await.pid;
-    // Who started it may just be leaving; at worst, its descriptor is counted here, and one that leaks is found by the next
-    // life.
+    // Who started it may just be leaving; at worst, its descriptor is counted here, and one that leaks is found by the
+    // next life.
     while stats(&mut control).await.clients.len() > 1 {}
     let open = descriptors(server);
     let mut life = Life::default();

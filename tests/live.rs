@@ -24,8 +24,8 @@ const KIB: i64 = 1024;
 const WRITE: i64 = 256 * KIB;
 const REPLIES: i64 = 32 * 4 * KIB;
 
-/// The sessions' size, and what a drawing of it takes where each character has colours of its own: SECURITY says 35 bytes
-/// for each, and a buffer has up to twice as many while it grows.
+/// The sessions' size, and what a drawing of it takes where each character has colours of its own: SECURITY says 35
+/// bytes for each, and a buffer has up to twice as many while it grows.
 const COLS: u16 = 160;
 const ROWS: u16 = 80;
 const SCREEN: i64 = COLS as i64 * ROWS as i64 * 2 * 35;

@@ -1,6 +1,8 @@
 //! Measures fugue-server against its floor and its peers; see `perf/README.md`.
 
 mod contest;
+mod kept;
+mod payload;
 mod peer;
 mod plot;
 mod receiver;
@@ -25,7 +27,7 @@ use self::suite::Suite;
 #[command(name = "fugue-perf", version)]
 struct Args {
     /// What to measure.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "from")]
     suites: Vec<Suite>,
     /// Fewer cases and three rounds: to see that all of it works, not for figures.
     #[arg(long)]
@@ -33,6 +35,12 @@ struct Args {
     /// Rounds: how often each figure is measured.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Shows rows that were kept, in place of measuring.
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "suites")]
+    from: Vec<PathBuf>,
+    /// Keeps the rows in a file, with every sample.
+    #[arg(long, value_name = "FILE.csv")]
+    csv: Option<PathBuf>,
     /// Writes the rows to a file, as a JSON array.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -61,9 +69,18 @@ fn main() -> anyhow::Result<()> {
         println!("{}", suite::table(&measured));
         rows.extend(measured);
     }
+    for file in &args.from {
+        let text = fs::read_to_string(file).with_context(|| format!("reading {} failed", file.display()))?;
+        let kept = kept::from_csv(&text).with_context(|| format!("{} holds no rows", file.display()))?;
+        println!("{}", suite::table(&kept));
+        rows.extend(kept);
+    }
     let verdicts = target::verdicts(&rows);
     if !verdicts.is_empty() {
         println!("{}", target::table(&verdicts));
+    }
+    if let Some(file) = &args.csv {
+        fs::write(file, kept::to_csv(&rows)).with_context(|| format!("writing {} failed", file.display()))?;
     }
     if let Some(file) = &args.json {
         let json = serde_json::to_string_pretty(&rows)?;

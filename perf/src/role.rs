@@ -8,15 +8,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use crate::{receiver, served};
-
-/// A line of the payload: plain text, ended as a terminal ends the lines that a program prints.
-pub(crate) const LINE: &[u8; 64] = b"0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWX\r\n";
-
-/// `bytes` of lines.
-pub(crate) fn lines(bytes: usize) -> Vec<u8> {
-    LINE.iter().copied().cycle().take(bytes).collect()
-}
+use crate::{payload::lines, receiver, served};
 
 /// Plays the part that the first argument names, if it names one.
 pub(crate) fn play() -> Option<anyhow::Result<()>> {

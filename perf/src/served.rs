@@ -1,8 +1,8 @@
 //! A server in a process of its own, so that its memory can be told apart from its clients'.
 //!
-//! It says the id of a session that is printed to from memory, and then prints as many bytes as each line it reads says,
-//! answering with a line once they are out of its hands. `frames N` prints as many pictures to another session, at 30 a
-//! second.
+//! It says the id of a session that is printed to from memory, and then prints as many bytes as each line it reads
+//! says, answering with a line once they are out of its hands. `frames N` prints as many pictures to another session,
+//! at 30 a second.
 
 use std::{
     fmt::Write as _,
@@ -16,7 +16,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use fugue_server::{Server, SessionId, TerminalSize, message::Pace};
 
-use crate::role::lines;
+use crate::payload::lines;
 
 const MESSAGE_BYTES: usize = 64 * 1024;
 /// More than any suite connects.

@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
+    payload::lines,
     receiver::{Address, Plan, Protocol, Receivers},
-    role::lines,
 };
 
 /// A way to hand messages to many.

@@ -47,7 +47,11 @@ use crate::{
         Access, Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, Event, ExitStatus,
         OnLag, Reply, StartAt,
     },
+    terminal::DEFAULT_SCROLLBACK,
 };
+
+/// As many as a server keeps, unless told otherwise.
+const SCROLLBACK: u32 = DEFAULT_SCROLLBACK as u32;
 
 /// How long a detach waits for the server's word.
 const DETACH_TIME: Duration = Duration::from_secs(1);
@@ -65,7 +69,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
     from: Option<StartArg>,
     /// Lines above the screen to scroll back to, at most
-    #[arg(long, value_name = "LINES", default_value_t = 1000)]
+    #[arg(long, value_name = "LINES", default_value_t = SCROLLBACK)]
     scrollback: u32,
     /// Only watch: nothing typed here reaches the session, and this terminal's size does not count
     #[arg(short, long)]
@@ -102,8 +106,9 @@ impl std::str::FromStr for StartArg {
             "screen" => Ok(Self::Screen),
             "now" => Ok(Self::Now),
             "start" => Ok(Self::Start),
-            bytes => parse_bytes(bytes)
-                .map(Self::Last)
+            bytes => bytes
+                .parse()
+                .map(|ByteCount(bytes)| Self::Last(bytes))
                 .map_err(|_| "write screen, now, start, or a number of bytes such as 64KiB".to_owned()),
         }
     }

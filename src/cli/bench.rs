@@ -4,6 +4,7 @@
 
 mod baseline;
 mod echo;
+mod program;
 mod report;
 mod stream;
 mod viewers;
@@ -14,7 +15,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::timeout;
 
-pub(super) use self::stream::{ChildArgs, run_child};
+pub(super) use self::program::{ChildArgs, run_child};
 use self::{report::Report, stream::Expected};
 use super::{Exit, Globals, print, print_error, print_json, serve::parse_bytes};
 
@@ -23,13 +24,13 @@ use super::{Exit, Globals, print, print_error, print_json, serve::parse_bytes};
 #[command(after_help = "Exit status: 0 if every reader got every byte, else 1.")]
 pub(super) struct Args {
     /// How much the program prints
-    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
-    bytes: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = BURST)]
+    bytes: ByteCount,
     /// Viewers, on a connection each
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = VIEWERS)]
     viewers: usize,
     /// How many of them attach and never read; the others are lossless
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t)]
     stalled: usize,
     /// The stalled ones read in the end, and must show the true screen
     #[arg(long)]
@@ -41,7 +42,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
     /// Give up after this long, in each of the two runs
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_SECONDS)]
     timeout: u64,
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -72,14 +73,14 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 /// Makes both runs, each within the time limit.
 async fn measure(args: &Args) -> anyhow::Result<Report> {
     let limit = Duration::from_secs(args.timeout);
-    let bytes = args.bytes as u64;
+    let bytes = args.bytes.0 as u64;
     let expected = tokio::task::spawn_blocking(move || Expected::of(bytes));
     let expected = timeout(limit, expected).await.context("making the stream to expect took too long")??;
 
-    let bar = progress("baseline", args.bytes);
+    let bar = progress("baseline", args.bytes.0);
     let baseline = baseline::run(expected, args.viewers - args.stalled, limit, &bar);
     let baseline = baseline.await.context("measuring the baseline failed")?;
-    let bar = progress("fugue", args.bytes);
+    let bar = progress("fugue", args.bytes.0);
     let run = viewers::run(args, expected, limit, &bar).await.context("the measured run failed")?;
     bar.finish_and_clear();
     Ok(Report::new(args, baseline, run))

@@ -1,7 +1,7 @@
 //! Finding the server: on the socket that was named, else on the default one, else where the other default is.
 //!
-//! There are two defaults because not every way to log in sets `XDG_RUNTIME_DIR`: a server that was started with it has to
-//! be found without it, and the other way round. A socket that was named is the only one that is tried.
+//! There are two defaults because not every way to log in sets `XDG_RUNTIME_DIR`: a server that was started with it has
+//! to be found without it, and the other way round. A socket that was named is the only one that is tried.
 
 use std::{
     ffi::OsStr,
@@ -116,7 +116,8 @@ const MAX_PROCESSES: usize = 32 * 1024;
 const DELETED: &str = " (deleted)";
 
 impl Others {
-    /// Looks for them by the locks that they hold. With `defaults`, those of every socket that could be a default one count.
+    /// Looks for them by the locks that they hold. With `defaults`, those of every socket that could be a default one
+    /// count.
     fn find(socket: &Path, defaults: bool) -> Self {
         let mut others = Self::default();
         let Ok(processes) = fs::read_dir("/proc") else { return others };

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 
-use super::{Args, serve::parse_bytes, terminal::DetachKey};
+use super::{Args, bytes::ByteCount, terminal::DetachKey};
 
 /// Parses a command line, one word to a line: it is understood, or refused with words that can be shown.
 pub(crate) fn command_line(input: &[u8]) {
@@ -17,8 +17,8 @@ pub(crate) fn command_line(input: &[u8]) {
     }
     for word in input.split(|byte| *byte == b'\n') {
         let word = String::from_utf8_lossy(word);
-        if let Ok(bytes) = parse_bytes(&word) {
-            assert_eq!(parse_bytes(&bytes.to_string()), Ok(bytes));
+        if let Ok(bytes) = word.parse::<ByteCount>() {
+            assert_eq!(bytes.to_string().parse(), Ok(bytes));
         }
         if let Ok(DetachKey(key)) = word.parse() {
             assert!(key < 32);

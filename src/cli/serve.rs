@@ -30,16 +30,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
     /// Output each session holds for clients that are behind or come late
-    #[arg(long, value_name = "BYTES", default_value = "4MiB", value_parser = parse_bytes)]
-    history: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = ByteCount(DEFAULT_HISTORY_BYTES))]
+    history: ByteCount,
     /// Lines that scrolled off the screen each session keeps for terminals that attach, up to 100000
-    #[arg(long, value_name = "LINES", default_value_t = 1000)]
+    #[arg(long, value_name = "LINES", default_value_t = DEFAULT_SCROLLBACK)]
     scrollback: usize,
     /// Messages each client's queue holds
-    #[arg(long, value_name = "MESSAGES", default_value_t = 16)]
+    #[arg(long, value_name = "MESSAGES", default_value_t = DEFAULT_QUEUE_DEPTH)]
     queue: usize,
     /// Connections served at once, as far as the limit of open files (ulimit -n) allows
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CLIENTS)]
     max_clients: usize,
     /// Leave the terminal that started it, and log to a file beside the socket
     #[arg(long, hide = true)]
@@ -53,7 +53,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut server = Server::builder(&common.socket)
-            .history_bytes(args.history)
+            .history_bytes(args.history.0)
             .scrollback_lines(args.scrollback)
             .queue_depth(args.queue)
             .max_clients(args.max_clients);
@@ -148,8 +148,8 @@ impl StopSignals {
         }
     }
 
-    /// Completes when somebody will not wait for the shutdown. A hangup says nothing of the kind: it comes with SIGTERM as a
-    /// person logs out.
+    /// Completes when somebody will not wait for the shutdown. A hangup says nothing of the kind: it comes with SIGTERM
+    /// as a person logs out.
     async fn another(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -183,45 +183,4 @@ pub(super) fn log_path(socket: &Path) -> PathBuf {
     let mut path = socket.as_os_str().to_owned();
     path.push(LOG);
     path.into()
-}
-
-/// A number of bytes: digits, and KiB, MiB or GiB if wanted.
-pub(super) fn parse_bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit: usize = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "KiB" | "K" | "k" => 1 << 10,
-        "MiB" | "M" => 1 << 20,
-        "GiB" | "G" => 1 << 30,
-        unit => return Err(format!("unknown unit {unit:?}; use KiB, MiB or GiB")),
-    };
-    let number: usize = digits
-        .parse()
-        .map_err(|_| "give a whole number of bytes, such as 65536, 64KiB or 4MiB".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "too many bytes".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn byte_counts_are_read_with_and_without_units() {
-        assert_eq!(parse_bytes("65536"), Ok(65536));
-        assert_eq!(parse_bytes("64KiB"), Ok(65536));
-        assert_eq!(parse_bytes("1G"), Ok(1 << 30));
-        for wrong in [
-            "",
-            "MiB",
-            "4 MiB",
-            "-1",
-            "1.5MiB",
-            "4mib",
-            "4TiB",
-            "99999999999999999999",
-            "18446744073709551615K",
-        ] {
-            assert!(parse_bytes(wrong).is_err(), "{wrong:?}");
-        }
-    }
 }

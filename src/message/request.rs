@@ -50,8 +50,8 @@ pub enum ClientMessage {
         /// Which session.
         session: Target,
     },
-    /// The environment of the client that a session is used from: of those that watch it as terminals and may type, the one
-    /// that attached or typed last. With none, the last one's, or the creator's. Answered by `Reply::Environment`.
+    /// The environment of the client that a session is used from: of those that watch it as terminals and may type, the
+    /// one that attached or typed last. With none, the last one's, or the creator's. Answered by `Reply::Environment`.
     Environment {
         /// Which session.
         session: Target,
@@ -203,9 +203,9 @@ pub struct AttachOptions {
     pub access: Access,
     /// The size of the client's terminal in pixels, if it knows that.
     pub pixels: Option<PixelSize>,
-    /// How many lines of what scrolled off the screen's top go into the terminal's own scrollback, with the screen to start
-    /// with; and where the screen stands for output that was skipped, of what scrolled off within that. There may be fewer,
-    /// and are none while a program shows the other screen.
+    /// How many lines of what scrolled off the screen's top go into the terminal's own scrollback, with the screen to
+    /// start with; and where the screen stands for output that was skipped, of what scrolled off within that. There may
+    /// be fewer, and are none while a program shows the other screen.
     pub scrollback: u32,
 }
 

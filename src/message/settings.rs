@@ -1,8 +1,8 @@
 //! How a terminal treats what is typed and printed: the part of termios that a person sets with `stty`.
 //!
-//! As ssh does (RFC 4254, section 8), a new session's terminal is given the settings of the terminal it is started from.
-//! They travel by our own names, so that no system's numbers matter, and any value of theirs is one that a terminal may
-//! have. What a pseudo-terminal has no use for is left out: speeds, parity, the size of a character.
+//! As ssh does (RFC 4254, section 8), a new session's terminal is given the settings of the terminal it is started
+//! from. They travel by our own names, so that no system's numbers matter, and any value of theirs is one that a
+//! terminal may have. What a pseudo-terminal has no use for is left out: speeds, parity, the size of a character.
 
 use rustix::termios::{InputModes, LocalModes, OutputModes, SpecialCodeIndex, Termios};
 use serde::{Deserialize, Serialize};

@@ -211,8 +211,20 @@ pub(super) enum To<'a, M> {
     All(&'a ClientRegistry<M>),
 }
 
-pub(super) fn unobserved<M>(to: To<'_, M>) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
+fn unobserved<M>(to: To<'_, M>) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
     Broadcast { to, except: None, observe: |_, _| {} }
+}
+
+impl<M: Clone> Publisher<M> {
+    /// A broadcast to every member but `client`: most often the one that the message came from.
+    pub fn except(&mut self, client: ClientId) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
+        unobserved(To::Members(self)).except(client)
+    }
+
+    /// A broadcast to every member, of which `observe` is told what became of each member's messages.
+    pub fn observe<F: FnMut(ClientId, Delivery)>(&mut self, observe: F) -> Broadcast<'_, M, F> {
+        unobserved(To::Members(self)).observe(observe)
+    }
 }
 
 impl<'a, M, F> Broadcast<'a, M, F> {

@@ -1,4 +1,4 @@
-//! What the registry holds for one client, what it shows of it, and the guard that takes it out again.
+//! What the registry holds for one client, and what it shows of it.
 
 use std::fmt;
 
@@ -71,7 +71,7 @@ pub struct ClientEntry<M> {
     /// The session the client watches.
     pub attached_session: Option<SessionId>,
     /// Messages the client was skipped because its queue was full, since it registered or since the last
-    /// [`take_skipped`](ClientRegistry::take_skipped).
+    /// [`take_skipped`](crate::ClientRegistry::take_skipped).
     pub skipped: u64,
 }
 

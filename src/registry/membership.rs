@@ -6,6 +6,7 @@ use super::{
     AttachError, ClientRegistry, DetachError,
     roster::Member,
     session::{self, Retired, Session},
+    slot::Slot,
 };
 use crate::{ClientId, SessionId};
 

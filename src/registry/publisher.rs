@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::{
-    Broadcast, ClientRegistry, Delivery,
-    broadcast::{To, unobserved},
+    ClientRegistry, Delivery,
     delivery::{Burst, One, Payload},
     roster::Roster,
     session::{self, Retired},
@@ -156,16 +155,6 @@ impl<M: Clone> Publisher<M> {
             return Delivery::default();
         }
         self.deliver(Burst(messages), None, |_, _| {})
-    }
-
-    /// A broadcast to every member but `client`: most often the one that the message came from.
-    pub fn except(&mut self, client: ClientId) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
-        unobserved(To::Members(self)).except(client)
-    }
-
-    /// A broadcast to every member, of which `observe` is told what became of each member's messages.
-    pub fn observe<F: FnMut(ClientId, Delivery)>(&mut self, observe: F) -> Broadcast<'_, M, F> {
-        unobserved(To::Members(self)).observe(observe)
     }
 
     pub(super) fn deliver(

@@ -1,5 +1,7 @@
 //! Clients come and go: registering, unregistering, looking at one.
 
+use std::fmt;
+
 use tracing::debug;
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     client::{Client, ClientShared},
     roster::Member,
     session::Retired,
+    slot::{Registration, Slot},
 };
 use crate::{
     ClientId,
@@ -173,5 +176,57 @@ impl<M> ClientRegistry<M> {
         let mut count = 0;
         self.inner.clients.each(|_, clients| count += clients.len());
         count
+    }
+}
+
+/// A registration that ends with its scope, from [`ClientRegistry::register_guarded`].
+///
+/// Dropping the guard unregisters the client, however the scope was left: by return, by `?`, by a panic. It takes out
+/// its own registration only: if the client was unregistered and its id registered again, the newer one stays.
+///
+/// A broadcast that finds the client's channel closed may take it out before the guard does. Who must hear of every
+/// client that leaves sets [`on_departure`](crate::RegistryBuilder::on_departure).
+#[must_use = "dropping the guard unregisters the client"]
+pub struct ClientGuard<M> {
+    registry: ClientRegistry<M>,
+    id: ClientId,
+    registration: Arc<Registration>,
+}
+
+impl<M> ClientGuard<M> {
+    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, registration: Arc<Registration>) -> Self {
+        Self { registry, id, registration }
+    }
+
+    /// The client this guard stands for.
+    #[must_use]
+    pub fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// Unregisters the client now, and returns what that took out. `None` if the registration has ended already.
+    ///
+    /// # Locking
+    /// The client's shard, then its session's.
+    pub fn unregister(self) -> Option<Unregistered<M>> {
+        // The drop that follows finds nothing.
+        self.take_out()
+    }
+
+    fn take_out(&self) -> Option<Unregistered<M>> {
+        let is_ours = |client: &Client<M>| Arc::ptr_eq(&client.slot.registration, &self.registration);
+        self.registry.unregister_if(self.id, is_ours)
+    }
+}
+
+impl<M> Drop for ClientGuard<M> {
+    fn drop(&mut self) {
+        self.take_out();
+    }
+}
+
+impl<M> fmt::Debug for ClientGuard<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientGuard").field("id", &self.id).finish_non_exhaustive()
     }
 }

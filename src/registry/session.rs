@@ -10,6 +10,7 @@ use super::{
     client::ClientShared,
     roster::{Member, Replaced, Roster},
     shard::{Key, Map},
+    slot::{Registration, Slot},
     stats::Totals,
 };
 use crate::{

@@ -203,7 +203,7 @@ impl<K, V> Pair<'_, K, V> {
 }
 
 #[cfg(test)]
-#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(debug_assertions, not(fugue_model)))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 

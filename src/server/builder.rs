@@ -24,10 +24,32 @@ use crate::{
     terminal::{DEFAULT_HISTORY, MakeModel, ScreenModel, emulator},
 };
 
+/// At most 1 MiB of output, in messages of 64 KiB. What a full queue has no room for is read from the history.
+pub(crate) const DEFAULT_QUEUE_DEPTH: usize = 16;
+
+/// Some fifty thousand lines of 80 columns: what a client may lag behind without missing any.
+pub(crate) const DEFAULT_HISTORY_BYTES: usize = 4 * 1024 * 1024;
+
+/// More than one user's terminals; a bound for mistakes.
+pub(crate) const DEFAULT_MAX_CLIENTS: usize = 10_000;
+
+/// How long a new connection has to say hello: far longer than a client on the same machine takes.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a lossless client that takes next to nothing may hold a program back: long enough for a busy disk.
+const LOSSLESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long clients have to take what was printed before a shutdown: as long as a person will wait for one.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a program has after a hangup: long enough for an editor to save what it has.
+const HANG_UP_GRACE: Duration = Duration::from_secs(2);
+
 /// How long a client may take next to nothing: long enough for a hiccup of a network, too short for one that is gone.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The same for a client that resyncs, which costs nobody anything: long enough for a lid closed on the way to a meeting.
+/// The same for a client that resyncs, which costs nobody anything: long enough for a lid closed on the way to a
+/// meeting.
 const RESYNC_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The most lines that may be asked for.
@@ -64,11 +86,11 @@ impl ServerBuilder {
         Self {
             socket,
             shards: None,
-            queue_depth: 16,
-            history_bytes: 4 * 1024 * 1024,
-            max_clients: 10_000,
-            handshake_timeout: Duration::from_secs(5),
-            lossless_timeout: Duration::from_secs(10),
+            queue_depth: DEFAULT_QUEUE_DEPTH,
+            history_bytes: DEFAULT_HISTORY_BYTES,
+            max_clients: DEFAULT_MAX_CLIENTS,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            lossless_timeout: LOSSLESS_TIMEOUT,
             stall_timeout: None,
             resync_timeout: None,
             drain_timeout: Duration::from_secs(2),
@@ -139,9 +161,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a client that is resynced when it falls behind may take less than 64 KiB, with more waiting, before it is
-    /// closed. It holds nobody back meanwhile, and is drawn when it takes something again, as after a laptop's sleep. By
-    /// default as [`stall_timeout`](Self::stall_timeout) says, and 10 min if that says nothing.
+    /// How long a client that is resynced when it falls behind may take less than 64 KiB, with more waiting, before it
+    /// is closed. It holds nobody back meanwhile, and is drawn when it takes something again, as after a laptop's
+    /// sleep. By default as [`stall_timeout`](Self::stall_timeout) says, and 10 min if that says nothing.
     pub fn resync_timeout(mut self, timeout: Duration) -> Self {
         self.resync_timeout = Some(timeout);
         self

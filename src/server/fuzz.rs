@@ -11,7 +11,7 @@ use tokio::{
 use super::*;
 use crate::{
     TerminalSize,
-    fuzz::{choice, pieces},
+    fuzz::input::{choice, pieces},
     message::{CloseReason, Event, Pace},
     session::{Feed, SessionSettings},
     terminal::emulator,
@@ -24,7 +24,8 @@ pub(crate) const SESSION: [u8; 16] = *b"the session's id";
 /// How long a connection may take: thousands of times as long as it does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Sends the input to a server of its own with a session `a`, which prints the very same, and checks how it is answered.
+/// Sends the input to a server of its own with a session `a`, which prints the very same, and checks how it is
+/// answered.
 ///
 /// A bad greeting is refused with the reason. After a good one, each request is answered once, up to the first frame
 /// that is none, which ends the connection with the reason; output is the session's, and in the end nothing is left.

@@ -84,8 +84,8 @@ fn socket_in(runtime_directory: Option<OsString>) -> (PathBuf, Option<String>) {
     (elsewhere, Some(warning))
 }
 
-/// Where the default path would be for somebody who logged in in another way, and is not `path`: in `$XDG_RUNTIME_DIR`, in
-/// the directory that systemd gives that variable, and in `/tmp`.
+/// Where the default path would be for somebody who logged in in another way, and is not `path`: in `$XDG_RUNTIME_DIR`,
+/// in the directory that systemd gives that variable, and in `/tmp`.
 #[cfg(feature = "cli")]
 pub(crate) fn other_default_sockets(path: &Path) -> Vec<PathBuf> {
     let set = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute());
@@ -110,7 +110,8 @@ fn socket_in_runtime(directory: &Path) -> Option<PathBuf> {
     fs::metadata(directory).is_ok_and(ours).then(|| directory.join("fugue/server.sock"))
 }
 
-/// A socket that is ours alone, until this drops. Fields drop in order: the file goes, then the listener, then the lock.
+/// A socket that is ours alone, until this drops. Fields drop in order: the file goes, then the listener, then the
+/// lock.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
     path: PathBuf,

@@ -1,8 +1,9 @@
 //! What each request does. One router per connection, run by its reader.
 //!
 //! Requests that concern what this client watches become commands to the writer, which carries them out in order with
-//! its output. Requests that wait (typing into a terminal, seeing a program out) wait in tasks of their own, so that the
-//! next request is not held up by them. Starts and attaches alone are waited for: what the client may do next depends on them.
+//! its output. Requests that wait (typing into a terminal, seeing a program out) wait in tasks of their own, so that
+//! the next request is not held up by them. Starts and attaches alone are waited for: what the client may do next
+//! depends on them.
 
 use std::sync::Arc;
 

@@ -3,7 +3,8 @@
 //! A client with data pending is watched in two windows. One that takes less than 64 KiB in the short window and does
 //! not empty its backlog no longer holds the program back; in the long window, it is closed. One that resyncs is drawn
 //! when it takes something again, and costs nobody anything until then: a laptop that sleeps. So its long window is far
-//! longer. A client with nothing pending is never judged. Time is the runtime's, which is monotonic: a change of the wall clock closes nobody.
+//! longer. A client with nothing pending is never judged. Time is the runtime's, which is monotonic: a change of the
+//! wall clock closes nobody.
 
 use std::time::Duration;
 
@@ -98,8 +99,8 @@ impl StallDetector {
         std::mem::take(&mut self.lost_hold)
     }
 
-    /// When to judge a client that takes nothing now, and is closed after `close`. The windows start with the first wait
-    /// since it had it all.
+    /// When to judge a client that takes nothing now, and is closed after `close`. The windows start with the first
+    /// wait since it had it all.
     pub(super) fn next_verdict(&mut self, close: Duration) -> Instant {
         if self.close.length != close {
             // It watches something in another way now.

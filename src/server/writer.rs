@@ -1,9 +1,9 @@
 //! A connection's writer: the one task that writes to its socket, and the one that moves its client between sessions.
 //!
-//! What the client is sent next, its [`Follower`] decides; the writer carries out commands, writes, and notices when the
-//! client takes too little. Replies and commands come by a small queue of their own, which is served first. The whole of
-//! an attach happens here, so that all output before its reply is the old session's and all after it the new one's, and
-//! nothing is held, drawn or resized for a client that has not got there.
+//! What the client is sent next, its [`Follower`] decides; the writer carries out commands, writes, and notices when
+//! the client takes too little. Replies and commands come by a small queue of their own, which is served first. The
+//! whole of an attach happens here, so that all output before its reply is the old session's and all after it the new
+//! one's, and nothing is held, drawn or resized for a client that has not got there.
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -13,40 +13,10 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use self::queue::Next;
 pub(super) use self::queue::PrintQueue;
 use super::{
-    Manager,
+    Session,
     pump::{CHUNK, Pump, Source, Taken},
 };
-use crate::{
-    ServerMessage, SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, Pace, RequestError},
-    registry::ClientRegistry,
-    sync::Arc,
-};
-
-/// Starts [`Feed`]s on a server, from beside it: see [`Server::feeds`](crate::Server::feeds).
-#[derive(Clone, Debug)]
-pub struct Feeds {
-    manager: std::sync::Arc<Manager>,
-}
-
-impl Feeds {
-    pub(crate) fn new(manager: std::sync::Arc<Manager>) -> Self {
-        Self { manager }
-    }
-
-    /// Starts a session under a free name, to be printed to through the [`Feed`].
-    ///
-    /// # Errors
-    /// [`RequestError::NameTaken`]; [`RequestError::ShuttingDown`] once the server has been told to stop.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn start(&self, name: SessionName, size: TerminalSize, pace: Pace) -> Result<Feed, RequestError> {
-        let prints = Arc::new(PrintQueue::default());
-        let session = self.manager.create_feed(&name, size, pace, Arc::clone(&prints))?;
-        Ok(Feed { session: session.id(), registry: session.registry.clone(), prints })
-    }
-}
+use crate::{ServerMessage, SessionId, message::ExitStatus, registry::ClientRegistry, sync::Arc};
 
 /// A session that its embedder prints to. It ends when this is dropped.
 pub struct Feed {
@@ -61,6 +31,11 @@ pub struct Feed {
 pub struct FeedClosed(pub Bytes);
 
 impl Feed {
+    /// The handle on a session that prints what is in the queue.
+    pub(super) fn new(session: &Session, prints: Arc<PrintQueue>) -> Self {
+        Self { session: session.id(), registry: session.registry.clone(), prints }
+    }
+
     /// The session's id.
     #[must_use]
     pub fn session(&self) -> SessionId {
@@ -76,8 +51,8 @@ impl Feed {
     /// Prints `output`, of any size, after everything printed before. Waits while the clients have no room for more, as
     /// the session's pace says.
     ///
-    /// Returns once `output` is accepted: it reaches the log, and every client that reads, also if the session is killed
-    /// or the server is shut down right after. Up to 32 prints and 2 MiB wait to be taken;
+    /// Returns once `output` is accepted: it reaches the log, and every client that reads, also if the session is
+    /// killed or the server is shut down right after. Up to 32 prints and 2 MiB wait to be taken;
     /// [`flush`](Self::flush) waits until they are.
     ///
     /// The history holds what the handle holds: a small slice of a large buffer keeps all of that alive.
@@ -181,8 +156,8 @@ impl Source for Prints {
 impl Pump<Prints> {
     /// Prints until the feed ends, or is killed after all that it accepted; returns how it ended.
     ///
-    /// Once `stopping` fires nothing more is accepted, and `undrained` drops as soon as what was accepted is in the log, the
-    /// end included where it is there.
+    /// Once `stopping` fires nothing more is accepted, and `undrained` drops as soon as what was accepted is in the
+    /// log, the end included where it is there.
     pub(super) async fn run(
         &mut self,
         stopping: CancellationToken,

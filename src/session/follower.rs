@@ -6,16 +6,13 @@
 //! the pump appends under that lock before it broadcasts, so a skipped last message is found without a later one
 //! arriving. So what a client gets never depends on a broadcast having reached its queue.
 //!
-//! A client that fell out of the history is told of the gap and shown the screen, and goes on from there; so is one that
-//! interrupted its program, one that asks, and a terminal whose session was resized. A terminal of another size than
-//! its session's is never sent output, only pictures of the screen.
+//! A client that fell out of the history is told of the gap and shown the screen, and goes on from there; so is one
+//! that interrupted its program, one that asks, and a terminal whose session was resized. A terminal of another size
+//! than its session's is never sent output, only pictures of the screen.
 //!
 //! A connection's writer does what the follower decides, and alone calls it. The models run this very type.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
@@ -37,11 +34,8 @@ use crate::{
 };
 
 #[cfg(test)]
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod tests;
-
-/// How often a terminal of another size than its session's is sent a picture, at most.
-pub(super) const PICTURE_TIME: Duration = Duration::from_millis(33);
 
 /// Ends whatever sequence a terminal is in.
 const CANCEL: u8 = 0x18;
@@ -181,8 +175,8 @@ impl Follower {
             session,
         };
         let session = Arc::clone(&attachment.session);
-        // Only this task attaches and detaches its client, so what the registry says and what is watched agree. By now the
-        // log keeps the bytes that this announces.
+        // Only this task attaches and detaches its client, so what the registry says and what is watched agree. By now
+        // the log keeps the bytes that this announces.
         self.registry
             .attach_to_session(self.client, session.id())
             .map_err(|AttachError::UnknownClient(_)| NotFollowed::Unregistered)?;
@@ -308,7 +302,8 @@ impl Follower {
         self.cursor >= head && !is_end
     }
 
-    /// Waits for a message. Returns whether there will be any: without its queue, a client would not hear of new output.
+    /// Waits for a message. Returns whether there will be any: without its queue, a client would not hear of new
+    /// output.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -393,8 +388,8 @@ impl Follower {
         Next::Screen(Draw::Picture(size))
     }
 
-    /// Draws what was decided, and brings the client to where that stands. With it comes the gap that the client is told
-    /// of first. `None` without a model to make a picture of: the client is sent the output as it is from now on.
+    /// Draws what was decided, and brings the client to where that stands. With it comes the gap that the client is
+    /// told of first. `None` without a model to make a picture of: the client is sent the output as it is from now on.
     ///
     /// # Cancel safety
     /// Not cancel safe: what is drawn must be sent.
@@ -493,8 +488,8 @@ enum QueueLook {
 }
 
 impl Attachment {
-    /// Whether the client's terminal has another size than the session's, so that output would not fit it. A client that
-    /// wants every byte gets the bytes all the same.
+    /// Whether the client's terminal has another size than the session's, so that output would not fit it. A client
+    /// that wants every byte gets the bytes all the same.
     fn is_pictured(&self) -> bool {
         !self.pictures_failed && self.is_drawn() && self.size != Some(self.session_size)
     }
@@ -523,8 +518,8 @@ impl Attachment {
         self.is_drawn() && self.claim.is_some() && self.session.answers.is_passed_to(self.client)
     }
 
-    /// What the client is sent before it is drawn: of what it is not sent from `from` to `to` that which no screen shows,
-    /// and what it is asked.
+    /// What the client is sent before it is drawn: of what it is not sent from `from` to `to` that which no screen
+    /// shows, and what it is asked.
     fn before(&self, from: u64, to: u64) -> Bytes {
         if !self.is_drawn() {
             return Bytes::new();

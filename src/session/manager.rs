@@ -38,10 +38,10 @@ use crate::{
 };
 
 #[cfg(test)]
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod starting;
 #[cfg(test)]
-#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(debug_assertions, not(fugue_model)))]
 mod tests;
 
 /// How many ended sessions are remembered, so that attaching late says how one ended.
@@ -426,8 +426,8 @@ impl Manager {
         }
     }
 
-    /// Hangs up every session, starts no more, and waits until all are gone: for the grace, and as long as what a program
-    /// that can't be killed is then given, a few seconds, and no longer.
+    /// Hangs up every session, starts no more, and waits until all are gone: for the grace, and as long as what a
+    /// program that can't be killed is then given, a few seconds, and no longer.
     ///
     /// # Cancel safety
     /// Cancel safe: the sessions go on ending without it.

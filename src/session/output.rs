@@ -29,7 +29,7 @@ impl ReadTimes {
         self.0.with(|turns| turns.push((end, read_at)));
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "bench")]
     pub(crate) fn take(&self) -> Vec<(u64, Instant)> {
         self.0.with(std::mem::take)
     }

@@ -175,8 +175,8 @@ impl Pty {
         self.master.with(|master| master.clone())
     }
 
-    /// Closes it, unless it is being read just now. The kernel then hangs up whatever has the terminal open, which it asks
-    /// nobody's permission for. What was not read is lost.
+    /// Closes it, unless it is being read just now. The kernel then hangs up whatever has the terminal open, which it
+    /// asks nobody's permission for. What was not read is lost.
     pub(super) fn close(&self) {
         let master = self.master.with(Option::take);
         drop(master);
@@ -258,8 +258,9 @@ impl Pty {
     }
 }
 
-/// Waits for the program to exit; hangs it up when asked, and kills it when it has not gone within `grace` of that. Hands
-/// it back if it is still there [a second](KILLED) later: it runs as another user, or the kernel does not let it go.
+/// Waits for the program to exit; hangs it up when asked, and kills it when it has not gone within `grace` of that.
+/// Hands it back if it is still there [a second](KILLED) later: it runs as another user, or the kernel does not let it
+/// go.
 ///
 /// The program leads a process group of its own, and the signals go to all of it. They are sent only while the child
 /// has not been waited for, so its id can't have been given to another process.

@@ -1,7 +1,7 @@
 //! The screen: a terminal model behind the broadcast, which knows what a terminal that saw everything shows now.
 //!
-//! It reads the session's log like any client, at an offset of its own, and never holds the pump up for less than half a
-//! history. A redraw is what it shows at its offset; the log from there on is what follows, so the two together are
+//! It reads the session's log like any client, at an offset of its own, and never holds the pump up for less than half
+//! a history. A redraw is what it shows at its offset; the log from there on is what follows, so the two together are
 //! exact however far behind it stands. Before a redraw it is brought up to the newest byte, so that little follows.
 //!
 //! A model that panics is given up: the session goes on without it.
@@ -25,7 +25,6 @@ use tokio::sync::Notify;
 
 use super::{
     answers::{self, Answers},
-    follower::PICTURE_TIME,
     history::{History, Read},
 };
 use crate::{
@@ -39,6 +38,9 @@ const STEP: usize = 128 * 1024;
 /// How long the model lets output gather. In a flood, what scrolls past within that time is never seen, and skipping it
 /// costs a hundredth of showing it; a redraw brings the model up to the newest byte at once.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a terminal of another size than its session's is sent a picture, at most.
+pub(super) const PICTURE_TIME: Duration = Duration::from_millis(33);
 
 /// What a terminal is to be shown.
 #[derive(Clone, Debug)]
@@ -75,8 +77,8 @@ struct Beside {
     drawings: Vec<Drawing>,
 }
 
-/// Which lines above a screen are drawn: the newest `lines` of those that scrolled off after the offset `since`, if there
-/// is one.
+/// Which lines above a screen are drawn: the newest `lines` of those that scrolled off after the offset `since`, if
+/// there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scrollback {
     pub(super) lines: usize,
@@ -305,7 +307,8 @@ impl Screen {
         drop(replaced);
     }
 
-    /// The size that holds at `at`, if that is another since the last call, and the offset from which the next one does.
+    /// The size that holds at `at`, if that is another since the last call, and the offset from which the next one
+    /// does.
     fn due_size(&self, at: u64) -> (Option<TerminalSize>, u64) {
         self.beside.with(|Beside { resizes, .. }| {
             let mut due = None;
@@ -381,8 +384,8 @@ impl Screen {
     }
 }
 
-/// Which lines scrolled off where: how many had at some offsets, the newest last. They lie closer together the newer they
-/// are.
+/// Which lines scrolled off where: how many had at some offsets, the newest last. They lie closer together the newer
+/// they are.
 #[derive(Debug, Default)]
 struct Scrolled {
     marks: Vec<(u64, u64)>,

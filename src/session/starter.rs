@@ -30,8 +30,8 @@ const FORKED: Duration = Duration::from_secs(1);
 
 /// Held by a start, of any server of this process, until its program is forked.
 ///
-/// `pty_process` marks a terminal's master close-on-exec with a second system call; a program that is forked between the
-/// two would inherit another session's terminal.
+/// `pty_process` marks a terminal's master close-on-exec with a second system call; a program that is forked between
+/// the two would inherit another session's terminal.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Why a program was not started.
@@ -86,8 +86,8 @@ impl Starter {
         Self { threads: threads.ok(), places: Arc::new(Semaphore::new(MOST_AT_ONCE)), turn }
     }
 
-    /// Starts a program by `spawn`, which may block, unless that takes too long or the server stops meanwhile. What starts
-    /// later is ended, with `grace`, and is nobody's.
+    /// Starts a program by `spawn`, which may block, unless that takes too long or the server stops meanwhile. What
+    /// starts later is ended, with `grace`, and is nobody's.
     pub(super) async fn start(
         &self,
         spawn: impl FnOnce() -> io::Result<(Pty, Child)> + Send + 'static,

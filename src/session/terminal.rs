@@ -159,7 +159,7 @@ impl Pump<ProgramTerminal> {
 }
 
 #[cfg(test)]
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod tests {
     use super::{super::models, *};
     use crate::{

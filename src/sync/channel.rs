@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use super::names::{Arc, AtomicUsize, Lock, Ordering};
 
 #[cfg(test)]
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod tests;
 
 /// Set in `room` once the receiver is gone.
@@ -210,7 +210,7 @@ impl<T> Receiver<T> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
-    #[cfg_attr(not(any(fugue_loom, fugue_shuttle)), allow(dead_code, reason = "the follower's, in models"))]
+    #[cfg_attr(not(fugue_model), allow(dead_code, reason = "the follower's, in models"))]
     pub(crate) async fn recv_many(&mut self, messages: &mut Vec<T>, limit: usize) -> usize {
         let Some(first) = self.recv().await else { return 0 };
         messages.push(first);

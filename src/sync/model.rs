@@ -1,21 +1,21 @@
 //! Running a model: a small piece of concurrent code, under many interleavings, each of which must keep its promise.
 //!
 //! loom tries every interleaving within a bound on preemptions, and every value that an atomic load may see; a deadlock
-//! or something leaked fails as well. shuttle tries random schedules, of models that may be larger. An ordinary build runs
-//! each some times on real threads, which finds what is wrong in most schedules.
+//! or something leaked fails as well. shuttle tries random schedules, of models that may be larger. An ordinary build
+//! runs each some times on real threads, which finds what is wrong in most schedules.
 
 #[cfg(fugue_loom)]
 pub(crate) use self::with_loom::{Arc, block_on, check, spawn, yield_now};
 #[cfg(fugue_shuttle)]
 pub(crate) use self::with_shuttle::{below, block_on, check, spawn, yield_now};
 
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 pub(crate) use self::with_threads::{below, check, spawn};
 // The registry's models wait for nothing.
-#[cfg(all(feature = "server", not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(feature = "server", not(fugue_model)))]
 pub(crate) use self::with_threads::{block_on, yield_now};
 
-#[cfg(not(any(fugue_loom, fugue_shuttle)))]
+#[cfg(not(fugue_model))]
 mod with_threads {
     use std::{
         hash::{BuildHasher, RandomState},
@@ -68,7 +68,7 @@ mod with_threads {
 }
 
 /// The running test's name: what a model is called.
-#[cfg(any(fugue_loom, fugue_shuttle))]
+#[cfg(fugue_model)]
 fn name() -> String {
     std::thread::current().name().unwrap_or("model").to_owned()
 }

@@ -19,7 +19,7 @@ pub(crate) enum Rank {
     Leaf,
 }
 
-#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(debug_assertions, not(fugue_model)))]
 mod check {
     use std::cell::Cell;
 
@@ -85,7 +85,7 @@ mod check {
 
 /// Nothing: other builds trust what debug builds have checked. (A model's threads share one of the system's, and would
 /// share its thread-local; a wrong order is a deadlock there, which the checker finds by itself.)
-#[cfg(not(all(debug_assertions, not(any(fugue_loom, fugue_shuttle)))))]
+#[cfg(not(all(debug_assertions, not(fugue_model))))]
 mod check {
     use super::Rank;
 
@@ -113,7 +113,7 @@ pub(super) use check::Order;
 pub(crate) use check::assert_no_lock_is_held;
 
 #[cfg(test)]
-#[cfg(all(debug_assertions, not(any(fugue_loom, fugue_shuttle))))]
+#[cfg(all(debug_assertions, not(fugue_model)))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 

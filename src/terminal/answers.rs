@@ -1,7 +1,7 @@
 //! What a model answers when a program asks its terminal something. `None` leaves a question to a person's terminal.
 //!
-//! A session is a terminal of its own: a VT220 with colours that knows xterm's sequences. It does not say that it has what
-//! only some of the terminals that show it have: margins at the sides, rectangles, pictures, other keyboards.
+//! A session is a terminal of its own: a VT220 with colours that knows xterm's sequences. It does not say that it has
+//! what only some of the terminals that show it have: margins at the sides, rectangles, pictures, other keyboards.
 
 use super::{
     modes::{self, Number},

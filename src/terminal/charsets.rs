@@ -1,5 +1,5 @@
-//! Character sets: which characters a program means by ASCII's bytes. The tables are DEC's, from the VT220's and VT320's
-//! manuals; each national set replaces up to a dozen characters.
+//! Character sets: which characters a program means by ASCII's bytes. The tables are DEC's, from the VT220's and
+//! VT320's manuals; each national set replaces up to a dozen characters.
 
 /// Four sets, by the last byte of what designates them, and which is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

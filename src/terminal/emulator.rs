@@ -1,11 +1,12 @@
 //! The model that comes with this crate: parser, state, and what spares it text that nobody will see.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::{
     Picture, ScreenModel, TerminalSize, answers,
     cell::Cell,
     history::History,
+    model::{MakeModel, Picture, ScreenModel},
     modes,
     pack::{pack, unpack},
     parser::Parser,
@@ -18,7 +19,12 @@ use super::{
 const MIN_COLUMNS: u16 = 2;
 
 /// Lines of history that are kept, unless told otherwise.
-pub(crate) const DEFAULT_HISTORY: usize = 1000;
+pub(crate) const DEFAULT_SCROLLBACK: usize = 1000;
+
+/// Makes the model that comes with this crate, which keeps so many lines of what scrolls off its top.
+pub(crate) fn emulator(scrollback: usize) -> MakeModel {
+    Arc::new(move |size| Box::new(Emulator::with_history(size, scrollback)))
+}
 
 /// A terminal of one size, as the bytes so far have left it.
 pub(crate) struct Emulator {
@@ -60,7 +66,7 @@ impl Emulator {
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 impl Emulator {
     pub(crate) fn new(size: TerminalSize) -> Self {
-        Self::with_history(size, DEFAULT_HISTORY)
+        Self::with_history(size, DEFAULT_SCROLLBACK)
     }
 
     /// Shows output without sparing the model anything.

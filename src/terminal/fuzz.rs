@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     TerminalSize,
-    fuzz::{choice, pieces},
+    fuzz::input::{choice, pieces},
 };
 
 /// More than a terminal of the sizes used here takes to be drawn, but for what the output itself brings in: links.

@@ -110,8 +110,8 @@ impl History {
         self.push_scratch(Kind::Line);
     }
 
-    /// Takes text that is not shown: `above` are the lines of the screen, which it follows, and which will have scrolled
-    /// off when it is followed itself.
+    /// Takes text that is not shown: `above` are the lines of the screen, which it follows, and which will have
+    /// scrolled off when it is followed itself.
     pub(super) fn push_unread<'a>(
         &mut self,
         above: impl ExactSizeIterator<Item = &'a Line>,

@@ -13,8 +13,8 @@
 //! once by the key's byte is the key with Alt. Where ctrl-[ is the key, an ESC is kept back for a moment, and is the
 //! key if nothing follows it.
 //!
-//! Sources: <https://sw.kovidgoyal.net/kitty/keyboard-protocol/>, `modifyOtherKeys` in xterm's control sequences, and the
-//! specification of win32-input-mode in Microsoft's terminal.
+//! Sources: <https://sw.kovidgoyal.net/kitty/keyboard-protocol/>, `modifyOtherKeys` in xterm's control sequences, and
+//! the specification of win32-input-mode in Microsoft's terminal.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 /// A pause in a string after which it is taken for keys: a person may have typed Alt-] or Alt-P.
 const STRING_PAUSE: Duration = Duration::from_secs(1);
 
-/// A pause in a paste after which its end is no longer awaited: a terminal that never ends one can be left all the same.
+/// A pause in a paste after which its end is no longer awaited: a terminal that never ends one can be left all the
+/// same.
 const PASTE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Bytes of a sequence that are kept. A key with all its fields is shorter.

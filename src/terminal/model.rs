@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Emulator, TerminalSize};
+use super::TerminalSize;
 
 /// A terminal, as the bytes it was given have left it.
 ///
@@ -19,8 +19,8 @@ pub trait ScreenModel: Send {
     /// both screens, margins, modes, character sets, title.
     fn redraw(&mut self) -> Vec<u8>;
 
-    /// As [`redraw`](Self::redraw), with up to `lines` of what scrolled off the top in the terminal's own scrollback. Gives
-    /// none while the other screen is shown.
+    /// As [`redraw`](Self::redraw), with up to `lines` of what scrolled off the top in the terminal's own scrollback.
+    /// Gives none while the other screen is shown.
     fn redraw_with_history(&mut self, lines: usize) -> Vec<u8> {
         let _ = lines;
         self.redraw()
@@ -39,9 +39,9 @@ pub trait ScreenModel: Send {
     /// showed before.
     fn picture(&mut self, size: TerminalSize) -> Picture;
 
-    /// What this terminal answers to `question`, the last thing that it was given: a whole sequence, from its ESC to its
-    /// end, of at most 4 KiB. Nothing, if it leaves that unanswered; `None`, if it does not know and one of those that
-    /// watch is to be asked.
+    /// What this terminal answers to `question`, the last thing that it was given: a whole sequence, from its ESC to
+    /// its end, of at most 4 KiB. Nothing, if it leaves that unanswered; `None`, if it does not know and one of those
+    /// that watch is to be asked.
     ///
     /// Each question is put once, where the terminal stands right after it. A sequence that sets private mode 2048 is
     /// one, which asks for a report of the size.

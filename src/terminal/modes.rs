@@ -1,12 +1,12 @@
 //! The table of modes: all that a program switches on and off in a terminal by number.
 //!
 //! Emulator, redraw, undo and answers are derived from it; none has a list of its own. What a program sets by other
-//! sequences is in [`Settings`](super::settings::Settings). Source of numbers and of what the resets do: xterm's control
-//! sequences (<https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>), kitty's protocol extensions, and the drafts
-//! that the rows name.
+//! sequences is in [`Settings`](super::settings::Settings). Source of numbers and of what the resets do: xterm's
+//! control sequences (<https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>), kitty's protocol extensions, and the
+//! drafts that the rows name.
 //!
-//! Not kept, and so not offered: VT52 mode (`?2`), highlight tracking (`?1001`), sixel modes, and any number that is not
-//! here. DECRQM says of them that they are not recognised.
+//! Not kept, and so not offered: VT52 mode (`?2`), highlight tracking (`?1001`), sixel modes, and any number that is
+//! not here. DECRQM says of them that they are not recognised.
 
 /// A mode by its number, `CSI ? number h` or, of ANSI's own, `CSI number h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

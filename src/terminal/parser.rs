@@ -166,8 +166,8 @@ impl Parser {
     }
 
     /// What a terminal has to be sent so that it understands what comes next. Of a string that is too long to be kept
-    /// whole, or that is a picture or the like, the beginning of another that no terminal knows: its end is not to be shown
-    /// as text.
+    /// whole, or that is a picture or the like, the beginning of another that no terminal knows: its end is not to be
+    /// shown as text.
     pub(super) fn pending(&self) -> Vec<u8> {
         let mut pending = self.pending.clone();
         match self.state {
@@ -199,8 +199,8 @@ impl Parser {
         text
     }
 
-    /// What begins with ESC. The most frequent, a control sequence that is whole and has nothing strange in it, is taken in
-    /// one go; of others, the ESC.
+    /// What begins with ESC. The most frequent, a control sequence that is whole and has nothing strange in it, is
+    /// taken in one go; of others, the ESC.
     fn whole_sequence(&mut self, output: &[u8], to: &mut impl Perform) -> usize {
         let end = |bytes: &[u8]| bytes.iter().position(|byte| !matches!(byte, b' '..=b'?'));
         if let Some(sequence) = output.strip_prefix(b"\x1b[")

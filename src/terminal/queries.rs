@@ -1,16 +1,17 @@
 //! Who answers what the program asks its terminal.
 //!
-//! A program that asks expects one answer, in the order of its questions; and every client that watches it is a terminal
-//! that gives one. Here each question is noted as it is printed, in a log, and its answer is typed when all before it
-//! are. The model of the screen answers what it knows, where it stands right after the question, attached or not. What
-//! it does not know, one terminal is asked: the one used last of those that may type, whatever its size. Replies of
-//! others, and to what the model answered, never reach the program. Keys, mouse and pastes pass byte for byte, in order.
+//! A program that asks expects one answer, in the order of its questions; and every client that watches it is a
+//! terminal that gives one. Here each question is noted as it is printed, in a log, and its answer is typed when all
+//! before it are. The model of the screen answers what it knows, where it stands right after the question, attached or
+//! not. What it does not know, one terminal is asked: the one used last of those that may type, whatever its size.
+//! Replies of others, and to what the model answered, never reach the program. Keys, mouse and pastes pass byte for
+//! byte, in order.
 //!
 //! Terminals answer in order. So a terminal that answers a later question has no answer to those before: programs often
 //! ask for what few terminals know, and then for what all do. Time counts from when the terminal was sent the question.
-//! After [`ORDER_TIME`] another one is asked; the only one there is, and one that may have to ask its person, may answer
-//! later all the same, but the questions behind no longer wait for it. A terminal that does not show the program's
-//! output, or skipped the question, is passed it beside its picture.
+//! After [`ORDER_TIME`] another one is asked; the only one there is, and one that may have to ask its person, may
+//! answer later all the same, but the questions behind no longer wait for it. A terminal that does not show the
+//! program's output, or skipped the question, is passed it beside its picture.
 //!
 //! Three limits follow from what a terminal sends. A reply that pauses for [`HOLD_TIME`] in its middle cannot be told
 //! from keys and passes as typed. A report that nobody asked for but that looks like a reply is dropped, unless the

@@ -99,7 +99,8 @@ pub(super) struct Settings {
     pub(super) cursor_style: Option<u16>,
     pub(super) titles: Titles,
     pub(super) title_stack: Vec<Titles>,
-    /// Colours by what their OSC names them, such as `4;1` or `11`: `Some` as they were set, `None` where they were reset.
+    /// Colours by what their OSC names them, such as `4;1` or `11`: `Some` as they were set, `None` where they were
+    /// reset.
     pub(super) colours: BTreeMap<ColourName, Option<String>>,
     /// The working directory (OSC 7), the pointer's shape (OSC 22), progress (OSC 9;4): as they were set.
     pub(super) directory: Option<String>,
@@ -552,8 +553,8 @@ pub(super) fn private_rows(sequence: &ControlSequence) -> Vec<usize> {
     sequence.numbers().filter_map(|number| modes::index_of(Number::Private(number))).collect()
 }
 
-/// XTMODKEYS and XTFMTKEYS: `CSI > resource ; value m`. Without a value, or with nothing at all, they are reset. The form
-/// that ends in `n` disables, which no value does.
+/// XTMODKEYS and XTFMTKEYS: `CSI > resource ; value m`. Without a value, or with nothing at all, they are reset. The
+/// form that ends in `n` disables, which no value does.
 fn change_keys(keys: &mut [Option<Option<u16>>; 8], sequence: &ControlSequence, enables: bool) {
     let mut numbers = sequence.numbers();
     let resource = usize::from(numbers.next().unwrap_or(0));

@@ -1,4 +1,5 @@
-//! SGR: colours and attributes of what is written next, with subparameters (`4:3`, `38:2::1:2:3`) and without (`38;2;1;2;3`).
+//! SGR: colours and attributes of what is written next, with subparameters (`4:3`, `38:2::1:2:3`) and without
+//! (`38;2;1;2;3`).
 
 use super::{
     cell::{Attributes, Colour},

@@ -284,6 +284,8 @@ fn token() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_redraw_restores_whatever_was_printed(tokens in prop::collection::vec(token(), 0..60)) {
         let output = tokens.concat();

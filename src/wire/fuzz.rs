@@ -6,7 +6,7 @@ use super::{
     Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError, decode_event,
     decode_reply, decode_request, encode_event, encode_reply, encode_request,
 };
-use crate::fuzz::{choice, pieces};
+use crate::fuzz::input::{choice, pieces};
 
 /// More than the longest frame: what a decoder may ever hold.
 const MAX_HELD: usize = 5 * 1024 * 1024;

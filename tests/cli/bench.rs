@@ -60,3 +60,11 @@ fn a_bench_prints_a_table_for_people() {
         assert!(table.contains(row), "{table}");
     }
 }
+
+#[test]
+fn stalled_viewers_that_leave_none_to_read_are_refused() {
+    let output = Home::new().run(&["bench", "--viewers", "4", "--stalled", "4"]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("choose fewer"), "{complaint}");
+}

@@ -9,8 +9,8 @@ fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A user whom nothing else on this machine has, with runtime directories of its own. `None` where the tests can't become
-/// another user, which is said.
+/// A user whom nothing else on this machine has, with runtime directories of its own. `None` where the tests can't
+/// become another user, which is said.
 struct Somebody {
     uid: u32,
     home: TempDir,

@@ -1,5 +1,6 @@
 //! The binary as a person runs it: in real terminals, in pipes, with the server killed under it.
 
+#[cfg(feature = "bench")]
 mod bench;
 mod faults;
 mod finding;

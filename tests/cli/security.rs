@@ -188,27 +188,3 @@ fn text_that_would_steer_a_terminal_is_harmless_in_what_a_server_logs() {
     assert!(text.contains("listening") && text.contains("[2J"), "{text}");
     assert!(!text.contains('\x1b') && !text.contains('\u{7}'), "{text:?}");
 }
-
-#[test]
-fn every_test_that_the_documents_name_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let documents = [include_str!("../../SECURITY.md"), include_str!("../../ARCHITECTURE.md")];
-    let in_code = documents.iter().flat_map(|document| document.split('`'));
-    let named: Vec<_> = in_code
-        .filter(|name| {
-            name.contains("::") && !name.contains([' ', '<']) && !name.starts_with(char::is_uppercase)
-        })
-        .collect();
-    assert!(named.len() > 60, "{named:?}");
-    for name in named {
-        let (module, test) = name.rsplit_once("::").unwrap();
-        // A module may be a file of the code or of the tests, or stand in its parent's.
-        let modules = [module, module.trim_end_matches("::tests")];
-        let files = modules.iter().flat_map(|module| {
-            let file = module.replace("::", "/") + ".rs";
-            ["src", "tests"].map(|tree| fs::read_to_string(root.join(tree).join(&file)).unwrap_or_default())
-        });
-        let text: String = files.collect();
-        assert!(text.contains(&format!("fn {test}(")), "{name}");
-    }
-}

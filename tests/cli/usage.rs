@@ -2,13 +2,16 @@
 
 use super::*;
 
-const COMMANDS: [&str; 9] = ["serve", "new", "attach", "env", "list", "kill", "send", "stats", "bench"];
+fn commands() -> impl Iterator<Item = &'static str> {
+    let commands = ["serve", "new", "attach", "env", "list", "kill", "send", "stats"];
+    commands.into_iter().chain(cfg!(feature = "bench").then_some("bench"))
+}
 
 #[test]
 fn every_help_fits_a_screen() {
     let home = Home::new();
     let mut helps = vec![home.succeed(&["--help"])];
-    helps.extend(COMMANDS.map(|command| home.succeed(&[command, "--help"])));
+    helps.extend(commands().map(|command| home.succeed(&[command, "--help"])));
     for help in helps {
         assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
@@ -19,7 +22,7 @@ fn every_help_fits_a_screen() {
 #[test]
 fn help_names_every_command_and_how_to_begin() {
     let help = Home::new().succeed(&["--help"]);
-    for command in COMMANDS {
+    for command in commands() {
         assert!(help.contains(&format!("  {command} ")), "{command}:\n{help}");
     }
     assert!(help.contains("fugue-server new work"), "{help}");
@@ -59,7 +62,6 @@ fn settings_that_cannot_be_are_refused_with_their_bounds() {
         (&["serve", "--scrollback", "100001"], "from 0 to 100000"),
         (&["serve", "--socket", &long], "107 are allowed"),
         (&["serve", "--socket", "/tmp/fugue-test.sock"], "choose"),
-        (&["bench", "--viewers", "4", "--stalled", "4"], "choose fewer"),
     ] {
         let output = home.run(arguments);
         let complaint = String::from_utf8_lossy(&output.stderr);

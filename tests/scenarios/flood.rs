@@ -16,7 +16,8 @@ pub(super) const RESYNC: AttachOptions = AttachOptions::new(StartAt::Now, OnLag:
 /// What the floods print again and again, from offset 0 on.
 pub(super) const LINE: &[u8; 16] = b"0123456789abcde\n";
 
-/// Prints `bytes` of the flood and waits for a line: for the first once it has printed [`LINE`], for another at the end.
+/// Prints `bytes` of the flood and waits for a line: for the first once it has printed [`LINE`], for another at the
+/// end.
 pub(super) fn flood(bytes: u64) -> String {
     let rest = bytes - LINE.len() as u64;
     format!(

@@ -1,5 +1,5 @@
-//! Attaching is one step, carried out when the client's writer gets to it: what was refused, or is not there yet, holds,
-//! resizes and draws nothing.
+//! Attaching is one step, carried out when the client's writer gets to it: what was refused, or is not there yet,
+//! holds, resizes and draws nothing.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The client beside servers that do not answer, answer late, or answer what it can't read. Time is the test's own where
-//! the server is one too.
+//! The client beside servers that do not answer, answer late, or answer what it can't read. Time is the test's own
+//! where the server is one too.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -11,8 +11,8 @@ use crate::support::*;
 
 const HOLD: Duration = Duration::from_secs(10);
 
-/// How long printing takes that a client of this feed may hold up. Time stands still in these tests, but for what everything
-/// waits for.
+/// How long printing takes that a client of this feed may hold up. Time stands still in these tests, but for what
+/// everything waits for.
 async fn held_up(feed: &Feed) -> Duration {
     let start = tokio::time::Instant::now();
     // More than a socket and a window hold, so that it ends once the client no longer holds it.

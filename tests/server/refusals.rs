@@ -1,5 +1,5 @@
-//! A request that is refused changes nothing: random requests of two clients, in whatever state the ones before them left
-//! the server.
+//! A request that is refused changes nothing: random requests of two clients, in whatever state the ones before them
+//! left the server.
 
 use std::cell::Cell;
 

@@ -17,8 +17,8 @@ pub(super) struct Recording {
     pub(super) means: Option<Vec<u8>>,
 }
 
-/// Every recording of the corpus and of the table, in order; those with `FUGUE_RECORDINGS` in their names. Where not `all`, those
-/// of the usual size.
+/// Every recording of the corpus and of the table, in order; those with `FUGUE_RECORDINGS` in their names. Where not
+/// `all`, those of the usual size.
 pub(super) fn recordings(all: bool) -> Vec<Recording> {
     let wanted = std::env::var("FUGUE_RECORDINGS").unwrap_or_default();
     let mut recordings: Vec<_> =
@@ -71,7 +71,8 @@ impl Recording {
         self.bytes.windows(6).any(|bytes| bytes == b"\x1b[?69h")
     }
 
-    /// Where the recording is cut: at its end, and at places that are the same in every run, in the middle of sequences too.
+    /// Where the recording is cut: at its end, and at places that are the same in every run, in the middle of sequences
+    /// too.
     pub(super) fn cuts(&self, count: usize) -> Vec<usize> {
         if self.means.is_some() && !self.has_margins() {
             return Vec::new();

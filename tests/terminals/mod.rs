@@ -1,9 +1,10 @@
-//! What a terminal shows that came late, fell behind or changed its size, against one that was there all along: on recordings
-//! of real programs, and on a table of what a program may change in a terminal. And a terminal that is left is as it was.
+//! What a terminal shows that came late, fell behind or changed its size, against one that was there all along: on
+//! recordings of real programs, and on a table of what a program may change in a terminal. And a terminal that is left
+//! is as it was.
 //!
 //! Three witnesses judge: `vt100`, quickly, on what it knows; xterm.js, where node and its package are (see
-//! `.ci/terminals.sh`), with a ledger of what xterm.js does not keep; and libvterm, where that is, on what was printed within
-//! margins at the sides. `FUGUE_CUTS` sets at how many places each recording is
+//! `.ci/terminals.sh`), with a ledger of what xterm.js does not keep; and libvterm, where that is, on what was printed
+//! within margins at the sides. `FUGUE_CUTS` sets at how many places each recording is
 //! cut, `FUGUE_RECORDINGS` a part of the names of those that are tried.
 
 mod corpus;

@@ -1,4 +1,5 @@
-//! Witnesses that are programs of their own: xterm.js, run by node, and libvterm, which alone knows margins at the sides.
+//! Witnesses that are programs of their own: xterm.js, run by node, and libvterm, which alone knows margins at the
+//! sides.
 
 use std::{
     io::{BufRead, BufReader, Write},

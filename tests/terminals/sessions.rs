@@ -1,5 +1,5 @@
-//! Ways for a terminal to come to a session's state, each through a real server: joining late, falling behind, asking for
-//! the screen, being resized and back.
+//! Ways for a terminal to come to a session's state, each through a real server: joining late, falling behind, asking
+//! for the screen, being resized and back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -186,8 +186,8 @@ async fn resync(server: &TestServer, recording: &Recording, cut: usize) -> (Vec<
     (screen, rest)
 }
 
-/// A terminal that joins after the session was resized and back, one that was there, and what that one was last drawn. How
-/// lines are broken again is the session's affair: what counts is that both show the same.
+/// A terminal that joins after the session was resized and back, one that was there, and what that one was last drawn.
+/// How lines are broken again is the session's affair: what counts is that both show the same.
 async fn resized(server: &TestServer, recording: &Recording, cut: usize) -> (Vec<Step>, Vec<Step>, Vec<u8>) {
     let Recording { size, bytes, .. } = recording;
     let directory = tempfile::tempdir().unwrap();

@@ -118,7 +118,8 @@ async fn a_terminal_that_is_left_with_everything_set_is_as_it_was() {
     judge(differing);
 }
 
-/// Takes about half a second a row: all of them where `FUGUE_CUTS` asks for more than usual, or those of `FUGUE_RECORDINGS`.
+/// Takes about half a second a row: all of them where `FUGUE_CUTS` asks for more than usual, or those of
+/// `FUGUE_RECORDINGS`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_that_is_left_with_a_row_set_is_as_it_was() {
     let wanted = std::env::var("FUGUE_RECORDINGS").ok();

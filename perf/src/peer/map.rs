@@ -1,8 +1,8 @@
 //! Registries made of somebody's concurrent map.
 //!
 //! `two-dashmaps` is the feature as it was first sketched: clients by id, ids by session, both with the hasher that
-//! comes with the map. `two-dashmaps-ahash` differs in the hasher alone, and so has the one we use; all others have it too.
-//! `dashmap-guard` has the same two maps.
+//! comes with the map. `two-dashmaps-ahash` differs in the hasher alone, and so has the one we use; all others have it
+//! too. `dashmap-guard` has the same two maps.
 //! The others keep each session's senders together and send to them under the map's guard, which is as fast as
 //! such a map gets, and makes whoever attaches wait for whoever broadcasts.
 

@@ -1,8 +1,8 @@
 //! socketioxide's rooms, driven without its connections.
 //!
-//! The rooms are the crate's own (`CoreLocalAdapter`); beneath them is, in place of its sockets, a map of the same shape as
-//! its namespace keeps, with the queues that everyone else here has. No payload is encoded, and each member gets one
-//! clone of it, which is less than a whole server does.
+//! The rooms are the crate's own (`CoreLocalAdapter`); beneath them is, in place of its sockets, a map of the same
+//! shape as its namespace keeps, with the queues that everyone else here has. No payload is encoded, and each member
+//! gets one clone of it, which is less than a whole server does.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,7 @@
 //! Fan-out with those who receive: a task for each client, on a runtime of two workers.
 //!
-//! One turn sends a burst to everyone and ends when everyone has it; `n` is the clients, and the figure the wall time for each
-//! message that was received. Everybody sleeps when a turn begins, so waking them is part of it.
+//! One turn sends a burst to everyone and ends when everyone has it; `n` is the clients, and the figure the wall time
+//! for each message that was received. Everybody sleeps when a turn begins, so waking them is part of it.
 
 use std::{
     sync::{

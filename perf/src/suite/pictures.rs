@@ -1,5 +1,5 @@
-//! What terminals of another size than their session's cost: a full-screen program at 30 frames a second, and viewers that
-//! are sent pictures of it, beside as many that are sent its output.
+//! What terminals of another size than their session's cost: a full-screen program at 30 frames a second, and viewers
+//! that are sent pictures of it, beside as many that are sent its output.
 
 use std::{fs, path::Path};
 

@@ -70,8 +70,8 @@ fn phase(load: &mut Load, threads: usize) -> anyhow::Result<Duration> {
     Ok(last - first)
 }
 
-/// Says of each shard count in how many cases it is as good as any, its median within the best one's spread, and how far
-/// behind the best it falls at worst; and which is the smallest that is as good as any in every case.
+/// Says of each shard count in how many cases it is as good as any, its median within the best one's spread, and how
+/// far behind the best it falls at worst; and which is the smallest that is as good as any in every case.
 fn verdict(rows: &[Row]) -> String {
     let cases: Vec<&[Row]> = rows.chunk_by(|a, b| a.case == b.case).collect();
     let mut standings: BTreeMap<u64, (usize, f64)> = BTreeMap::new();

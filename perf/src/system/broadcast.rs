@@ -1,5 +1,5 @@
-//! A server in thirty lines around `tokio::sync::broadcast`: a task for each subscriber writes what it receives. Paced, so
-//! that nobody lags and loses: one subscriber that stalls stops it.
+//! A server in thirty lines around `tokio::sync::broadcast`: a task for each subscriber writes what it receives. Paced,
+//! so that nobody lags and loses: one subscriber that stalls stops it.
 
 use std::sync::{
     Arc,

@@ -112,8 +112,8 @@ impl Display {
         }
     }
 
-    /// Puts the terminal back, for this process to be stopped. Until [`screen_comes`](Self::screen_comes) nothing more is
-    /// shown.
+    /// Puts the terminal back, for this process to be stopped. Until [`screen_comes`](Self::screen_comes) nothing more
+    /// is shown.
     pub(super) async fn put_back(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.is_left.set(true);

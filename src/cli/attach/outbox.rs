@@ -1,4 +1,5 @@
-//! What was typed and is yet to be sent: searched for the detach key, and gathered so that a paste arrives as one piece.
+//! What was typed and is yet to be sent: searched for the detach key, and gathered so that a paste arrives as one
+//! piece.
 //!
 //! What waits is joined, up to what one message holds. The beginning of a bracketed paste waits for its end, as long as
 //! more of it comes; so pastes of two people do not mix. Anything else is ready at once.

@@ -2,17 +2,18 @@
 //! with nothing else going on, and once while the burst floods another session.
 
 use std::{
-    io::{self, Read, Write},
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use super::{super::Exit, stream::READY, viewers};
+use super::{
+    program::{attach, start},
+    stream::READY,
+};
 use crate::{
     SessionId,
     client::{Client, Incoming},
@@ -24,23 +25,6 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// Keystrokes with nothing else going on.
 const IDLE_KEYS: usize = 1000;
-
-/// The program: makes its terminal raw, says so, and writes what it reads.
-pub(super) fn run_child() -> anyhow::Result<Exit> {
-    let mut raw = tcgetattr(io::stdin()).context("standard input is no terminal")?;
-    raw.make_raw();
-    tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(READY)?;
-    stdout.flush()?;
-    let mut buffer = [0; 64];
-    loop {
-        match io::stdin().lock().read(&mut buffer)? {
-            0 => return Ok(Exit::SUCCESS),
-            read => stdout.write_all(&buffer[..read]).and_then(|()| stdout.flush())?,
-        }
-    }
-}
 
 /// Types into a session of its own.
 pub(super) struct Echo {

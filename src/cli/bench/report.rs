@@ -75,12 +75,12 @@ impl fmt::Display for Latency {
 
 impl Report {
     pub(super) fn new(args: &Args, baseline: Duration, run: Run) -> Self {
-        let mib = args.bytes as f64 / MIB;
+        let mib = args.bytes.0 as f64 / MIB;
         let readers = run.readers.len();
         Self {
             viewers: args.viewers,
             stalled: args.stalled,
-            bytes: args.bytes as u64,
+            bytes: args.bytes.0 as u64,
             verified: readers == args.viewers - args.stalled
                 && run.readers.iter().all(|reader| reader.verified)
                 && run.woken.iter().all(|woken| woken.problem.is_none()),

@@ -1,12 +1,8 @@
 //! The known stream: what the program on the PTY prints, and how a reader's copy of it is checked.
 
-use std::io::{self, Read, Write};
+use std::io;
 
-use anyhow::Context;
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use xxhash_rust::xxh3::Xxh3;
-
-use super::super::Exit;
 
 /// Said once the terminal is raw; the stream proper comes when a byte is typed.
 pub(super) const READY: &[u8] = b"ready\r\n";
@@ -14,33 +10,8 @@ pub(super) const READY: &[u8] = b"ready\r\n";
 /// A line of the stream: its number, so that no two are alike, and text as programs print it.
 const LINE: &[u8; 64] = b"0000000000000000 the quick brown fox jumps over the lazy dog .\r\n";
 
-/// Prints a known stream; started by `bench` on a PTY
-#[derive(Debug, clap::Args)]
-pub(in super::super) struct ChildArgs {
-    /// Bytes to print, or `echo` to write what is read
-    what: String,
-}
-
-/// The program: makes its terminal raw, says so, waits for a byte, prints.
-pub(in super::super) fn run_child(args: ChildArgs) -> anyhow::Result<Exit> {
-    if args.what == "echo" {
-        return super::echo::run_child();
-    }
-    let bytes = args.what.parse().context("neither a number of bytes nor echo")?;
-    let mut raw = tcgetattr(io::stdin()).context("standard input is no terminal")?;
-    raw.make_raw();
-    tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(READY)?;
-    stdout.flush()?;
-    io::stdin().lock().read_exact(&mut [0])?;
-    each_piece(bytes, |piece| stdout.write_all(piece))?;
-    stdout.flush()?;
-    Ok(Exit::SUCCESS)
-}
-
 /// Makes the first `bytes` of the stream, piece by piece.
-fn each_piece(bytes: u64, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn each_piece(bytes: u64, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut piece = Vec::with_capacity(64 * 1024);
     let (mut left, mut line) = (bytes, 0_u64);
     while left > 0 {
@@ -113,6 +84,8 @@ impl StreamDigest {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn bytes(count: u64) -> Vec<u8> {

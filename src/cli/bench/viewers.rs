@@ -1,9 +1,6 @@
 //! The measured run: an embedded server, the program on its PTY, and viewers on real connections.
 
 use std::{
-    env,
-    ffi::OsString,
-    os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
     sync::{
         Arc,
@@ -215,7 +212,8 @@ async fn wake(mut client: Client, expected: Expected) -> Woken {
     woken
 }
 
-/// What a terminal shows that was given a model's redraw: the same for models in the same state, however they came there.
+/// What a terminal shows that was given a model's redraw: the same for models in the same state, however they came
+/// there.
 fn drawn_anew(model: &mut dyn ScreenModel) -> Vec<u8> {
     let mut terminal = emulator(0)(TerminalSize::DEFAULT);
     terminal.advance(&model.redraw());

@@ -1,8 +1,8 @@
 //! The socket's directory: checked with everything above it, then held open, so that no name leads elsewhere later.
 //!
 //! The way there is walked from the root, one descriptor after the other. Each directory on it belongs to this user or
-//! to root, and nobody else may write to it, unless it is sticky as `/tmp` is. So nobody else can put another directory,
-//! or a link, in the place of one. It is what sshd asks of the way to its keys.
+//! to root, and nobody else may write to it, unless it is sticky as `/tmp` is. So nobody else can put another
+//! directory, or a link, in the place of one. It is what sshd asks of the way to its keys.
 
 use std::{
     ffi::{OsStr, OsString},

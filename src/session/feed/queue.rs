@@ -1,8 +1,8 @@
 //! The prints of a feed that wait for its pump.
 //!
-//! What [`print`](PrintQueue::print) accepted is in here until the pump takes it, also after the queue was closed: there
-//! is no place that was promised and not used yet, so a pump that finds a closed queue empty has everything. Wakers are
-//! called outside the lock.
+//! What [`print`](PrintQueue::print) accepted is in here until the pump takes it, also after the queue was closed:
+//! there is no place that was promised and not used yet, so a pump that finds a closed queue empty has everything.
+//! Wakers are called outside the lock.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ use crate::{
 /// Prints that may wait, and their bytes; one of any size may always. Under load the pump gathers them into bursts.
 ///
 /// A model has so few that it fills them.
-const MAX_PRINTS: usize = if cfg!(any(fugue_loom, fugue_shuttle)) { 1 } else { 32 };
+const MAX_PRINTS: usize = if cfg!(fugue_model) { 1 } else { 32 };
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 pub(in crate::session) struct PrintQueue {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{ESC, MAX_KEPT, MAX_QUESTIONS, Queries, ReplyFilter, Shows, asides::MAX_ASIDE};
 use crate::{
     ClientId,
-    fuzz::{choice, pieces},
+    fuzz::input::{choice, pieces},
 };
 
 /// Prints the part before the first zero byte, types the part after it: wherever either is cut, the same questions are

@@ -302,8 +302,8 @@ const fn asks_window(number: &'static [u16]) -> Asks {
     Asked(form(b"", b"", b't').first(number))
 }
 
-/// The rows, a bit for each, of which a control sequence with this last byte may ask: of those with neither a private mark
-/// nor intermediates, and of the others. Nearly all of what programs print is told apart by this.
+/// The rows, a bit for each, of which a control sequence with this last byte may ask: of those with neither a private
+/// mark nor intermediates, and of the others. Nearly all of what programs print is told apart by this.
 static LAST: [[u128; 128]; 2] = {
     let mut last = [[0; 128]; 2];
     let mut at = 0;

@@ -676,6 +676,8 @@ fn piece() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn text_without_escapes_passes_unchanged(bytes: Vec<u8>, cuts: Vec<usize>, asked: bool) {
         let bytes: Vec<u8> = bytes.into_iter().filter(|byte| *byte != ESC).collect();

@@ -99,8 +99,8 @@ impl Queries {
         false
     }
 
-    /// The bytes to pass to ask the next question: none where those before it in its string were passed. `None` where it
-    /// was too long to keep.
+    /// The bytes to pass to ask the next question: none where those before it in its string were passed. `None` where
+    /// it was too long to keep.
     fn bytes_to_pass(&self) -> Option<Bytes> {
         let question = self.log.get(self.next)?;
         (!question.bytes.is_empty() || !question.is_first).then(|| question.bytes.clone())
@@ -156,8 +156,8 @@ impl Queries {
         }
     }
 
-    /// Which question a reply of this kind answers: the one that the terminal is asked, or the first that it saw and has
-    /// not answered.
+    /// Which question a reply of this kind answers: the one that the terminal is asked, or the first that it saw and
+    /// has not answered.
     fn asked_of(&self, client: ClientId, kind: Kind) -> Option<usize> {
         let terminal = self.terminals.iter().find(|terminal| terminal.client == client)?;
         let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client);

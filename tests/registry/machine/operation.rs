@@ -145,9 +145,9 @@ pub(super) enum Outcome {
     Detached { session: SessionId, members: usize },
     Closed(Vec<ClientId>),
     Sent(Delivery),
-    Broadcast { total: Delivery, each: Vec<(ClientId, Delivery)>, meanwhile: Vec<Outcome> },
+    Broadcast { total: Delivery, each: Vec<(ClientId, Delivery)>, meanwhile: Vec<Self> },
     Received(Vec<u32>),
-    Each(Vec<Outcome>),
+    Each(Vec<Self>),
 }
 
 /// Draws what may be done next.
@@ -243,8 +243,8 @@ fn way(clients: BoxedStrategy<u64>) -> impl Strategy<Value = Way> {
     })
 }
 
-/// With an observer that does nothing but look, if there is one: of a broadcast to all, it depends on the shards whether
-/// clients that were found closed are still there when it is told of the last one.
+/// With an observer that does nothing but look, if there is one: of a broadcast to all, it depends on the shards
+/// whether clients that were found closed are still there when it is told of the last one.
 fn way_to_look(clients: BoxedStrategy<u64>) -> impl Strategy<Value = Way> {
     let observer = prop_oneof![2 => Just(None), 1 => Just(Some(Vec::new()))];
     let burst = prop_oneof![Just(None), (0..5_usize).prop_map(Some)];
