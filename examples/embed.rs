@@ -11,7 +11,7 @@ use std::error::Error;
 use fugue_server::{
     Client, Server, TerminalSize,
     client::Incoming,
-    message::{Attach, ClientMessage, Event, ExitStatus, OnLag, Pace, StartAt, Target, View},
+    message::{AttachOptions, Event, ExitStatus, OnLag, Pace, StartAt},
 };
 
 #[tokio::main]
@@ -35,8 +35,7 @@ pub(crate) async fn run() -> Result<String, Box<dyn Error>> {
 
     // `Oldest`: from the first byte that is held, so it would not matter if some had been printed before.
     let mut client = Client::connect(&socket).await?;
-    let view = View::new(StartAt::Oldest, OnLag::Lossless);
-    client.attach(&ClientMessage::Attach(Attach::new(Target::Name("countdown".parse()?), view))).await?;
+    client.attach(feed.session(), AttachOptions::new(StartAt::Oldest, OnLag::Lossless)).await?;
 
     let printing = tokio::spawn(async move {
         for number in (1..=3).rev() {

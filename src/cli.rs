@@ -175,8 +175,8 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
 }
 
-/// Says something to the person, on stderr. Names, paths and what a server said may be part of it: nothing in them steers
-/// the terminal.
+/// Says something to the person, on stderr. Names, paths and what a server said may be part of it: nothing in them
+/// steers the terminal.
 fn print_note(what: fmt::Arguments<'_>) {
     // Nobody may be there to read it, which changes nothing.
     let _ = writeln!(io::stderr(), "{}", escape_controls(&what.to_string()));

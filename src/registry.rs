@@ -11,6 +11,7 @@ mod client;
 mod delivery;
 mod departures;
 mod error;
+mod member;
 mod membership;
 #[cfg(test)]
 mod models;
@@ -19,7 +20,6 @@ mod registration;
 mod roster;
 mod session;
 mod shard;
-mod slot;
 mod stats;
 
 use std::fmt;
@@ -37,9 +37,9 @@ pub use self::{
     stats::RegistryStats,
 };
 use self::{
-    client::Client,
+    client::ClientRecord,
     departures::Departures,
-    session::Session,
+    session::SessionRecord,
     shard::{ShardCount, Shards},
 };
 use crate::{
@@ -128,8 +128,8 @@ pub struct ClientRegistry<M = ServerMessage> {
 }
 
 struct Inner<M> {
-    clients: Shards<ClientId, Client<M>>,
-    sessions: Shards<SessionId, Session<M>>,
+    clients: Shards<ClientId, ClientRecord<M>>,
+    sessions: Shards<SessionId, SessionRecord<M>>,
     next_client_id: AtomicU64,
     departures: Option<Departures<M>>,
 }
@@ -166,7 +166,7 @@ impl<M> ClientRegistry<M> {
         self.inner.sessions.each(|totals, sessions| {
             stats.sessions_per_shard.push(sessions.len());
             stats.deliveries += totals.read();
-            for publisher in sessions.values().flat_map(Session::publishers) {
+            for publisher in sessions.values().flat_map(SessionRecord::publishers) {
                 stats.publishers += 1;
                 stats.deliveries += publisher.read();
             }

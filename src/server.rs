@@ -56,7 +56,7 @@ use self::{
     stall::StallTimeouts,
 };
 #[cfg(feature = "bench")]
-pub(crate) use crate::session::TurnLog;
+pub(crate) use crate::session::ReadTimes;
 #[cfg(feature = "cli")]
 pub(crate) use crate::terminal::DEFAULT_SCROLLBACK;
 use crate::{
@@ -239,7 +239,8 @@ impl Server {
         // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no
         // more.
         drop(socket);
-        // First what feeds have accepted, which is as good as printed; then the clients, which are given what was printed.
+        // First what feeds have accepted, which is as good as printed; then the clients, which are given what was
+        // printed.
         shared.sessions.drain_feeds().await;
         shared.stop();
         connections.close();

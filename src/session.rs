@@ -127,8 +127,8 @@ impl Session {
         self.screen.catch_up(&self.history).await;
     }
 
-    /// The screen as it is now, with lines above it. Without a model of it that is a cleared screen, on which the newest
-    /// lines follow, and the program is made to draw again.
+    /// The screen as it is now, with lines above it. Without a model of it that is a cleared screen, on which the
+    /// newest lines follow, and the program is made to draw again.
     async fn redraw(&self, scrollback: Scrollback) -> ScreenDump {
         match self.screen.redraw(&self.history, scrollback).await {
             Some(drawn) => drawn,

@@ -48,15 +48,15 @@ mod tests;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use self::queries::fuzz::queries as fuzz_queries;
 pub(crate) use self::{
-    emulator::{DEFAULT_HISTORY, Emulator},
-    model::{MakeModel, emulator},
-    queries::{HOLD_TIME, Modes as Reports, Part, Passed, Queries, ReplyFilter, Shows},
+    emulator::{DEFAULT_SCROLLBACK, emulator},
+    model::MakeModel,
+    queries::{HOLD_TIME, Part, Passed, Queries, ReplyFilter, Reports, Shows},
     redraw::reset,
 };
 #[cfg(feature = "cli")]
 pub(crate) use self::{
     keys::{KeyFinder, MOMENT},
-    undo::Modes,
+    undo::ChangedModes,
 };
 pub use self::{
     model::{Picture, ScreenModel},

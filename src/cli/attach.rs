@@ -28,16 +28,17 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::oneshot;
 
 use self::{
-    display::{Cursor, Display},
+    display::{CursorLeft, Display},
     io_threads::{Keys, UNDO_TIME},
     notices::Notices,
     outbox::Outbox,
     signals::{DeadlySignals, Job, JobSignals},
-    window::Window,
+    window::TerminalWindow,
 };
 use super::{
-    Exit, Globals, block_on, print_note,
-    serve::parse_bytes,
+    Exit, Globals, block_on,
+    bytes::ByteCount,
+    print_note,
     terminal::{self, DetachKey},
 };
 use crate::{
@@ -202,7 +203,7 @@ pub(super) async fn watch(
     let mut notices = Notices::default();
 
     let (requests, frames, early) = client.into_split();
-    let window = Window::new();
+    let window = TerminalWindow::new();
     let sender = Sender {
         requests,
         session: attached.session,
@@ -226,8 +227,8 @@ pub(super) async fn watch(
         }
     }
     let cursor = match outcome {
-        Outcome::Ended(ExitStatus::Code(_)) => Cursor::NextLine,
-        _ => Cursor::Below,
+        Outcome::Ended(ExitStatus::Code(_)) => CursorLeft::NextLine,
+        _ => CursorLeft::Below,
     };
     let is_put_back = display.leave(cursor).await;
     let (exit, last_word) = report(outcome, &attached.name);
@@ -275,7 +276,7 @@ fn report(outcome: Outcome, name: &SessionName) -> (Exit, Option<String>) {
 struct Sender<'a> {
     requests: Requests,
     session: SessionId,
-    window: &'a Window,
+    window: &'a TerminalWindow,
     outbox: Outbox,
     display: &'a Display,
 }
@@ -370,7 +371,7 @@ impl Sender<'_> {
 struct Receiver<'a> {
     frames: IncomingFrames,
     early: VecDeque<Incoming>,
-    window: &'a Window,
+    window: &'a TerminalWindow,
     display: &'a Display,
     notices: &'a mut Notices,
 }

@@ -17,7 +17,16 @@ use tokio::time::timeout;
 
 pub(super) use self::program::{ChildArgs, run_child};
 use self::{report::Report, stream::Expected};
-use super::{Exit, Globals, print, print_error, print_json, serve::parse_bytes};
+use super::{Exit, Globals, bytes::ByteCount, print, print_error, print_json};
+
+/// Enough that starting and ending do not count.
+const BURST: ByteCount = ByteCount(64 << 20);
+
+/// As many as a team has, and more than a machine has cores.
+const VIEWERS: usize = 16;
+
+/// A hundred times as long as it takes.
+const TIMEOUT_SECONDS: u64 = 120;
 
 /// Measures a burst from a real PTY to many viewers, and checks every byte
 #[derive(Debug, clap::Args)]

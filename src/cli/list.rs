@@ -1,10 +1,8 @@
 //! `list`: which sessions there are.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use super::{Exit, Globals, block_on, connect::NotConnected, print, print_error, print_json};
+use super::{Exit, Globals, block_on, bytes::about, connect::NotConnected, print, print_error, print_json};
 use crate::message::{SessionInfo, SessionState};
 
 /// Lists the live sessions, then those that ended last

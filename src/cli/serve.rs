@@ -15,8 +15,10 @@ use tokio::signal::unix::{self, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Exit, Globals, print_note};
-use crate::server::Server;
+use super::{Exit, Globals, bytes::ByteCount, print_note};
+use crate::server::{
+    DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK, Server,
+};
 
 /// Said on stdout once clients can connect, for what started this server.
 pub(super) const READY: &str = "ready";

@@ -368,8 +368,8 @@ pub enum RequestError {
         /// The program's process id.
         pid: u32,
     },
-    /// The client runs in the terminal of a session that is shown in the one it wants to attach to, so that each would print
-    /// what the other prints, forever.
+    /// The client runs in the terminal of a session that is shown in the one it wants to attach to, so that each would
+    /// print what the other prints, forever.
     #[error("{}", circle(session, way))]
     Circle {
         /// The session to attach to.

@@ -110,8 +110,9 @@ impl Create {
     }
 }
 
-/// The most words or variables of a request: more than Linux starts a program with, as each takes nine bytes of 2 MiB at
-/// least. An empty one is a single byte in a frame and some fifty in memory, so that the frame's bound alone is none.
+/// The most words or variables of a request: more than Linux starts a program with, as each takes nine bytes of 2 MiB
+/// at least. An empty one is a single byte in a frame and some fifty in memory, so that the frame's bound alone is
+/// none.
 const MAX_WORDS: usize = 256 * 1024;
 
 /// Reads a sequence of at most [`MAX_WORDS`].

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     ClientRegistry, Delivery, Publisher, SendError,
     delivery::{self, Burst, Closed, One, Payload},
-    roster::Member,
+    member::Member,
 };
 use crate::{
     ClientId, SessionId,
@@ -58,8 +58,8 @@ impl<M> ClientRegistry<M> {
 }
 
 impl<M> ClientRegistry<M> {
-    /// A broadcast to the clients that watch `session`, with a choice: a client to leave out, an observer, one message or
-    /// a burst. [`broadcast_to_session`](Self::broadcast_to_session) and its like are short forms of it.
+    /// A broadcast to the clients that watch `session`, with a choice: a client to leave out, an observer, one message
+    /// or a burst. [`broadcast_to_session`](Self::broadcast_to_session) and its like are short forms of it.
     pub fn to(&self, session: SessionId) -> Broadcast<'_, M, impl FnMut(ClientId, Delivery) + use<M>> {
         unobserved(To::Session(self, session))
     }

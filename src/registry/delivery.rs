@@ -12,7 +12,7 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::roster::{Member, Roster};
+use super::{member::Member, roster::Roster};
 use crate::{
     ClientId,
     sync::{Sender, TrySendError},

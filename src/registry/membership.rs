@@ -4,9 +4,8 @@ use tracing::debug;
 
 use super::{
     AttachError, ClientRegistry, DetachError,
-    roster::Member,
-    session::{self, Retired, Session},
-    slot::Slot,
+    member::Member,
+    session::{self, Retired, SessionRecord},
 };
 use crate::{ClientId, SessionId};
 
@@ -57,7 +56,7 @@ impl<M> ClientRegistry<M> {
                     (None, sessions.with(&to, join))
                 }
                 Some(current) if current == session => {
-                    let count = |session: &Session<M>| session.members().len();
+                    let count = |session: &SessionRecord<M>| session.members().len();
                     let members = sessions.with(&to, |sessions| sessions.get(&to).map_or(0, count));
                     (Some(Detached { session, members }), members)
                 }

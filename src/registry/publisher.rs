@@ -28,9 +28,9 @@ use crate::{
 ///
 /// # Channels of clients that left
 /// The roster it keeps holds the senders of clients that have left since its last broadcast. Their channels are freed
-/// when it broadcasts again, is [refreshed](Self::refresh), or is dropped. While it idles, a task that receives until its
-/// channel ends goes on waiting. So the owner of an idle publisher refreshes it now and then, which costs one load while
-/// nothing has changed; or the receiving side is told by other means, and closes its queue itself:
+/// when it broadcasts again, is [refreshed](Self::refresh), or is dropped. While it idles, a task that receives until
+/// its channel ends goes on waiting. So the owner of an idle publisher refreshes it now and then, which costs one load
+/// while nothing has changed; or the receiving side is told by other means, and closes its queue itself:
 /// ```
 /// use fugue_server::{ClientRegistry, SessionId};
 /// use tokio::sync::{mpsc, oneshot};

@@ -5,11 +5,10 @@ use std::fmt;
 use tracing::debug;
 
 use super::{
-    ClientEntry, ClientGuard, ClientRegistry, Departure, Detached, RegisterError,
-    client::{Client, ClientShared},
-    roster::Member,
+    ClientEntry, ClientRegistry, Departure, Detached, RegisterError,
+    client::ClientRecord,
+    member::{ClientShared, Member},
     session::Retired,
-    slot::{Registration, Slot},
 };
 use crate::{
     ClientId,
@@ -57,7 +56,7 @@ impl<M> ClientRegistry<M> {
     ) -> Result<ClientGuard<M>, RegisterError<M>> {
         let shared = Arc::default();
         self.register(id, sender, Arc::clone(&shared))?;
-        Ok(ClientGuard::new(self.clone(), id, shared))
+        Ok(ClientGuard { registry: self.clone(), id, shared })
     }
 
     fn register(
@@ -72,7 +71,7 @@ impl<M> ClientRegistry<M> {
             return Err(RegisterError::Closed { id, sender });
         }
         let member = Member { id, sender, shared };
-        let client = Client { member, attached: None };
+        let client = ClientRecord { member, attached: None };
         let key = self.inner.clients.key(id);
         let refused = self.inner.clients.with(&key, |clients| match clients.entry(key) {
             Entry::Occupied(_) => Some(client),
@@ -111,7 +110,7 @@ impl<M> ClientRegistry<M> {
     pub(super) fn unregister_if(
         &self,
         id: ClientId,
-        only_if: impl FnOnce(&Client<M>) -> bool,
+        only_if: impl FnOnce(&ClientRecord<M>) -> bool,
     ) -> Option<Unregistered<M>> {
         use std::collections::hash_map::Entry;
 
@@ -141,7 +140,7 @@ impl<M> ClientRegistry<M> {
     #[must_use]
     pub fn get_client(&self, id: ClientId) -> Option<ClientEntry<M>> {
         let key = self.inner.clients.key(id);
-        self.inner.clients.with(&key, |clients| clients.get(&key).map(Client::entry))
+        self.inner.clients.with(&key, |clients| clients.get(&key).map(ClientRecord::entry))
     }
 
     /// How many messages the client was skipped because its queue was full; counting starts again at 0. `None` if it is
@@ -151,7 +150,7 @@ impl<M> ClientRegistry<M> {
     /// The client's shard.
     pub fn take_skipped(&self, id: ClientId) -> Option<u64> {
         let key = self.inner.clients.key(id);
-        let take = |client: &Client<M>| client.member.shared.take_skipped();
+        let take = |client: &ClientRecord<M>| client.member.shared.take_skipped();
         self.inner.clients.with(&key, |clients| clients.get(&key).map(take))
     }
 
@@ -184,20 +183,16 @@ impl<M> ClientRegistry<M> {
 /// Dropping the guard unregisters the client, however the scope was left: by return, by `?`, by a panic. It takes out
 /// its own registration only: if the client was unregistered and its id registered again, the newer one stays.
 ///
-/// A broadcast that finds the client's channel closed may take it out before the guard does. Who must hear of every
-/// client that leaves sets [`on_departure`](crate::RegistryBuilder::on_departure).
+/// A broadcast that finds the client's channel closed may take it out before the guard does. To hear of every client
+/// that leaves, set [`on_departure`](crate::RegistryBuilder::on_departure).
 #[must_use = "dropping the guard unregisters the client"]
 pub struct ClientGuard<M> {
     registry: ClientRegistry<M>,
     id: ClientId,
-    registration: Arc<Registration>,
+    shared: Arc<ClientShared>,
 }
 
 impl<M> ClientGuard<M> {
-    pub(super) fn new(registry: ClientRegistry<M>, id: ClientId, registration: Arc<Registration>) -> Self {
-        Self { registry, id, registration }
-    }
-
     /// The client this guard stands for.
     #[must_use]
     pub fn id(&self) -> ClientId {
@@ -214,7 +209,7 @@ impl<M> ClientGuard<M> {
     }
 
     fn take_out(&self) -> Option<Unregistered<M>> {
-        let is_ours = |client: &Client<M>| Arc::ptr_eq(&client.slot.registration, &self.registration);
+        let is_ours = |client: &ClientRecord<M>| Arc::ptr_eq(&client.member.shared, &self.shared);
         self.registry.unregister_if(self.id, is_ours)
     }
 }

@@ -1,32 +1,16 @@
 //! The senders of a session's members, as a broadcast goes through them.
 //!
-//! A roster is immutable while anyone else holds it. It is a spine of small chunks, so a change copies the spine and one
-//! or two chunks instead of every sender, and copies nothing while the roster is unshared. No change looks at more than
-//! two chunks, whatever the session's size.
+//! A roster is immutable while anyone else holds it. It is a spine of small chunks, so a change copies the spine and
+//! one or two chunks instead of every sender, and copies nothing while the roster is unshared. No change looks at more
+//! than two chunks, whatever the session's size.
 
 use smallvec::SmallVec;
 
-use super::client::ClientShared;
-use crate::{
-    ClientId,
-    sync::{Arc, Sender},
-};
+use super::member::Member;
+use crate::sync::Arc;
 
 /// Members per chunk of a roster: a copy of one stays near 1.5 KiB, and ten thousand members make a spine of 157.
 const CHUNK: usize = 64;
-
-/// A client's entry in a roster, and in the client map for messages to it alone.
-pub(super) struct Member<M> {
-    pub(super) id: ClientId,
-    pub(super) sender: Sender<M>,
-    pub(super) shared: Arc<ClientShared>,
-}
-
-impl<M> Clone for Member<M> {
-    fn clone(&self) -> Self {
-        Self { id: self.id, sender: self.sender.clone(), shared: Arc::clone(&self.shared) }
-    }
-}
 
 /// Up to [`CHUNK`] members. All chunks of a roster but the last are full.
 struct MemberChunk<M>(Vec<Member<M>>);
@@ -110,8 +94,8 @@ impl<M> Default for Replaced<M> {
     }
 }
 
-/// What is shared, for writing: in place while nobody else holds it. Otherwise a copy takes its place, and `retire` gets
-/// the old one.
+/// What is shared, for writing: in place while nobody else holds it. Otherwise a copy takes its place, and `retire`
+/// gets the old one.
 fn unshare<T: Clone>(shared: &mut Arc<T>, retire: impl FnOnce(Arc<T>)) -> &mut T {
     // Handles are made under the session's lock, which our caller holds, and dropped anywhere. So if there is one,
     // there will be no second; and where there are more, there may be fewer by now.

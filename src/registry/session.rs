@@ -7,10 +7,9 @@
 use smallvec::SmallVec;
 
 use super::{
-    client::ClientShared,
-    roster::{Member, Replaced, Roster},
+    member::{ClientShared, Member},
+    roster::{Replaced, Roster},
     shard::{Key, Map},
-    slot::{Registration, Slot},
     stats::Totals,
 };
 use crate::{
@@ -20,13 +19,13 @@ use crate::{
 
 /// What a change of membership took out of the maps.
 ///
-/// It may hold the last handle on a channel, and dropping that wakes the receiver. So it leaves the critical section and
-/// drops after the unlock.
+/// It may hold the last handle on a channel, and dropping that wakes the receiver. So it leaves the critical section
+/// and drops after the unlock.
 pub(super) struct Retired<M> {
     replaced: Replaced<M>,
     member: Option<Member<M>>,
     /// Boxed, because it is rare, and every leave sets one of these up.
-    session: Option<Box<Session<M>>>,
+    session: Option<Box<SessionRecord<M>>>,
 }
 
 impl<M> Default for Retired<M> {
@@ -36,7 +35,7 @@ impl<M> Default for Retired<M> {
 }
 
 /// The session map's value.
-pub(super) struct Session<M> {
+pub(super) struct SessionRecord<M> {
     /// What clients share with their members knows the position of each.
     members: SmallVec<[ClientId; 4]>,
     roster: Arc<Roster<M>>,
@@ -45,7 +44,7 @@ pub(super) struct Session<M> {
     publishers: SmallVec<[Arc<Totals>; 1]>,
 }
 
-impl<M> Session<M> {
+impl<M> SessionRecord<M> {
     fn new() -> Self {
         Self {
             members: SmallVec::new(),
@@ -107,7 +106,7 @@ impl<M> Session<M> {
 
 /// Adds a client to `session`, which comes into being with its first member, and says how many members there are.
 pub(super) fn join<M>(
-    sessions: &mut Map<SessionId, Session<M>>,
+    sessions: &mut Map<SessionId, SessionRecord<M>>,
     session: Key<SessionId>,
     member: Member<M>,
     retired: &mut Retired<M>,
@@ -117,10 +116,10 @@ pub(super) fn join<M>(
     entry.members.len()
 }
 
-/// Removes `client` from `session`, and returns how many members are left. The session goes with the last of its members
-/// and publishers.
+/// Removes `client` from `session`, and returns how many members are left. The session goes with the last of its
+/// members and publishers.
 pub(super) fn leave<M>(
-    sessions: &mut Map<SessionId, Session<M>>,
+    sessions: &mut Map<SessionId, SessionRecord<M>>,
     session: Key<SessionId>,
     client: &Member<M>,
     retired: &mut Retired<M>,
@@ -141,15 +140,15 @@ pub(super) fn leave<M>(
 
 /// Finds or makes the entry of `session`.
 pub(super) fn entry<M>(
-    sessions: &mut Map<SessionId, Session<M>>,
+    sessions: &mut Map<SessionId, SessionRecord<M>>,
     session: Key<SessionId>,
-) -> &mut Session<M> {
-    sessions.entry(session).or_insert_with(Session::new)
+) -> &mut SessionRecord<M> {
+    sessions.entry(session).or_insert_with(SessionRecord::new)
 }
 
 /// Takes a publisher out of `session`, which goes with the last of its members and publishers.
 pub(super) fn remove_publisher<M>(
-    sessions: &mut Map<SessionId, Session<M>>,
+    sessions: &mut Map<SessionId, SessionRecord<M>>,
     session: Key<SessionId>,
     totals: &Arc<Totals>,
     retired: &mut Retired<M>,
@@ -161,6 +160,10 @@ pub(super) fn remove_publisher<M>(
     }
 }
 
-fn remove<M>(sessions: &mut Map<SessionId, Session<M>>, session: Key<SessionId>, retired: &mut Retired<M>) {
+fn remove<M>(
+    sessions: &mut Map<SessionId, SessionRecord<M>>,
+    session: Key<SessionId>,
+    retired: &mut Retired<M>,
+) {
     retired.session = sessions.remove(&session).map(Box::new);
 }

@@ -21,7 +21,7 @@ use crate::{
     TerminalSize,
     registry::ClientRegistry,
     session::{Manager, ReadTimes, SessionSettings},
-    terminal::{DEFAULT_HISTORY, MakeModel, ScreenModel, emulator},
+    terminal::{DEFAULT_SCROLLBACK, MakeModel, ScreenModel, emulator},
 };
 
 /// At most 1 MiB of output, in messages of 64 KiB. What a full queue has no room for is read from the history.
@@ -93,10 +93,10 @@ impl ServerBuilder {
             lossless_timeout: LOSSLESS_TIMEOUT,
             stall_timeout: None,
             resync_timeout: None,
-            drain_timeout: Duration::from_secs(2),
-            hang_up_grace: Duration::from_secs(2),
+            drain_timeout: DRAIN_TIMEOUT,
+            hang_up_grace: HANG_UP_GRACE,
             model: ModelChoice::OfThisCrate,
-            scrollback: DEFAULT_HISTORY,
+            scrollback: DEFAULT_SCROLLBACK,
             turns: None,
         }
     }
@@ -123,9 +123,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Lines of what scrolls off the top that the model of a session's screen keeps, from 0 to 100 000, and of 4 KiB each on
-    /// average; the default is 1000. They come back when the session grows, and go into the scrollback of terminals that
-    /// [ask for it](crate::message::AttachOptions::with_scrollback). A [model](Self::screen_model) of another kind keeps what it will.
+    /// Lines of what scrolls off the top that the model of a session's screen keeps, from 0 to 100 000, and of 4 KiB
+    /// each on average; the default is 1000. They come back when the session grows, and go into the scrollback of
+    /// terminals that [ask for it](crate::message::AttachOptions::with_scrollback). A [model](Self::screen_model) of
+    /// another kind keeps what it will.
     pub fn scrollback_lines(mut self, lines: usize) -> Self {
         self.scrollback = lines;
         self

@@ -36,7 +36,7 @@ use tracing::{debug, warn};
 pub use self::error::BindError;
 use self::{
     directory::{Directory, kind, through},
-    lock::{Held, Lock},
+    lock::{Lock, LockHeld},
 };
 use super::connection::refusal;
 use crate::session::LinkDirectory;
@@ -146,18 +146,18 @@ impl BoundSocket {
         })?;
         let listens = listens(&directory, name);
         let lock = match (lock, listens) {
-            (_, Err(Found::NoSocket)) => return Err(BindError::NotASocket(path.to_owned())),
-            (_, Err(Found::Failed(errno))) => return Err(failed("looking at")(errno.into())),
+            (_, Err(Listening::NoSocket)) => return Err(BindError::NotASocket(path.to_owned())),
+            (_, Err(Listening::Failed(errno))) => return Err(failed("looking at")(errno.into())),
             // A live server may have lost its lock file to somebody's cleaning.
             (_, Ok(true)) => return Err(BindError::AlreadyRunning(path.to_owned())),
-            (Err(Held(process)), Ok(false)) => {
+            (Err(LockHeld(process)), Ok(false)) => {
                 return Err(BindError::NotListening { socket: path.to_owned(), process });
             }
             (Ok(lock), Ok(false)) => lock,
         };
 
-        // It is made under a name that no other server uses, and takes its own once it listens: so a client that finds it can
-        // connect, what a dead server left is replaced, and the name's length does not matter.
+        // It is made under a name that no other server uses, and takes its own once it listens: so a client that finds
+        // it can connect, what a dead server left is replaced, and the name's length does not matter.
         let name_before = OsString::from(format!(".{:x}", lock.number()));
         // An error says that no server died just here.
         let _ = directory.remove(&name_before);
@@ -299,21 +299,21 @@ impl Drop for SocketFile {
 }
 
 /// What has a socket's name.
-enum Found {
+enum Listening {
     NoSocket,
     Failed(Errno),
 }
 
 /// Whether somebody listens on a socket. Only a refusal says that nobody does; a server whose backlog is full, for one,
 /// answers otherwise.
-fn listens(directory: &Directory, name: &OsStr) -> Result<bool, Found> {
+fn listens(directory: &Directory, name: &OsStr) -> Result<bool, Listening> {
     let found = match directory.find(name) {
         Ok(found) => found,
         Err(Errno::NOENT) => return Ok(false),
-        Err(errno) => return Err(Found::Failed(errno)),
+        Err(errno) => return Err(Listening::Failed(errno)),
     };
-    if kind(&fstat(&found).map_err(Found::Failed)?) != FileType::Socket {
-        return Err(Found::NoSocket);
+    if kind(&fstat(&found).map_err(Listening::Failed)?) != FileType::Socket {
+        return Err(Listening::NoSocket);
     }
     Ok(!matches!(probe(&through(&found)), Err(Errno::CONNREFUSED)))
 }

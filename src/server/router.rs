@@ -15,7 +15,7 @@ use super::{
     input::Input,
     nesting::Nested,
     peer::Terminals,
-    writer::{self, Command, Commands},
+    writer::{AttachCommand, Command, Commands},
 };
 use crate::{
     ClientId, SessionId,
@@ -186,7 +186,7 @@ impl Router {
         let id = session.id();
         let nested = self.nest(&session, &options)?;
         let (attached, outcome) = oneshot::channel();
-        let attach = writer::Attach { request, session, options, environment, begin, attached };
+        let attach = AttachCommand { request, session, options, environment, begin, attached };
         self.command(Command::Attach(attach)).await?;
         // An error says that it was refused, and that everything is as before; or that the writer has ended.
         if let Ok(claim) = outcome.await {
@@ -196,8 +196,8 @@ impl Router {
         Ok(())
     }
 
-    /// Enters the client as one that shows `session`, where it runs in sessions' terminals. Refused where one of those is
-    /// shown in `session` already: the two would print for each other forever.
+    /// Enters the client as one that shows `session`, where it runs in sessions' terminals. Refused where one of those
+    /// is shown in `session` already: the two would print for each other forever.
     fn nest(&self, session: &Session, options: &AttachOptions) -> Result<Option<Nested>, RequestError> {
         let Some(process) = self.process else { return Ok(None) };
         let terminals = match options.size {

@@ -41,8 +41,8 @@ pub(super) enum StallVerdict {
 
 #[derive(Debug)]
 pub(super) struct StallDetector {
-    hold: Window,
-    close: Window,
+    hold: StallWindow,
+    close: StallWindow,
     /// Set from `TooSlowToHold` until the client makes up for it.
     lost_hold: bool,
     /// Whether anything has been pending since the client last had it all.
@@ -50,13 +50,13 @@ pub(super) struct StallDetector {
 }
 
 #[derive(Debug)]
-struct Window {
+struct StallWindow {
     length: Duration,
     ends: Instant,
     taken: usize,
 }
 
-impl Window {
+impl StallWindow {
     fn new(length: Duration) -> Self {
         Self { length, ends: Instant::now() + length, taken: 0 }
     }
@@ -79,8 +79,8 @@ impl Window {
 impl StallDetector {
     pub(super) fn new(timing: &StallTimeouts) -> Self {
         Self {
-            hold: Window::new(timing.hold),
-            close: Window::new(timing.close),
+            hold: StallWindow::new(timing.hold),
+            close: StallWindow::new(timing.close),
             lost_hold: false,
             pending: false,
         }
@@ -104,7 +104,7 @@ impl StallDetector {
     pub(super) fn next_verdict(&mut self, close: Duration) -> Instant {
         if self.close.length != close {
             // It watches something in another way now.
-            self.close = Window::new(close);
+            self.close = StallWindow::new(close);
         }
         if !std::mem::replace(&mut self.pending, true) {
             self.hold.restart();

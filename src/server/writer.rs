@@ -52,7 +52,7 @@ pub(super) enum Command {
     /// Write the server's statistics.
     Stats { request: u64 },
     /// Watch a session from now on, and reply.
-    Attach(Attach),
+    Attach(AttachCommand),
     /// Watch nothing from now on, and reply to this request.
     Detach { request: u64 },
     /// The client's terminal has this size now.
@@ -68,7 +68,7 @@ pub(super) enum Command {
 }
 
 #[derive(Debug)]
-pub(super) struct Attach {
+pub(super) struct AttachCommand {
     pub(super) request: u64,
     pub(super) session: Arc<Session>,
     pub(super) options: AttachOptions,
@@ -238,8 +238,8 @@ impl Writer {
         Ok(())
     }
 
-    async fn attach(&mut self, attach: Attach) -> Result<(), Disconnect> {
-        let Attach { request, session, options, environment, begin: _begin, attached } = attach;
+    async fn attach(&mut self, attach: AttachCommand) -> Result<(), Disconnect> {
+        let AttachCommand { request, session, options, environment, begin: _begin, attached } = attach;
         match self.follower.attach(session, &options).await {
             Ok(Followed { to, drawn, claim }) => {
                 if let Some(environment) = environment {

@@ -10,7 +10,7 @@ use std::io;
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
-use self::queue::Next;
+use self::queue::NextPrint;
 pub(super) use self::queue::PrintQueue;
 use super::{
     Session,
@@ -124,12 +124,12 @@ impl Source for Prints {
         while room > 0 {
             if self.left.is_empty() {
                 match self.queue.take() {
-                    Next::Print(output) => {
+                    NextPrint::Print(output) => {
                         self.left = output;
                         self.taken += 1;
                     }
-                    Next::Ended(status) => return Ok(Taken::Ended(status)),
-                    Next::Empty => return Ok(Taken::WouldBlock),
+                    NextPrint::Ended(status) => return Ok(Taken::Ended(status)),
+                    NextPrint::Empty => return Ok(Taken::WouldBlock),
                 }
             }
             let length = self.left.len().min(CHUNK).min(usize::try_from(room).unwrap_or(CHUNK));
@@ -178,8 +178,8 @@ impl Pump<Prints> {
         ExitStatus::Unknown
     }
 
-    /// Closes the feed and prints what it accepted, whether readers have room or not, as a program's last words are. Returns how it
-    /// ended, if it did.
+    /// Closes the feed and prints what it accepted, whether readers have room or not, as a program's last words are.
+    /// Returns how it ended, if it did.
     pub(super) fn drain(&mut self) -> Option<ExitStatus> {
         self.source.queue.close();
         loop {

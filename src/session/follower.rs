@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::{
     ClientStatus, Session,
     history::{MAX_PIECES, NotHeld, Read, Reader, Span},
-    screen::{ScreenDump, Scrollback},
+    screen::{PICTURE_TIME, ScreenDump, Scrollback},
     size::{Claim, Window},
 };
 use crate::{

@@ -221,8 +221,8 @@ impl History {
                 || pace::hold(&log.readers, self.pace).map_or(u64::MAX, |hold| room(hold, self.window));
             let mut readers = room_for_readers();
             if readers == 0 {
-                // Relaxed, for the fence orders it: this is said and then the cursors are looked at again; a reader says
-                // where it is and then looks at this. So one of the two sees the other.
+                // Relaxed, for the fence orders it: this is said and then the cursors are looked at again; a reader
+                // says where it is and then looks at this. So one of the two sees the other.
                 self.wake_at.store(pace::wake_at(log.head, self.window), Ordering::Relaxed);
                 fence(Ordering::SeqCst);
                 readers = room_for_readers();

@@ -47,8 +47,8 @@ mod tests;
 /// How many ended sessions are remembered, so that attaching late says how one ended.
 const REMEMBERED: usize = 64;
 
-/// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would fill
-/// a reply, and the remembered ones the memory.
+/// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would
+/// fill a reply, and the remembered ones the memory.
 const MAX_DISPLAY_CHARS: usize = 500;
 
 /// How long a shutdown waits for sessions after the grace. A program that can't be killed is given up within three

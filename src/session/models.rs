@@ -1,7 +1,7 @@
 //! What a session promises its readers, under every interleaving of its pump and their followers.
 //!
-//! All of it is the code that ships: session, pump, feed, output, history, pace, follower and registry. Only a program's
-//! terminal and a client's socket are stand-ins, of which one prints what it is told and the other counts.
+//! All of it is the code that ships: session, pump, feed, output, history, pace, follower and registry. Only a
+//! program's terminal and a client's socket are stand-ins, of which one prints what it is told and the other counts.
 
 use std::io;
 

@@ -2,8 +2,8 @@
 //!
 //! The pump reads on while the head is less than a window past the *hold*. Whose cursor that is, the session's pace
 //! says. Usually it is the furthest reader's, so that at every moment some client is within a window of the newest byte
-//! and a slow one never holds back a faster one. A lossless reader bounds it too. A reader that makes no progress does not.
-//! With nobody attached nothing holds the pump: it never waits for a client that isn't there.
+//! and a slow one never holds back a faster one. A lossless reader bounds it too. A reader that makes no progress does
+//! not. With nobody attached nothing holds the pump: it never waits for a client that isn't there.
 
 use crate::{
     message::Pace,

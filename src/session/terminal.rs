@@ -82,8 +82,8 @@ impl ProgramTerminal {
     }
 }
 
-/// Takes what was read as a chunk of exactly its size, so that what the history is charged is what it holds. The copy runs
-/// at a hundred times the terminal's speed.
+/// Takes what was read as a chunk of exactly its size, so that what the history is charged is what it holds. The copy
+/// runs at a hundred times the terminal's speed.
 fn cut_chunk(read: &[u8], chunks: &mut Vec<Bytes>) {
     if !read.is_empty() {
         chunks.push(Bytes::copy_from_slice(read));
@@ -107,8 +107,8 @@ impl Source for ProgramTerminal {
 }
 
 impl Pump<ProgramTerminal> {
-    /// Pumps until the program is gone and all of its output is in the log; returns how it ended. Hands the program back
-    /// if it can't be killed.
+    /// Pumps until the program is gone and all of its output is in the log; returns how it ended. Hands the program
+    /// back if it can't be killed.
     ///
     /// Starts once `start` fires or is dropped, or the session is hung up.
     pub(super) async fn run(

@@ -48,7 +48,7 @@ fn beside_rows(emulator: &Emulator) -> Vec<String> {
     let saved = &state.screen().saved;
     let cursor = |cursor: &Cursor| format!("{cursor:?}");
     let set: Vec<_> = (0..MODES.len())
-        .filter(|row| MODES[*row].kind != modes::Kind::Screen && state.is_set(*row))
+        .filter(|row| MODES[*row].kind != modes::ModeKind::Screen && state.is_set(*row))
         .map(|row| MODES[row].name)
         .collect();
     let colours: Vec<_> = settings.colours.iter().filter(|(_, colour)| colour.is_some()).collect();

@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Picture, ScreenModel, TerminalSize, answers,
+    TerminalSize, answers,
     cell::Cell,
-    history::History,
+    history::ScrolledLines,
     model::{MakeModel, Picture, ScreenModel},
     modes,
     pack::{pack, unpack},
@@ -23,7 +23,12 @@ pub(crate) const DEFAULT_SCROLLBACK: usize = 1000;
 
 /// Makes the model that comes with this crate, which keeps so many lines of what scrolls off its top.
 pub(crate) fn emulator(scrollback: usize) -> MakeModel {
-    Arc::new(move |size| Box::new(Emulator::with_history(size, scrollback)))
+    Arc::new(move |size| {
+        let mut emulator = Emulator::with_history(size, scrollback);
+        // Most sessions wait long before they print, or print little.
+        emulator.rest();
+        Box::new(emulator)
+    })
 }
 
 /// A terminal of one size, as the bytes so far have left it.
@@ -151,7 +156,7 @@ impl Sink for Parsed<'_> {
     fn skip(&mut self, text: &[u8]) {
         let TerminalState { screens: [first, _], history, cursor, pen, .. } = &mut *self.state;
         let above = first.grid.lines.range(..cursor.line);
-        History::push_unread(history, above, *pen, text);
+        ScrolledLines::push_unread(history, above, *pen, text);
     }
 
     fn resume(&mut self) {

@@ -4,7 +4,7 @@ use super::{
     ScreenModel,
     compare::{assert_same, assert_same_throughout, is_out_of_its_region, restored},
     emulator::Emulator,
-    undo::Modes,
+    undo::ChangedModes,
 };
 use crate::{
     TerminalSize,
@@ -57,9 +57,9 @@ fn size(cols: u8, rows: u8) -> TerminalSize {
 /// Follows a session's output: however it comes, the same is undone at the end, and undoing it leaves little to undo.
 pub(crate) fn modes(input: &[u8]) {
     let (cut, output) = choice(input);
-    let mut whole = Modes::default();
+    let mut whole = ChangedModes::default();
     whole.follow(output);
-    let mut pieced = Modes::default();
+    let mut pieced = ChangedModes::default();
     pieces(output, cut).for_each(|piece| pieced.follow(piece));
     let undo = whole.undo();
     assert_eq!(undo, pieced.undo());

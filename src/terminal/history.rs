@@ -1,8 +1,8 @@
 //! Lines that scrolled off a screen's top, the newest of them.
 //!
-//! In a flood most lines are never seen, and taking them apart would cost more than all else. Such text is kept as it was
-//! printed, with the colours in force where it begins, and taken apart only when its lines are wanted. Lines that were
-//! seen are packed.
+//! In a flood most lines are never seen, and taking them apart would cost more than all else. Such text is kept as it
+//! was printed, with the colours in force where it begins, and taken apart only when its lines are wanted. Lines that
+//! were seen are packed.
 
 use std::collections::VecDeque;
 
@@ -26,12 +26,12 @@ pub(super) struct Unread {
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    kind: Kind,
+    kind: EntryKind,
     bytes: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum EntryKind {
     /// A line that was packed.
     Line,
     /// Text, after the look that it is written in; so many line feeds are in it. Wrapped lines make it more.
@@ -41,8 +41,8 @@ enum Kind {
 impl Entry {
     fn lines(self) -> usize {
         match self.kind {
-            Kind::Line => 1,
-            Kind::Unread { lines } => lines as usize,
+            EntryKind::Line => 1,
+            EntryKind::Unread { lines } => lines as usize,
         }
     }
 
@@ -54,7 +54,7 @@ impl Entry {
 
 /// The newest lines, the oldest of them first.
 #[derive(Clone, Debug)]
-pub(super) struct History {
+pub(super) struct ScrolledLines {
     entries: VecDeque<Entry>,
     bytes: VecDeque<u8>,
     max_lines: usize,
@@ -69,7 +69,7 @@ pub(super) struct History {
     scratch: Vec<u8>,
 }
 
-impl History {
+impl ScrolledLines {
     pub(super) fn new(max_lines: usize) -> Self {
         Self {
             entries: VecDeque::new(),
@@ -107,7 +107,7 @@ impl History {
     fn push_line(&mut self, line: &Line) {
         self.scratch.clear();
         pack(line, &mut self.scratch);
-        self.push_scratch(Kind::Line);
+        self.push_scratch(EntryKind::Line);
     }
 
     /// Takes text that is not shown: `above` are the lines of the screen, which it follows, and which will have
@@ -131,10 +131,10 @@ impl History {
         put_look(&mut self.scratch, &pen.cell);
         self.scratch.extend_from_slice(text);
         // As much as an output's offsets say in a piece of it.
-        self.push_scratch(Kind::Unread { lines: u32::try_from(lines).unwrap_or(u32::MAX) });
+        self.push_scratch(EntryKind::Unread { lines: u32::try_from(lines).unwrap_or(u32::MAX) });
     }
 
-    fn push_scratch(&mut self, kind: Kind) {
+    fn push_scratch(&mut self, kind: EntryKind) {
         let Ok(bytes) = u32::try_from(self.scratch.len()) else { return };
         let entry = Entry { kind, bytes };
         self.lines += entry.lines();
@@ -160,7 +160,7 @@ impl History {
 
     /// Whether there is text that was not taken apart.
     pub(super) fn has_unread(&self) -> bool {
-        self.entries.iter().any(|entry| entry.kind != Kind::Line)
+        self.entries.iter().any(|entry| entry.kind != EntryKind::Line)
     }
 
     /// Puts lines in the place of text, which `read` takes apart.
@@ -170,12 +170,12 @@ impl History {
         for entry in before.entries {
             let mut bytes = before.bytes.drain(..entry.bytes as usize);
             match entry.kind {
-                Kind::Line => {
+                EntryKind::Line => {
                     self.scratch.clear();
                     self.scratch.extend(bytes);
-                    self.push_scratch(Kind::Line);
+                    self.push_scratch(EntryKind::Line);
                 }
-                Kind::Unread { .. } => {
+                EntryKind::Unread { .. } => {
                     let pen = Pen { cell: get_look(&mut bytes) };
                     read(Unread { pen, text: bytes.collect() }).iter().for_each(|line| self.push_line(line));
                 }
@@ -191,7 +191,7 @@ impl History {
         self.entries.range(first..).filter_map(move |entry| {
             let from = at;
             at += entry.bytes as usize;
-            (entry.kind == Kind::Line).then(|| unpack(&mut self.bytes.range(from..at).copied()))
+            (entry.kind == EntryKind::Line).then(|| unpack(&mut self.bytes.range(from..at).copied()))
         })
     }
 
@@ -206,7 +206,7 @@ impl History {
 
     /// Takes the newest line back.
     pub(super) fn pop(&mut self) -> Option<Line> {
-        let entry = *self.entries.back().filter(|entry| entry.kind == Kind::Line)?;
+        let entry = *self.entries.back().filter(|entry| entry.kind == EntryKind::Line)?;
         self.entries.pop_back();
         self.lines -= 1;
         self.charged -= entry.charge();

@@ -1,8 +1,9 @@
 //! Finds one control key in what a terminal sends, whichever way the terminal encodes it.
 //!
 //! A press of ctrl-\ is the byte 0x1c, or, as its program asked: `CSI 92;5u` (kitty's keyboard protocol, and xterm's
-//! modifyOtherKeys in its newer format), `CSI 27;5;92~` (modifyOtherKeys) or `CSI 220;43;28;1;8;1_` (win32-input-mode). So
-//! the input is parsed. KeyState a bracketed paste, and within a string that the terminal sends as a reply, nothing is a key.
+//! modifyOtherKeys in its newer format), `CSI 27;5;92~` (modifyOtherKeys) or `CSI 220;43;28;1;8;1_` (win32-input-mode).
+//! So the input is parsed. KeyState a bracketed paste, and within a string that the terminal sends as a reply, nothing
+//! is a key.
 //!
 //! Sequences may be cut over calls at any byte. What may still become the key is kept back, at most [`MAX_KEPT`] bytes
 //! and for at most [`MOMENT`]; then it passes, and is parsed on all the same. A lone ESC passes at once: it is the
@@ -95,7 +96,7 @@ enum KeyState {
 
 /// What a call found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct KeysFound {
     /// What the program is to get, up to the key.
     pub(crate) passes: Vec<u8>,
     /// Whether the key was pressed. What was typed after it is dropped.
@@ -109,9 +110,9 @@ impl KeyFinder {
     }
 
     /// Looks for the key in `input`, which came at `now`.
-    pub(crate) fn find(&mut self, input: &[u8], now: Instant) -> Found {
+    pub(crate) fn find(&mut self, input: &[u8], now: Instant) -> KeysFound {
         let mut found =
-            Found { passes: Vec::with_capacity(self.kept.len() + input.len()), is_pressed: false };
+            KeysFound { passes: Vec::with_capacity(self.kept.len() + input.len()), is_pressed: false };
         if self.expire(now) {
             found.is_pressed = true;
             return found;
@@ -141,11 +142,11 @@ impl KeyFinder {
     }
 
     /// Gives up what is kept back. What follows is still parsed as its rest.
-    pub(crate) fn flush(&mut self) -> Found {
+    pub(crate) fn flush(&mut self) -> KeysFound {
         if self.is_escape_the_key() {
-            return Found { passes: Vec::new(), is_pressed: true };
+            return KeysFound { passes: Vec::new(), is_pressed: true };
         }
-        let mut found = Found::default();
+        let mut found = KeysFound::default();
         self.pass_kept(&mut found.passes);
         found
     }

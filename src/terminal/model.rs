@@ -32,7 +32,8 @@ pub trait ScreenModel: Send {
         0
     }
 
-    /// Nothing was printed for a while. Gives back memory that it can do without until it is called again, for anything.
+    /// Nothing was printed for a while. Gives back memory that it can do without until it is called again, for
+    /// anything.
     fn rest(&mut self) {}
 
     /// The bytes that show this, or the part of it around the cursor, on a terminal of another size, whatever that
@@ -70,13 +71,3 @@ pub struct Picture {
 
 /// Makes each session's model.
 pub(crate) type MakeModel = Arc<dyn Fn(TerminalSize) -> Box<dyn ScreenModel> + Send + Sync>;
-
-/// Makes the model that comes with this crate, which keeps so many lines of what scrolls off its top.
-pub(crate) fn emulator(scrollback: usize) -> MakeModel {
-    Arc::new(move |size| {
-        let mut emulator = Emulator::with_history(size, scrollback);
-        // Most sessions wait long before they print, or print little.
-        emulator.rest();
-        Box::new(emulator)
-    })
-}

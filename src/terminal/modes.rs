@@ -28,7 +28,7 @@ pub(super) struct Mode {
     pub(super) normal: Normal,
     /// A soft reset (DECSTR) makes it normal. A hard reset (RIS) does in any case.
     pub(super) soft_reset: bool,
-    pub(super) kind: Kind,
+    pub(super) kind: ModeKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) enum Normal {
 
 /// What goes with a mode beside its being set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ModeKind {
     Plain,
     /// Which events of the mouse are told: setting one ends the others, resetting one ends all.
     MouseEvents,
@@ -57,48 +57,48 @@ pub(super) enum Kind {
     Action,
 }
 
-const fn row(number: Number, name: &'static str, normal: Normal, soft_reset: bool, kind: Kind) -> Mode {
+const fn row(number: Number, name: &'static str, normal: Normal, soft_reset: bool, kind: ModeKind) -> Mode {
     Mode { number, name, normal, soft_reset, kind }
 }
 
 const fn plain(number: u16, name: &'static str, normal: Normal) -> Mode {
-    row(Private(number), name, normal, false, Kind::Plain)
+    row(Private(number), name, normal, false, ModeKind::Plain)
 }
 
 /// The table.
 pub(super) static MODES: [Mode; COUNT] = [
-    row(Ansi(2), "KAM, keyboard locked", Normal::Reset, true, Kind::Plain),
-    row(Ansi(4), "IRM, insert", Normal::Reset, true, Kind::Plain),
-    row(Ansi(12), "SRM, no local echo", Normal::UsuallySet, false, Kind::Plain),
-    row(Ansi(20), "LNM, a line feed returns", Normal::Reset, false, Kind::Plain),
-    row(Private(1), "DECCKM, cursor keys", Normal::Reset, true, Kind::Plain),
-    row(Private(3), "DECCOLM, 132 columns", Normal::Reset, false, Kind::Action),
+    row(Ansi(2), "KAM, keyboard locked", Normal::Reset, true, ModeKind::Plain),
+    row(Ansi(4), "IRM, insert", Normal::Reset, true, ModeKind::Plain),
+    row(Ansi(12), "SRM, no local echo", Normal::UsuallySet, false, ModeKind::Plain),
+    row(Ansi(20), "LNM, a line feed returns", Normal::Reset, false, ModeKind::Plain),
+    row(Private(1), "DECCKM, cursor keys", Normal::Reset, true, ModeKind::Plain),
+    row(Private(3), "DECCOLM, 132 columns", Normal::Reset, false, ModeKind::Action),
     plain(4, "DECSCLM, smooth scroll", Normal::Usually),
     plain(5, "DECSCNM, reverse video", Normal::Reset),
-    row(Private(6), "DECOM, origin", Normal::Reset, true, Kind::Places),
-    row(Private(7), "DECAWM, auto-wrap", Normal::Set, true, Kind::Plain),
+    row(Private(6), "DECOM, origin", Normal::Reset, true, ModeKind::Places),
+    row(Private(7), "DECAWM, auto-wrap", Normal::Set, true, ModeKind::Plain),
     plain(8, "DECARM, keys repeat", Normal::UsuallySet),
-    row(Private(9), "X10 mouse", Normal::Reset, false, Kind::MouseEvents),
-    row(Private(12), "the cursor blinks", Normal::Usually, true, Kind::Plain),
-    row(Private(25), "DECTCEM, the cursor is shown", Normal::Set, true, Kind::Plain),
+    row(Private(9), "X10 mouse", Normal::Reset, false, ModeKind::MouseEvents),
+    row(Private(12), "the cursor blinks", Normal::Usually, true, ModeKind::Plain),
+    row(Private(25), "DECTCEM, the cursor is shown", Normal::Set, true, ModeKind::Plain),
     plain(40, "DECCOLM is allowed", Normal::Usually),
     plain(42, "DECNRCM, national character sets", Normal::Reset),
-    row(Private(45), "backspace wraps", Normal::Usually, true, Kind::Plain),
-    row(Private(47), "other screen, as in 1980", Normal::Reset, false, Kind::Screen),
-    row(Private(66), "DECNKM, keypad", Normal::Reset, true, Kind::Plain),
+    row(Private(45), "backspace wraps", Normal::Usually, true, ModeKind::Plain),
+    row(Private(47), "other screen, as in 1980", Normal::Reset, false, ModeKind::Screen),
+    row(Private(66), "DECNKM, keypad", Normal::Reset, true, ModeKind::Plain),
     plain(67, "DECBKM, backspace key", Normal::Usually),
-    row(Private(69), "DECLRMM, margins left and right", Normal::Reset, true, Kind::Places),
-    row(Private(1000), "mouse buttons", Normal::Reset, false, Kind::MouseEvents),
-    row(Private(1002), "mouse drags", Normal::Reset, false, Kind::MouseEvents),
-    row(Private(1003), "mouse motion", Normal::Reset, false, Kind::MouseEvents),
+    row(Private(69), "DECLRMM, margins left and right", Normal::Reset, true, ModeKind::Places),
+    row(Private(1000), "mouse buttons", Normal::Reset, false, ModeKind::MouseEvents),
+    row(Private(1002), "mouse drags", Normal::Reset, false, ModeKind::MouseEvents),
+    row(Private(1003), "mouse motion", Normal::Reset, false, ModeKind::MouseEvents),
     plain(1004, "focus", Normal::Reset),
-    row(Private(1005), "mouse in UTF-8", Normal::Reset, false, Kind::MouseEncoding),
-    row(Private(1006), "mouse, SGR", Normal::Reset, false, Kind::MouseEncoding),
+    row(Private(1005), "mouse in UTF-8", Normal::Reset, false, ModeKind::MouseEncoding),
+    row(Private(1006), "mouse, SGR", Normal::Reset, false, ModeKind::MouseEncoding),
     plain(1007, "alternate scroll", Normal::Usually),
     plain(1010, "scroll to the end on output", Normal::Usually),
     plain(1011, "scroll to the end on a key", Normal::UsuallySet),
-    row(Private(1015), "mouse, urxvt", Normal::Reset, false, Kind::MouseEncoding),
-    row(Private(1016), "mouse in pixels", Normal::Reset, false, Kind::MouseEncoding),
+    row(Private(1015), "mouse, urxvt", Normal::Reset, false, ModeKind::MouseEncoding),
+    row(Private(1016), "mouse in pixels", Normal::Reset, false, ModeKind::MouseEncoding),
     plain(1034, "meta sets the eighth bit", Normal::UsuallySet),
     plain(1035, "num lock modifies", Normal::UsuallySet),
     plain(1036, "meta sends ESC", Normal::Usually),
@@ -108,9 +108,9 @@ pub(super) static MODES: [Mode; COUNT] = [
     plain(1041, "selection is the clipboard", Normal::Usually),
     plain(1042, "bell is urgent", Normal::Usually),
     plain(1043, "bell raises the window", Normal::Usually),
-    row(Private(1047), "other screen, cleared on leaving", Normal::Reset, false, Kind::Screen),
-    row(Private(1048), "saves the cursor", Normal::Reset, false, Kind::Action),
-    row(Private(1049), "other screen, and the cursor saved", Normal::Reset, false, Kind::Screen),
+    row(Private(1047), "other screen, cleared on leaving", Normal::Reset, false, ModeKind::Screen),
+    row(Private(1048), "saves the cursor", Normal::Reset, false, ModeKind::Action),
+    row(Private(1049), "other screen, and the cursor saved", Normal::Reset, false, ModeKind::Screen),
     plain(1050, "function keys of terminfo", Normal::Usually),
     plain(1051, "function keys of Sun", Normal::Usually),
     plain(1052, "function keys of HP", Normal::Usually),
@@ -207,11 +207,11 @@ impl Default for ModeSet {
     }
 }
 
-/// The rows of [`Kind::Screen`], a bit each.
+/// The rows of [`ModeKind::Screen`], a bit each.
 const SCREEN_BITS: u64 = {
     let (mut bits, mut at) = (0, 0);
     while at < COUNT {
-        if matches!(MODES[at].kind, Kind::Screen) {
+        if matches!(MODES[at].kind, ModeKind::Screen) {
             bits |= 1 << at;
         }
         at += 1;
@@ -243,8 +243,8 @@ impl ModeSet {
     pub(super) fn change(&mut self, row: usize, set: bool) {
         let kind = MODES[row].kind;
         let ends_others = match kind {
-            Kind::MouseEvents | Kind::Screen => true,
-            Kind::MouseEncoding => set,
+            ModeKind::MouseEvents | ModeKind::Screen => true,
+            ModeKind::MouseEncoding => set,
             _ => false,
         };
         if ends_others {

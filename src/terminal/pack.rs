@@ -1,7 +1,8 @@
 //! Lines as few bytes, for those that nobody looks at.
 //!
-//! A cell takes 16 bytes, and in most lines differs from the one before it only in its character. So cells are packed as
-//! runs of one look, and a character as its code in LEB128 (as in DWARF and WebAssembly): ASCII is a byte a character.
+//! A cell takes 16 bytes, and in most lines differs from the one before it only in its character. So cells are packed
+//! as runs of one look, and a character as its code in LEB128 (as in DWARF and WebAssembly): ASCII is a byte a
+//! character.
 
 use super::{
     cell::{Attributes, Cell, Colour, Glyph},
@@ -71,7 +72,8 @@ fn is_alike(one: &Cell, other: &Cell) -> bool {
     one.has_look_of(other) && one.extra == other.extra
 }
 
-/// Whether all cells are one run of ASCII, none of it wide. Looks at all: the compiler makes vector instructions of that.
+/// Whether all cells are one run of ASCII, none of it wide. Looks at all: the compiler makes vector instructions of
+/// that.
 fn is_ascii_alike(cells: &[Cell], first: &Cell) -> bool {
     let differs = |cell: &Cell| {
         let blank = Cell { glyph: Glyph::of_code(cell.glyph.code() & !0x7f), ..*cell };

@@ -4,7 +4,7 @@ use super::{
     cell::{Attributes, Glyph},
     control::{BS, CR, FF, HT, LF, SI, SO, VT},
     grid::Area,
-    modes::{self, Kind, MODES, Number},
+    modes::{self, MODES, ModeKind, Number},
     parser::{ControlSequence, Perform},
     rectangles, sgr,
     state::{Protection, TerminalState},
@@ -194,10 +194,10 @@ impl TerminalState {
     fn change_private_mode(&mut self, number: u16, set: bool) {
         let Some(row) = modes::index_of(Number::Private(number)) else { return };
         match (MODES[row].kind, number) {
-            (Kind::Screen, _) => self.show_screen(number, row, set),
-            (Kind::Action, 1048) if set => self.save_cursor(),
-            (Kind::Action, 1048) => self.restore_cursor(),
-            (Kind::Action, _) => self.change_columns(),
+            (ModeKind::Screen, _) => self.show_screen(number, row, set),
+            (ModeKind::Action, 1048) if set => self.save_cursor(),
+            (ModeKind::Action, 1048) => self.restore_cursor(),
+            (ModeKind::Action, _) => self.change_columns(),
             _ => {
                 self.settings.change_mode(row, set);
             }

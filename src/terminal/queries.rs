@@ -28,11 +28,11 @@ use bytes::Bytes;
 
 use self::{
     asides::Asides,
-    kinds::Kind,
-    scanner::{Found, Scanner},
+    kinds::QuestionKind,
+    scanner::{Scanned, Scanner},
 };
 pub(crate) use self::{
-    modes::Modes,
+    modes::Reports,
     mouse::Part,
     reply_filter::{Passed, ReplyFilter},
 };
@@ -116,7 +116,7 @@ pub(crate) struct Queries {
     /// Who is in the middle of a paste, and until when that is waited for.
     pasting: Option<(ClientId, Instant)>,
     has_model: bool,
-    modes: Modes,
+    modes: Reports,
     /// The last terminal left, and none has come since.
     is_left: bool,
     /// What the program was told last of the focus, and whether that was because its last terminal left.
@@ -127,7 +127,7 @@ pub(crate) struct Queries {
 #[derive(Debug)]
 struct Question {
     id: u64,
-    kind: Kind,
+    kind: QuestionKind,
     /// The offset after it. Those of one string have the same.
     at: u64,
     /// As printed; empty where it was too long to keep, and of all but the first of a string.
@@ -242,7 +242,7 @@ impl Queries {
             outbox: Vec::new(),
             pasting: None,
             has_model,
-            modes: Modes::default(),
+            modes: Reports::default(),
             is_left: false,
             is_focused: true,
             is_told_of_leaving: false,
@@ -260,19 +260,19 @@ impl Queries {
         scanner.scan(output, &mut |found, end| {
             let at = at + end as u64;
             match found {
-                Found::Question { kinds, bytes } => {
+                Scanned::Question { kinds, bytes } => {
                     last = Some(at);
                     self.note(kinds, bytes.into(), at, now);
                 }
-                Found::Bell => self.asides.bell(at),
-                Found::Aside(bytes) => self.asides.push(at, bytes.into()),
+                Scanned::Bell => self.asides.bell(at),
+                Scanned::Aside(bytes) => self.asides.push(at, bytes.into()),
             }
         });
         self.scanner = scanner;
         last
     }
 
-    fn note(&mut self, kinds: &[Kind], bytes: Bytes, at: u64, now: Instant) {
+    fn note(&mut self, kinds: &[QuestionKind], bytes: Bytes, at: u64, now: Instant) {
         let mut bytes = Some(bytes);
         for (place, kind) in kinds.iter().enumerate() {
             let state = match kind {
@@ -338,17 +338,17 @@ impl Queries {
     /// There is no model any more.
     pub(crate) fn model_is_gone(&mut self, now: Instant) {
         self.has_model = false;
-        self.modes = Modes::default();
+        self.modes = Reports::default();
         self.settle(now);
     }
 
-    pub(crate) fn set_modes(&mut self, modes: Modes) {
+    pub(crate) fn set_modes(&mut self, modes: Reports) {
         self.modes = modes;
         // The model may come late to what the program wants to know.
         self.tell_of_leaving();
     }
 
-    fn modes(&self) -> &Modes {
+    fn modes(&self) -> &Reports {
         &self.modes
     }
 

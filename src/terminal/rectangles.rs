@@ -97,8 +97,8 @@ fn copy(state: &mut TerminalState, sequence: &ControlSequence) {
     });
 }
 
-/// DECCARA and DECRARA: sets or toggles attributes, of the rectangle or of the stream of characters from its first corner
-/// to its last, as DECSACE chose.
+/// DECCARA and DECRARA: sets or toggles attributes, of the rectangle or of the stream of characters from its first
+/// corner to its last, as DECSACE chose.
 fn change_attributes(state: &mut TerminalState, sequence: &ControlSequence) {
     let Some(Area { top, bottom, left, right }) = area(state, sequence, 0) else { return };
     let toggles = sequence.last == b't';

@@ -12,13 +12,13 @@ use super::{
     modes,
     parser::Parser,
     resize,
-    screen::{Cursor, Pen, Saved, Screen, Tabs},
+    screen::{Cursor, Pen, Saved, ScreenBuffer, Tabs},
     settings::Settings,
     size::TerminalSize,
     state::{Protection, TerminalState},
 };
 
-/// Empties a keyboard's stack, of the screen that is shown; see [`Modes::on_top`](super::undo::Modes::on_top).
+/// Empties a keyboard's stack, of the screen that is shown; see [`ChangedModes::on_top`](super::undo::ChangedModes::on_top).
 pub(super) const EMPTY_KEYBOARD: &str = "\x1b[<64u";
 
 /// How text is written: no link, no margins, no protection, no colours, no other character sets.
@@ -351,7 +351,7 @@ fn saved_modes(out: &mut Vec<u8>, settings: &Settings) {
         let mode = &modes::MODES[*row];
         if let (
             modes::Number::Private(number),
-            modes::Kind::Plain | modes::Kind::MouseEvents | modes::Kind::MouseEncoding,
+            modes::ModeKind::Plain | modes::ModeKind::MouseEvents | modes::ModeKind::MouseEncoding,
         ) = (mode.number, mode.kind)
         {
             let last = |set| if set { 'h' } else { 'l' };
@@ -364,7 +364,7 @@ fn saved_modes(out: &mut Vec<u8>, settings: &Settings) {
 }
 
 /// Saves the cursor again as it was saved, on the screen that is shown.
-fn saved(out: &mut Vec<u8>, state: &TerminalState, screen: &Screen) {
+fn saved(out: &mut Vec<u8>, state: &TerminalState, screen: &ScreenBuffer) {
     if screen.saved != Saved::default() {
         put_saved(out, state, &screen.grid, &screen.saved);
         put!(out, "\x1b7");
@@ -397,8 +397,8 @@ fn place(out: &mut Vec<u8>, state: &TerminalState, grid: &Grid, cursor: Cursor, 
     }
 }
 
-/// Prints the last character again, as the program did, where nothing came after it: a terminal may be told to repeat it,
-/// or be sent what combines with it.
+/// Prints the last character again, as the program did, where nothing came after it: a terminal may be told to repeat
+/// it, or be sent what combines with it.
 fn last_character(out: &mut Vec<u8>, state: &TerminalState) {
     let (Some(last), Some((line, column))) = (state.last, state.before_cursor()) else { return };
     let cell = &state.grid().lines[line].cells[column];

@@ -1,7 +1,7 @@
 //! What a terminal's lines become when it has another size.
 //!
-//! On the first screen nothing is lost: lines are wrapped again, as in kitty, tmux and xterm.js, and those without room go
-//! into the history or come back from it. Programs on the other screen draw again, so that is cut and filled.
+//! On the first screen nothing is lost: lines are wrapped again, as in kitty, tmux and xterm.js, and those without room
+//! go into the history or come back from it. Programs on the other screen draw again, so that is cut and filled.
 
 use super::{
     cell::{Attributes, Cell},
@@ -64,7 +64,7 @@ pub(super) fn read_history(state: &mut TerminalState) {
         return;
     }
     let (rows, columns) = (state.rows(), state.columns());
-    let mut history = std::mem::replace(&mut state.history, super::history::History::new(0));
+    let mut history = std::mem::replace(&mut state.history, super::history::ScrolledLines::new(0));
     history.read_all(|unread| {
         // A screen that only this is shown on, and whose lines are all kept.
         let mut reader = TerminalState::new(1, columns, usize::MAX);

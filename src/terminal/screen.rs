@@ -52,7 +52,7 @@ pub(super) struct Saved {
 
 /// One of the two screens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Screen {
+pub(super) struct ScreenBuffer {
     pub(super) grid: Grid,
     pub(super) saved: Saved,
 }

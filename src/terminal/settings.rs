@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    modes::{self, Kind, MODES, ModeSet, Number},
+    modes::{self, MODES, ModeKind, ModeSet, Number},
     parser::ControlSequence,
 };
 
@@ -366,7 +366,7 @@ impl Settings {
     pub(super) fn reset(&self, out: &mut Vec<u8>) {
         self.put_modes(out, |row| {
             let mode = &MODES[row];
-            let in_place = matches!(mode.kind, Kind::Screen | Kind::Action);
+            let in_place = matches!(mode.kind, ModeKind::Screen | ModeKind::Action);
             let is_due = mode.normal.is_certain() || self.modes.is_touched(row);
             (is_due && !in_place).then_some(mode.normal.is_set())
         });
@@ -383,7 +383,7 @@ impl Settings {
     /// redraw.
     pub(super) fn restore(&self, out: &mut Vec<u8>) {
         self.put_modes(out, |row| {
-            let is_plain = !matches!(MODES[row].kind, Kind::Screen | Kind::Places | Kind::Action);
+            let is_plain = !matches!(MODES[row].kind, ModeKind::Screen | ModeKind::Places | ModeKind::Action);
             let is_apart = row == modes::KEYPAD || MODES[row].number == Number::Private(2026);
             (is_plain && !is_apart && !self.modes.is_normal(row)).then(|| self.modes.is_set(row))
         });
@@ -461,15 +461,15 @@ impl Settings {
             put!(out, "\x1b[?1049l");
         }
         self.put_modes(out, |row| {
-            (MODES[row].kind == Kind::Screen && self.modes.is_set(row)).then_some(false)
+            (MODES[row].kind == ModeKind::Screen && self.modes.is_set(row)).then_some(false)
         });
         first.undo(out);
         self.put_modes(out, |row| {
             let is_due = match MODES[row].kind {
-                Kind::Screen | Kind::Action => false,
+                ModeKind::Screen | ModeKind::Action => false,
                 // In some terminals setting another one did not end it.
-                Kind::MouseEvents | Kind::MouseEncoding => self.modes.is_touched(row),
-                Kind::Plain | Kind::Places => !self.modes.is_normal(row),
+                ModeKind::MouseEvents | ModeKind::MouseEncoding => self.modes.is_touched(row),
+                ModeKind::Plain | ModeKind::Places => !self.modes.is_normal(row),
             };
             is_due.then_some(MODES[row].normal.is_set())
         });

@@ -4,9 +4,9 @@ use super::{
     cell::{Attributes, Cell, Colour, Extra, Extras, Glyph, width},
     charsets::Charsets,
     grid::{Area, Grid, Line},
-    history::History,
+    history::ScrolledLines,
     modes,
-    screen::{Cursor, Pen, Saved, Screen, Tabs},
+    screen::{Cursor, Pen, Saved, ScreenBuffer, Tabs},
     settings::Settings,
 };
 
@@ -34,7 +34,7 @@ pub(super) enum Protection {
 pub(super) struct TerminalState {
     pub(super) settings: Settings,
     /// The first and the other one.
-    pub(super) screens: [Screen; 2],
+    pub(super) screens: [ScreenBuffer; 2],
     pub(super) cursor: Cursor,
     pub(super) pen: Pen,
     pub(super) pens: Vec<Pen>,
@@ -50,13 +50,13 @@ pub(super) struct TerminalState {
     /// The character before the cursor as the program printed it, if nothing came after it: repeats and combining
     /// characters go with it.
     pub(super) last: Option<char>,
-    pub(super) history: History,
+    pub(super) history: ScrolledLines,
     pub(super) extras: Extras,
 }
 
 impl TerminalState {
     pub(super) fn new(rows: usize, columns: usize, history: usize) -> Self {
-        let screen = || Screen { grid: Grid::new(rows, columns), saved: Saved::default() };
+        let screen = || ScreenBuffer { grid: Grid::new(rows, columns), saved: Saved::default() };
         Self {
             settings: Settings::default(),
             screens: [screen(), screen()],
@@ -71,16 +71,16 @@ impl TerminalState {
             tabs: Tabs::default(),
             protection: Protection::default(),
             last: None,
-            history: History::new(history),
+            history: ScrolledLines::new(history),
             extras: Extras::default(),
         }
     }
 
-    pub(super) fn screen(&self) -> &Screen {
+    pub(super) fn screen(&self) -> &ScreenBuffer {
         &self.screens[self.settings.screen()]
     }
 
-    fn screen_mut(&mut self) -> &mut Screen {
+    fn screen_mut(&mut self) -> &mut ScreenBuffer {
         &mut self.screens[self.settings.screen()]
     }
 

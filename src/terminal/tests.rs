@@ -310,7 +310,7 @@ proptest! {
     fn what_was_done_to_a_terminal_is_undone(tokens in prop::collection::vec(token(), 0..40)) {
         let output = tokens.concat();
         let mut terminal = Emulator::new(size(80, 6));
-        let mut modes = Modes::default();
+        let mut modes = ChangedModes::default();
         modes.set_columns(80);
         // What the person had before, beneath. A program that takes away more than it put there takes that.
         let takes = |token: &Vec<u8>| token == b"\x1bc" || token.starts_with(b"\x1b[<") || token.starts_with(b"\x1b[23;");
@@ -332,7 +332,7 @@ proptest! {
     fn nothing_depends_on_where_output_is_cut(tokens in prop::collection::vec(token(), 0..30), cuts in 0..=255_u8) {
         let output = tokens.concat();
         let mut cut = Emulator::new(size(SIZE.0, SIZE.1));
-        crate::fuzz::pieces(&output, cuts).for_each(|piece| {
+        crate::fuzz::input::pieces(&output, cuts).for_each(|piece| {
             cut.rest();
             cut.advance(piece);
         });

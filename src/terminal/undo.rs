@@ -3,7 +3,7 @@
 use super::{
     charsets,
     control::{SI, SO},
-    modes::{self, Kind, Number},
+    modes::{self, ModeKind, Number},
     parser::{ControlSequence, Parser, Perform},
     redraw::EMPTY_KEYBOARD,
     settings::Settings,
@@ -11,7 +11,7 @@ use super::{
 
 /// Follows all that a terminal is sent.
 #[derive(Debug, Default)]
-pub(crate) struct Modes {
+pub(crate) struct ChangedModes {
     parser: Parser,
     seen: Seen,
 }
@@ -34,7 +34,7 @@ struct Seen {
 /// What keeps the person's own title and keyboard beneath the session's.
 const ENTER: &[u8] = b"\x1b[22;0t\x1b[>0u";
 
-impl Modes {
+impl ChangedModes {
     /// Takes note of what `output` does to the terminal.
     pub(crate) fn follow(&mut self, output: &[u8]) {
         self.seen.anything |= !output.is_empty();
@@ -172,7 +172,7 @@ impl Perform for Seen {
 impl Seen {
     fn set_private_mode(&mut self, number: u16, set: bool) {
         let Some(row) = modes::index_of(Number::Private(number)) else { return };
-        if modes::MODES[row].kind != Kind::Action {
+        if modes::MODES[row].kind != ModeKind::Action {
             self.settings.modes.change(row, set);
         }
     }

@@ -17,7 +17,7 @@ const SECURITY: &str = "SECURITY.md";
 const SERVE: &str = "src/cli/serve.rs";
 
 const QUOTED: [Quoted; 31] = [
-    ("CONNECT_TIMEOUT", 1, " s", SECURITY, "for a server to let it in"),
+    ("CONNECT_TIMEOUT", 1, " s", SECURITY, "for the server's hello"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", BUILDER, "Output each session holds"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", README, "history"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", SECURITY, "its history"),
@@ -36,7 +36,7 @@ const QUOTED: [Quoted; 31] = [
     ("MAX_OUTPUT", 1 << 10, " KiB", SECURITY, "a write of"),
     ("MAX_QUESTIONS", 1, " questions", SECURITY, "what a program asks"),
     ("MAX_SCROLLBACK", 1, "", BUILDER, "keeps, from 0"),
-    ("MAX_SCROLLBACK", 1, "", SECURITY, "a setting, up to"),
+    ("MAX_SCROLLBACK", 1, "", SECURITY, "lines above it (up to"),
     ("MAX_SCROLLBACK", 1, "", SERVE, "attach, up to"),
     ("PER_THREAD", 1, " for each hardware thread", "src/registry/builder.rs", "The default is"),
     ("PER_THREAD", 1, " per hardware thread", "src/cli/bench.rs", "Shards of"),
@@ -44,7 +44,7 @@ const QUOTED: [Quoted; 31] = [
     ("REMEMBERED", 1, "", SECURITY, "ended sessions that are remembered"),
     ("REQUEST_TIMEOUT", 1, " s", SECURITY, "for an answer"),
     ("RESYNC_TIMEOUT", 60, " min", BUILDER, "if that says nothing"),
-    ("RESYNC_TIMEOUT", 60, " min", README, "given up after"),
+    ("RESYNC_TIMEOUT", 60, " minutes", README, "One that resyncs has"),
     ("RESYNC_TIMEOUT", 60, " min", SECURITY, "takes nothing of what waits"),
     ("STALL_TIMEOUT", 1, " s", BUILDER, "nothing more of it. The default"),
     ("STALL_TIMEOUT", 1, " s", SECURITY, "takes nothing of what waits"),

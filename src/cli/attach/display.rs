@@ -9,15 +9,15 @@ use bytes::Bytes;
 
 use super::{
     super::terminal::{self, RawMode},
-    io_threads::{DisplayPermit, Screen},
+    io_threads::{DisplayPermit, ScreenThread},
 };
-use crate::terminal::Modes;
+use crate::terminal::ChangedModes;
 
 /// More rows than a terminal has, for one that does not say how many.
 const MANY_ROWS: u16 = 999;
 
 pub(super) struct Display {
-    screen: Screen,
+    screen: ScreenThread,
     /// `None` where stdin or stdout is none.
     terminal: Option<DisplayTerminal>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Display {
 struct DisplayTerminal {
     raw_mode: RawMode,
     /// The modes that the session's program set.
-    modes: RefCell<Modes>,
+    modes: RefCell<ChangedModes>,
     /// The first screen is to be drawn beneath what the terminal shows.
     scroll_away: Cell<bool>,
     /// The terminal is as it was, and shows nothing until a screen is drawn.
@@ -38,7 +38,7 @@ struct DisplayTerminal {
 
 /// Where the cursor goes when the terminal is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cursor {
+pub(super) enum CursorLeft {
     /// To the next line: the program has ended, and left it where it would.
     NextLine,
     /// Below all that is shown.
@@ -59,7 +59,7 @@ impl Display {
             })
         };
         let terminal = is_terminal.then(enter).transpose()?;
-        Ok(Self { screen: Screen::start(), terminal })
+        Ok(Self { screen: ScreenThread::start(), terminal })
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -117,7 +117,7 @@ impl Display {
     pub(super) async fn put_back(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.is_left.set(true);
-            self.undo(terminal, Cursor::Below).await;
+            self.undo(terminal, CursorLeft::Below).await;
             terminal.modes.take();
             terminal.has_entered.set(false);
             // Nothing can be done if the terminal is gone.
@@ -144,7 +144,7 @@ impl Display {
     }
 
     /// Puts the terminal back. Returns whether it took that: one that takes nothing is not waited for.
-    pub(super) async fn leave(self, cursor: Cursor) -> bool {
+    pub(super) async fn leave(self, cursor: CursorLeft) -> bool {
         match &self.terminal {
             Some(terminal) if !terminal.is_left.get() => self.undo(terminal, cursor).await,
             _ => true,
@@ -152,11 +152,11 @@ impl Display {
     }
 
     /// Undoes the modes that the session's program left set.
-    async fn undo(&self, terminal: &DisplayTerminal, cursor: Cursor) -> bool {
+    async fn undo(&self, terminal: &DisplayTerminal, cursor: CursorLeft) -> bool {
         let mut undo = Vec::new();
         if terminal.has_shown.get() {
             undo.extend(terminal.modes.borrow().undo());
-            if cursor == Cursor::Below {
+            if cursor == CursorLeft::Below {
                 let rows = terminal::size().map_or(MANY_ROWS, |size| size.rows());
                 undo.extend_from_slice(format!("\x1b[{rows};1H").as_bytes());
             }

@@ -84,7 +84,7 @@ fn more_comes() -> bool {
 
 /// Standard output.
 #[derive(Debug)]
-pub(super) struct Screen {
+pub(super) struct ScreenThread {
     pieces: mpsc::Sender<Piece>,
     progress: Arc<Progress>,
     done: oneshot::Receiver<io::Result<()>>,
@@ -106,14 +106,14 @@ struct Progress {
     slices: AtomicU64,
 }
 
-/// Room for one piece.
+/// DisplayPermit for one piece.
 #[derive(Debug)]
 pub(super) struct DisplayPermit<'a> {
-    screen: &'a Screen,
+    screen: &'a ScreenThread,
     permit: mpsc::Permit<'a, Piece>,
 }
 
-impl Screen {
+impl ScreenThread {
     pub(super) fn start() -> Self {
         let (pieces, mut queue) = mpsc::channel::<Piece>(PIECES);
         let (result, done) = oneshot::channel();

@@ -12,13 +12,13 @@ const LEAST: usize = 4 * 1024;
 
 /// Sent pieces are answered in order.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct TerminalWindow {
     room: Semaphore,
     /// What each unanswered piece counts as.
     outstanding: RefCell<VecDeque<usize>>,
 }
 
-impl Window {
+impl TerminalWindow {
     pub(super) fn new() -> Self {
         Self { room: Semaphore::new(BYTES), outstanding: RefCell::default() }
     }

@@ -17,8 +17,9 @@ use indicatif::ProgressBar;
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot, task::JoinSet};
 
 use super::{
+    program::child_command,
     stream::{Expected, READY, StreamDigest},
-    viewers::{child_command, show},
+    viewers::show,
 };
 
 /// Bytes per read, and of each reader's buffer.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 
 use super::{
-    program::{attach, start},
+    program::{options, start},
     stream::READY,
 };
 use crate::{
@@ -35,8 +35,8 @@ pub(super) struct Echo {
 impl Echo {
     pub(super) async fn start(socket: &Path) -> anyhow::Result<Self> {
         let mut client = Client::connect(socket).await?;
-        let session = viewers::start(&mut client, "echo", "echo").await?;
-        client.attach(session, viewers::options(OnLag::Lossless)).await?;
+        let session = start(&mut client, "echo", "echo").await?;
+        client.attach(session, options(OnLag::Lossless)).await?;
         let mut echo = Self { client, session };
         echo.receive(READY.len()).await?;
         Ok(echo)

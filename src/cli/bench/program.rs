@@ -7,7 +7,7 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::{
@@ -15,12 +15,9 @@ use super::{
     stream::{READY, each_piece},
 };
 use crate::{
-    SessionId, TerminalSize,
+    SessionId,
     client::Client,
-    message::{
-        Attach, ClientMessage, Create, OnLag, Pace, Reply, SizePolicy, StartAt, Target, TerminalSettings,
-        View,
-    },
+    message::{AttachOptions, Create, OnLag, SizePolicy, StartAt},
 };
 
 /// Prints a known stream; started by `bench` on a PTY
@@ -73,25 +70,14 @@ pub(super) fn child_command(what: &str) -> anyhow::Result<(OsString, [OsString; 
 
 pub(super) async fn start(control: &mut Client, name: &str, what: &str) -> anyhow::Result<SessionId> {
     let (program, arguments) = child_command(what)?;
-    let create = Create {
-        name: name.parse()?,
-        command: [program].into_iter().chain(arguments).map(|word| word.as_bytes().to_vec()).collect(),
-        env: env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
-        cwd: None,
-        size: TerminalSize::DEFAULT,
-        size_policy: SizePolicy::Fixed,
-        pace: Pace::Fastest,
-        attach: None,
-        pixels: None,
-        settings: TerminalSettings::UNKNOWN,
-    };
-    match control.request(&ClientMessage::Create(create)).await? {
-        Reply::Created(info) => Ok(info.id),
-        other => bail!("the server answered {other:?} to a create"),
-    }
+    let command = [program].into_iter().chain(arguments).map(|word| word.as_bytes().to_vec());
+    let mut create = Create::new(name.parse()?, command.collect());
+    create.env = env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
+    create.size_policy = SizePolicy::Fixed;
+    Ok(control.create(create).await?.id)
 }
 
-pub(super) fn attach(session: SessionId, on_lag: OnLag) -> ClientMessage {
-    let view = View::new(StartAt::Oldest, on_lag);
-    ClientMessage::Attach(Attach::new(Target::Id(session), view))
+/// How a reader watches.
+pub(super) fn options(on_lag: OnLag) -> AttachOptions {
+    AttachOptions::new(StartAt::Oldest, on_lag)
 }

@@ -20,14 +20,14 @@ use tokio::{
 use super::{
     Args,
     echo::{self, Echo},
+    program::{options, start},
     stream::{Expected, READY, StreamDigest},
 };
 use crate::{
     SessionId, TerminalSize,
     client::{Client, ClientError, Incoming},
-    message::{AttachOptions, Create, Event, OnLag, ServerStats, SizePolicy, StartAt},
-    server::Server,
-    session::ReadTimes,
+    message::{Event, OnLag, ServerStats},
+    server::{ReadTimes, Server},
     terminal::{ScreenModel, emulator},
 };
 
@@ -35,7 +35,7 @@ use crate::{
 pub(super) struct Run {
     /// From telling the program to begin until the last reader had everything.
     pub(super) took: Duration,
-    pub(super) readers: Vec<Reader>,
+    pub(super) readers: Vec<ReaderRun>,
     /// From the pump's read to a reader's receive, in microseconds.
     pub(super) latency: Histogram<u64>,
     /// Keystrokes, before the flood and during it.
@@ -53,7 +53,7 @@ pub(super) struct Woken {
 }
 
 /// What one reader received.
-pub(super) struct Reader {
+pub(super) struct ReaderRun {
     pub(super) lost: u64,
     /// Whether its bytes are the stream's, in order, by offset and hash.
     pub(super) verified: bool,
@@ -156,25 +156,6 @@ pub(super) async fn run(
     Ok(Run { took: finished - started, readers, latency, echo, woken, stats })
 }
 
-/// The program, and what it is given: bytes to print, or `echo`.
-pub(super) fn child_command(what: &str) -> anyhow::Result<(OsString, [OsString; 2])> {
-    let program = env::current_exe().context("finding this program's own file failed")?;
-    Ok((program.into(), ["bench-child".into(), what.into()]))
-}
-
-pub(super) async fn start(control: &mut Client, name: &str, what: &str) -> anyhow::Result<SessionId> {
-    let (program, arguments) = child_command(what)?;
-    let command = [program].into_iter().chain(arguments).map(|word| word.as_bytes().to_vec());
-    let mut create = Create::new(name.parse()?, command.collect());
-    create.env = env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
-    create.size_policy = SizePolicy::Fixed;
-    Ok(control.create(create).await?.id)
-}
-
-pub(super) fn options(on_lag: OnLag) -> AttachOptions {
-    AttachOptions::new(StartAt::Oldest, on_lag)
-}
-
 /// Reads what a stalled viewer is sent once it reads, and compares the screen that makes with the true one.
 async fn wake(mut client: Client, expected: Expected) -> Woken {
     let mut shown = emulator(0)(TerminalSize::DEFAULT);
@@ -233,7 +214,7 @@ async fn read_all(
     progress: Arc<[AtomicU64]>,
     index: usize,
     mut time_is_up: watch::Receiver<bool>,
-) -> Reader {
+) -> ReaderRun {
     let mut copy = StreamDigest::default();
     let mut receives = Vec::new();
     let mut problem = None;
@@ -269,7 +250,7 @@ async fn read_all(
         problem =
             Some(format!("{} of {} bytes arrived, or not as they were sent", copy.bytes, expected.bytes));
     }
-    Reader {
+    ReaderRun {
         lost: expected.bytes.saturating_sub(copy.bytes),
         verified,
         problem,
@@ -279,7 +260,7 @@ async fn read_all(
 }
 
 /// Pairs each turn of the pump with each reader's first receive that holds its last byte.
-fn latency(turns: &[(u64, Instant)], readers: &[Reader]) -> anyhow::Result<Histogram<u64>> {
+fn latency(turns: &[(u64, Instant)], readers: &[ReaderRun]) -> anyhow::Result<Histogram<u64>> {
     let mut latency = Histogram::new_with_bounds(1, 600_000_000, 3)?;
     for reader in readers {
         let mut receives = reader.receives.iter().peekable();

@@ -19,11 +19,11 @@ pub(super) struct Lock {
 
 /// Another process has the lock: this one, if it said so.
 #[derive(Debug)]
-pub(super) struct Held(pub(super) Option<u32>);
+pub(super) struct LockHeld(pub(super) Option<u32>);
 
 impl Lock {
     /// Takes the lock, if no other process has it.
-    pub(super) fn take(directory: &Directory, name: &OsStr) -> io::Result<Result<Self, Held>> {
+    pub(super) fn take(directory: &Directory, name: &OsStr) -> io::Result<Result<Self, LockHeld>> {
         loop {
             let file = directory.open_file(name, OFlags::empty())?;
             if let Some(taken) = Self::take_open(file, directory, name)? {
@@ -38,10 +38,10 @@ impl Lock {
         file: OwnedFd,
         directory: &Directory,
         name: &OsStr,
-    ) -> io::Result<Option<Result<Self, Held>>> {
+    ) -> io::Result<Option<Result<Self, LockHeld>>> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Some(Err(Held(holder(&file))))),
+            Err(Errno::WOULDBLOCK) => return Ok(Some(Err(LockHeld(holder(&file))))),
             Err(errno) => return Err(errno.into()),
         }
         let ours = id(&fstat(&file)?);

@@ -53,7 +53,7 @@ impl PrintState {
 }
 
 /// What the pump found.
-pub(super) enum Next {
+pub(super) enum NextPrint {
     Print(Bytes),
     Ended(ExitStatus),
     /// Nothing now.
@@ -152,17 +152,17 @@ impl PrintQueue {
     }
 
     /// Takes the next print; or says how the feed ended, once there is none before that.
-    pub(super) fn take(&self) -> Next {
+    pub(super) fn take(&self) -> NextPrint {
         let (next, embedder) = self.state.with(|state| {
             let was_full = state.prints.len() >= MAX_PRINTS || state.bytes >= MAX_BYTES;
             match (state.prints.pop_front(), state.ended) {
                 (Some(print), _) => {
                     state.bytes -= print.len();
                     let embedder = if was_full { std::mem::take(&mut state.embedder) } else { Vec::new() };
-                    (Next::Print(print), embedder)
+                    (NextPrint::Print(print), embedder)
                 }
-                (None, Some(status)) => (Next::Ended(status), Vec::new()),
-                (None, None) => (Next::Empty, Vec::new()),
+                (None, Some(status)) => (NextPrint::Ended(status), Vec::new()),
+                (None, None) => (NextPrint::Empty, Vec::new()),
             }
         });
         embedder.into_iter().for_each(Waker::wake);

@@ -7,34 +7,34 @@ use super::*;
 const BACKSLASH: u8 = 0x1c;
 
 /// What `input` does in one piece, with the moment after it.
-fn found(key: u8, input: &[u8]) -> Found {
+fn found(key: u8, input: &[u8]) -> KeysFound {
     found_in([input].into_iter(), key)
 }
 
 /// What pieces do that come right after each other, with the moment after them.
-fn found_in<'a>(pieces: impl Iterator<Item = &'a [u8]>, key: u8) -> Found {
+fn found_in<'a>(pieces: impl Iterator<Item = &'a [u8]>, key: u8) -> KeysFound {
     let (mut finder, now) = (KeyFinder::new(key), Instant::now());
-    let mut all = Found::default();
+    let mut all = KeysFound::default();
     for piece in pieces {
         let found = finder.find(piece, now);
         assert!(finder.kept.len() <= MAX_KEPT);
         all.passes.extend(found.passes);
         if found.is_pressed {
-            return Found { is_pressed: true, ..all };
+            return KeysFound { is_pressed: true, ..all };
         }
     }
     let found = finder.flush();
     all.passes.extend(found.passes);
-    Found { is_pressed: found.is_pressed, ..all }
+    KeysFound { is_pressed: found.is_pressed, ..all }
 }
 
 #[track_caller]
 fn pressed(key: u8, input: &str) {
     let text = [b"a", input.as_bytes(), b"z"].concat();
-    assert_eq!(found(key, &text), Found { passes: b"a".to_vec(), is_pressed: true }, "{input:?}");
+    assert_eq!(found(key, &text), KeysFound { passes: b"a".to_vec(), is_pressed: true }, "{input:?}");
     for at in 1..text.len() {
         let (before, after) = text.split_at(at);
-        let Found { mut passes, is_pressed } = found_in([before, after].into_iter(), key);
+        let KeysFound { mut passes, is_pressed } = found_in([before, after].into_iter(), key);
         // An ESC that comes alone passes at once.
         passes.pop_if(|last| *last == ESC);
         assert_eq!((passes.as_slice(), is_pressed), (&b"a"[..], true), "{input:?} cut at {at}");
@@ -43,7 +43,7 @@ fn pressed(key: u8, input: &str) {
 
 #[track_caller]
 fn not_pressed(key: u8, input: &str) {
-    let all = Found { passes: input.as_bytes().to_vec(), is_pressed: false };
+    let all = KeysFound { passes: input.as_bytes().to_vec(), is_pressed: false };
     assert_eq!(found(key, input.as_bytes()), all, "{input:?}");
     for at in 1..input.len() {
         let (before, after) = input.as_bytes().split_at(at);
@@ -184,19 +184,19 @@ fn any_control_key_is_found() {
 fn an_escape_is_ctrl_bracket_if_nothing_follows_at_once() {
     let (start, escape) = (Instant::now(), 0x1b);
     let mut finder = KeyFinder::new(escape);
-    assert_eq!(finder.find(b"a\x1b", start), Found { passes: b"a".to_vec(), is_pressed: false });
+    assert_eq!(finder.find(b"a\x1b", start), KeysFound { passes: b"a".to_vec(), is_pressed: false });
     assert!(finder.is_holding());
-    assert_eq!(finder.flush(), Found { passes: vec![], is_pressed: true });
+    assert_eq!(finder.flush(), KeysFound { passes: vec![], is_pressed: true });
 
     // Whoever is late with the flush finds it as well.
     let mut finder = KeyFinder::new(escape);
     finder.find(b"\x1b", start);
-    assert_eq!(finder.find(b"x", start + MOMENT), Found { passes: vec![], is_pressed: true });
+    assert_eq!(finder.find(b"x", start + MOMENT), KeysFound { passes: vec![], is_pressed: true });
 
     not_pressed(escape, "\x1bx");
     not_pressed(escape, "\x1b[A\x1bOA\x1b]11;rgb:0/0/0\x1b\\z");
     not_pressed(escape, "\x1b[200~\x1b \x1b[201~z");
-    assert_eq!(found(escape, b"\x1b\x1b"), Found { passes: vec![ESC], is_pressed: true });
+    assert_eq!(found(escape, b"\x1b\x1b"), KeysFound { passes: vec![ESC], is_pressed: true });
 }
 
 #[test]
@@ -204,11 +204,11 @@ fn nothing_in_a_paste_is_the_key() {
     let paste = "\x1b[200~a \x1c b \x1b[92;5u \x1b[27;5;92~ \x1b[20\x1c \x1b\x1b[201~";
     not_pressed(BACKSLASH, paste);
     let (paste, key) = (paste.as_bytes(), b"\x1c");
-    let Found { passes, is_pressed } = found(BACKSLASH, &[paste, key].concat());
+    let KeysFound { passes, is_pressed } = found(BACKSLASH, &[paste, key].concat());
     assert_eq!((passes.as_slice(), is_pressed), (paste, true));
     // What only looks like the beginning of one.
     for no_paste in ["[200~", "\x1b[2000~", "\x1b[200u", "\x1b[0200~", "\x1b[200;1~", "\x1b]200~\x07"] {
-        let Found { passes, is_pressed } = found(BACKSLASH, &[no_paste.as_bytes(), key].concat());
+        let KeysFound { passes, is_pressed } = found(BACKSLASH, &[no_paste.as_bytes(), key].concat());
         assert_eq!((passes.as_slice(), is_pressed), (no_paste.as_bytes(), true), "{no_paste:?}");
     }
 }
@@ -235,7 +235,7 @@ fn nothing_in_a_terminals_string_is_the_key() {
     ] {
         not_pressed(BACKSLASH, string);
         let string = string.as_bytes();
-        let Found { passes, is_pressed } = found(BACKSLASH, &[string, b"\x1b[92;5u"].concat());
+        let KeysFound { passes, is_pressed } = found(BACKSLASH, &[string, b"\x1b[92;5u"].concat());
         assert_eq!((passes.as_slice(), is_pressed), (string, true));
     }
 }
@@ -269,16 +269,16 @@ fn nothing_typed_is_kept_back_for_longer_than_a_moment() {
     assert!(!finder.is_holding());
     assert_eq!(finder.find(b"[9", now).passes, b"");
     assert!(finder.is_holding());
-    assert_eq!(finder.flush(), Found { passes: b"[9".to_vec(), is_pressed: false });
+    assert_eq!(finder.flush(), KeysFound { passes: b"[9".to_vec(), is_pressed: false });
     assert!(!finder.is_holding());
     // It is parsed on all the same, and what has passed is ended.
     let rest = finder.find(b"2;5u", now + Duration::from_secs(60));
-    assert_eq!(rest, Found { passes: vec![HARMLESS_FINAL], is_pressed: true });
+    assert_eq!(rest, KeysFound { passes: vec![HARMLESS_FINAL], is_pressed: true });
 
     let mut finder = KeyFinder::new(BACKSLASH);
     finder.find(b"\x1b", now);
     let rest = finder.find(b"[92;5u", now + Duration::from_secs(60));
-    assert_eq!(rest, Found { passes: vec![], is_pressed: true });
+    assert_eq!(rest, KeysFound { passes: vec![], is_pressed: true });
 
     // Another key in pieces comes to the program whole.
     let mut finder = KeyFinder::new(BACKSLASH);

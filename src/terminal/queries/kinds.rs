@@ -17,7 +17,7 @@ use super::{
 
 /// One row of [`TABLE`]. A reply answers a question of its own kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind(usize);
+pub(super) struct QuestionKind(usize);
 
 /// A kind of question.
 struct Row {
@@ -327,16 +327,16 @@ static LAST: [[u128; 128]; 2] = {
 
 /// What a sequence that is typed is, as far as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum ReplyMatch {
     No,
     /// It may become one yet.
     Beginning,
-    Yes(Kind),
+    Yes(QuestionKind),
     /// It is one if it was asked for, and an event or a key otherwise.
-    Perhaps(Kind),
+    Perhaps(QuestionKind),
 }
 
-impl Kind {
+impl QuestionKind {
     fn row(self) -> &'static Row {
         &TABLE[self.0]
     }
@@ -400,20 +400,20 @@ impl Kind {
     }
 }
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for QuestionKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.row().name)
     }
 }
 
 /// What ESC and `byte` ask for.
-pub(super) fn asked_by_escape(byte: u8) -> Option<Kind> {
+pub(super) fn asked_by_escape(byte: u8) -> Option<QuestionKind> {
     let is_it = |asks: &Asks| matches!(asks, Asks::Escape(escape) if *escape == byte);
-    Kind::all().find(|kind| kind.row().asks.iter().any(is_it))
+    QuestionKind::all().find(|kind| kind.row().asks.iter().any(is_it))
 }
 
 /// What the control sequence `body`, which follows ESC [, asks for.
-pub(super) fn asked_by_control(body: &[u8]) -> Option<Kind> {
+pub(super) fn asked_by_control(body: &[u8]) -> Option<QuestionKind> {
     let (last, before) = body.split_last()?;
     let is_marked = !before.iter().all(|byte| matches!(byte, b'0'..=b';'));
     let mut rows = *LAST[usize::from(is_marked)].get(usize::from(*last))?;
@@ -430,7 +430,7 @@ pub(super) fn asked_by_control(body: &[u8]) -> Option<Kind> {
         Asks::Escape(_) | Asks::String(_) => false,
     };
     while rows != 0 {
-        let kind = Kind(rows.trailing_zeros() as usize);
+        let kind = QuestionKind(rows.trailing_zeros() as usize);
         if kind.row().asks.iter().any(is_it) {
             return Some(kind);
         }
@@ -441,12 +441,12 @@ pub(super) fn asked_by_control(body: &[u8]) -> Option<Kind> {
 
 /// Calls `note` for each thing that a string asks for, which ESC and `introducer` began. Each is answered by a reply of
 /// its own.
-pub(super) fn asked_by_string(introducer: u8, body: &[u8], mut note: impl FnMut(Kind)) {
+pub(super) fn asked_by_string(introducer: u8, body: &[u8], mut note: impl FnMut(QuestionKind)) {
     // Titles, directories and links are most of the strings that there are, and ask nothing.
     if introducer == b']' && matches!(body, [b'0'..=b'2' | b'7' | b'8', b';', ..]) {
         return;
     }
-    for kind in Kind::all() {
+    for kind in QuestionKind::all() {
         for asks in kind.row().asks {
             if let Asks::String(count) = asks {
                 (0..count(introducer, body)).for_each(|_| note(kind));
@@ -456,8 +456,8 @@ pub(super) fn asked_by_string(introducer: u8, body: &[u8], mut note: impl FnMut(
 }
 
 /// Whether a control sequence that is typed is a reply.
-pub(super) fn reply(control: &Control<'_>) -> Reply {
-    for kind in Kind::all() {
+pub(super) fn reply(control: &Control<'_>) -> ReplyMatch {
+    for kind in QuestionKind::all() {
         for replies in kind.row().replies {
             match replies {
                 Replies::Control(form) if form.matches(control) => {
@@ -466,31 +466,31 @@ pub(super) fn reply(control: &Control<'_>) -> Reply {
                     let is_key = kind.row().name == "CPR"
                         && numbers.next() == Some(Some(1))
                         && matches!(numbers.next(), Some(Some(2..=16)));
-                    return if is_key { Reply::Perhaps(kind) } else { Reply::Yes(kind) };
+                    return if is_key { ReplyMatch::Perhaps(kind) } else { ReplyMatch::Yes(kind) };
                 }
-                Replies::OrEvent(form) if form.matches(control) => return Reply::Perhaps(kind),
+                Replies::OrEvent(form) if form.matches(control) => return ReplyMatch::Perhaps(kind),
                 _ => {}
             }
         }
     }
-    Reply::No
+    ReplyMatch::No
 }
 
 /// Whether a string that is typed, ESC left out, begins as a reply.
-pub(super) fn string_reply(string: &[u8]) -> Reply {
+pub(super) fn string_reply(string: &[u8]) -> ReplyMatch {
     let mut is_beginning = false;
-    for kind in Kind::all() {
+    for kind in QuestionKind::all() {
         for replies in kind.row().replies {
             if let Replies::String(pattern) = replies {
                 match begins(string, pattern) {
-                    Begins::Whole => return Reply::Yes(kind),
+                    Begins::Whole => return ReplyMatch::Yes(kind),
                     Begins::SoFar => is_beginning = true,
                     Begins::Not => {}
                 }
             }
         }
     }
-    if is_beginning { Reply::Beginning } else { Reply::No }
+    if is_beginning { ReplyMatch::Beginning } else { ReplyMatch::No }
 }
 
 enum Begins {

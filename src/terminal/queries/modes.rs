@@ -2,7 +2,7 @@
 
 /// Those that are set where the model stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Modes {
+pub(crate) struct Reports {
     pub(crate) focus: bool,
     /// The colour scheme.
     pub(crate) theme: bool,
@@ -17,7 +17,7 @@ pub(crate) struct Modes {
     pub(crate) mouse_numbers: bool,
 }
 
-impl Modes {
+impl Reports {
     /// Reads them by `is_set`, which is given private modes.
     pub(crate) fn read(is_set: impl Fn(u16) -> bool) -> Self {
         Self {

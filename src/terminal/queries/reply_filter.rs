@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     BEL, ESC, HOLD_TIME, Heard, MAX_KEPT, Queries, ReplyVerdict,
     control::{Control, is_intermediate},
-    kinds::{self, Kind, Reply},
+    kinds::{self, QuestionKind, ReplyMatch},
     mouse::{Did, Mouse},
 };
 use crate::ClientId;
@@ -36,7 +36,7 @@ enum ReplyState {
     /// `held` may become a key or a reply.
     Sequence,
     /// `held` began as a reply that is a string, and lacks its end.
-    Reply(Kind),
+    ReplyMatch(QuestionKind),
     /// The rest of a reply that is too long to keep. It was decided when `held` was full, and what follows goes the
     /// same way up to its end. Only the ESC of that end is held.
     LongReply { passes: bool },
@@ -134,7 +134,7 @@ impl ReplyFilter {
             ReplyState::Text if byte == ESC => self.begin(),
             ReplyState::Text => turn.person(&[byte]),
             ReplyState::Sequence => self.take_in_sequence(byte, turn),
-            ReplyState::Reply(kind) => self.take_in_reply(byte, kind, turn),
+            ReplyState::ReplyMatch(kind) => self.take_in_reply(byte, kind, turn),
             ReplyState::LongReply { passes } => self.take_in_long_reply(byte, passes, turn),
             ReplyState::Mouse { is_utf8 } => self.take_in_mouse(byte, is_utf8, turn),
             ReplyState::Paste { matched } => {
@@ -162,8 +162,8 @@ impl ReplyFilter {
             }
             [b'[', ..] => self.key(turn),
             string => match kinds::string_reply(string) {
-                Reply::Beginning if self.held.len() < MAX_KEPT => {}
-                Reply::Yes(kind) => self.within = ReplyState::Reply(kind),
+                ReplyMatch::Beginning if self.held.len() < MAX_KEPT => {}
+                ReplyMatch::Yes(kind) => self.within = ReplyState::ReplyMatch(kind),
                 _ => self.key(turn),
             },
         }
@@ -190,8 +190,8 @@ impl ReplyFilter {
                 }
                 let is_release = control.parameters.ends_with(b":3");
                 match kinds::reply(&control) {
-                    Reply::Yes(kind) => self.decide(kind, turn),
-                    Reply::Perhaps(kind) if turn.queries.expects(turn.client, kind, turn.now) => {
+                    ReplyMatch::Yes(kind) => self.decide(kind, turn),
+                    ReplyMatch::Perhaps(kind) if turn.queries.expects(turn.client, kind, turn.now) => {
                         self.decide(kind, turn);
                     }
                     // A key that is let go, perhaps on the way to another window.
@@ -241,7 +241,7 @@ impl ReplyFilter {
         }
     }
 
-    fn take_in_reply(&mut self, byte: u8, kind: Kind, turn: &mut Call<'_>) {
+    fn take_in_reply(&mut self, byte: u8, kind: QuestionKind, turn: &mut Call<'_>) {
         if self.held.last() == Some(&ESC) && byte != b'\\' {
             // Not the string's end but the beginning of something else.
             self.held.pop();
@@ -298,7 +298,7 @@ impl ReplyFilter {
     }
 
     /// What is held is a reply.
-    fn decide(&mut self, kind: Kind, turn: &mut Call<'_>) {
+    fn decide(&mut self, kind: QuestionKind, turn: &mut Call<'_>) {
         if kind.is_event(&self.held) {
             turn.passed.bytes.append(&mut self.settle(true));
             return;

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::{
     BEL, CAN, ESC, MAX_KEPT, SUB,
     asides::{self, MAX_ASIDE},
-    kinds::{self, Kind},
+    kinds::{self, QuestionKind},
 };
 
 /// How many bytes of a control sequence are kept. No question is half as long.
@@ -40,10 +40,10 @@ enum ScanState {
 
 /// What was found, whole.
 #[derive(Debug)]
-pub(super) enum Found<'a> {
+pub(super) enum Scanned<'a> {
     /// What it asks for, one reply each, and its bytes; none of those where it was too long to keep.
     Question {
-        kinds: &'a [Kind],
+        kinds: &'a [QuestionKind],
         bytes: Vec<u8>,
     },
     Bell,
@@ -54,7 +54,7 @@ pub(super) enum Found<'a> {
 impl Scanner {
     /// Calls `note` for each thing in `output` that is looked for, in order, with how much of `output` lies before its
     /// end.
-    pub(super) fn scan(&mut self, output: &[u8], note: &mut impl FnMut(Found<'_>, usize)) {
+    pub(super) fn scan(&mut self, output: &[u8], note: &mut impl FnMut(Scanned<'_>, usize)) {
         let mut rest = output;
         while !rest.is_empty() {
             let end = |rest: &[u8]| output.len() - rest.len();
@@ -64,7 +64,7 @@ impl Scanner {
                     let is_bell = rest[found] == BEL;
                     rest = &rest[found + 1..];
                     if is_bell {
-                        note(Found::Bell, end(rest));
+                        note(Scanned::Bell, end(rest));
                     } else {
                         self.within = ScanState::Escape;
                     }
@@ -119,7 +119,7 @@ impl Scanner {
         self.kept.len()
     }
 
-    fn escape(&mut self, byte: u8, note: &mut impl FnMut(Found<'_>)) -> ScanState {
+    fn escape(&mut self, byte: u8, note: &mut impl FnMut(Scanned<'_>)) -> ScanState {
         self.kept.clear();
         self.kept.shrink_to(MAX_KEPT);
         match byte {
@@ -130,24 +130,24 @@ impl Scanner {
             // A terminal acts on a control character and goes on.
             ..b' ' => {
                 if byte == BEL {
-                    note(Found::Bell);
+                    note(Scanned::Bell);
                 }
                 ScanState::Escape
             }
             byte => {
                 if let Some(kind) = kinds::asked_by_escape(byte) {
-                    note(Found::Question { kinds: &[kind], bytes: vec![ESC, byte] });
+                    note(Scanned::Question { kinds: &[kind], bytes: vec![ESC, byte] });
                 }
                 ScanState::Text
             }
         }
     }
 
-    fn control(&mut self, byte: u8, note: &mut impl FnMut(Found<'_>)) {
+    fn control(&mut self, byte: u8, note: &mut impl FnMut(Scanned<'_>)) {
         match byte {
             ESC => self.within = ScanState::Escape,
             CAN | SUB | 0x80.. => self.within = ScanState::Text,
-            BEL => note(Found::Bell),
+            BEL => note(Scanned::Bell),
             ..b' ' | 0x7f => {}
             _ => {
                 self.keep(&[byte], MAX_CONTROL);
@@ -156,7 +156,10 @@ impl Scanner {
                     if self.kept.len() <= MAX_CONTROL
                         && let Some(kind) = kinds::asked_by_control(&self.kept)
                     {
-                        note(Found::Question { kinds: &[kind], bytes: [b"\x1b[", &self.kept[..]].concat() });
+                        note(Scanned::Question {
+                            kinds: &[kind],
+                            bytes: [b"\x1b[", &self.kept[..]].concat(),
+                        });
                     }
                 }
             }
@@ -164,11 +167,11 @@ impl Scanner {
     }
 
     /// A string has ended.
-    fn string(&mut self, introducer: u8, end: &[u8], note: &mut impl FnMut(Found<'_>)) {
+    fn string(&mut self, introducer: u8, end: &[u8], note: &mut impl FnMut(Scanned<'_>)) {
         let whole = |body: &[u8]| [&[ESC, introducer], body, end].concat();
         if asides::is_one(introducer, &self.kept) {
             if self.kept.len() <= MAX_ASIDE {
-                note(Found::Aside(whole(&self.kept)));
+                note(Scanned::Aside(whole(&self.kept)));
             }
             return;
         }
@@ -178,7 +181,7 @@ impl Scanner {
         if !is_whole && introducer != b'_' {
             return;
         }
-        let mut kinds = SmallVec::<[Kind; 1]>::new();
+        let mut kinds = SmallVec::<[QuestionKind; 1]>::new();
         kinds::asked_by_string(introducer, &self.kept, |kind| {
             if kinds.len() < MAX_ASKED {
                 kinds.push(kind);
@@ -186,7 +189,7 @@ impl Scanner {
         });
         if !kinds.is_empty() {
             let bytes = if is_whole { whole(&self.kept) } else { Vec::new() };
-            note(Found::Question { kinds: &kinds, bytes });
+            note(Scanned::Question { kinds: &kinds, bytes });
         }
     }
 

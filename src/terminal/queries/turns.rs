@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Asked, AskedTerminal, ESCAPE_TIME, Heard, MAX_BYTES, MAX_OUTBOX, PERSON_TIME, Passing, Queries, Question,
-    REPLY_TIME, ReplyVerdict, Shows, TurnState, kinds::Kind,
+    REPLY_TIME, ReplyVerdict, Shows, TurnState, kinds::QuestionKind,
 };
 use crate::ClientId;
 
@@ -158,7 +158,7 @@ impl Queries {
 
     /// Which question a reply of this kind answers: the one that the terminal is asked, or the first that it saw and
     /// has not answered.
-    fn asked_of(&self, client: ClientId, kind: Kind) -> Option<usize> {
+    fn asked_of(&self, client: ClientId, kind: QuestionKind) -> Option<usize> {
         let terminal = self.terminals.iter().find(|terminal| terminal.client == client)?;
         let is_asked = self.asked.as_ref().is_some_and(|asked| asked.client == client);
         let next = self.log.get(self.next);
@@ -176,7 +176,7 @@ impl Queries {
     }
 
     /// Whether a reply of this kind is to come from this terminal.
-    pub(super) fn expects(&mut self, client: ClientId, kind: Kind, now: Instant) -> bool {
+    pub(super) fn expects(&mut self, client: ClientId, kind: QuestionKind, now: Instant) -> bool {
         self.settle(now);
         self.asked_of(client, kind).is_some()
     }
@@ -201,7 +201,7 @@ impl Queries {
     pub(super) fn hear(
         &mut self,
         client: ClientId,
-        kind: Kind,
+        kind: QuestionKind,
         heard: Heard<'_>,
         now: Instant,
     ) -> ReplyVerdict {
@@ -209,7 +209,7 @@ impl Queries {
         let Some(terminal) = self.terminals.iter_mut().find(|terminal| terminal.client == client) else {
             return ReplyVerdict::default();
         };
-        if terminal.owes_status && Some(kind) == Kind::dsr() {
+        if terminal.owes_status && Some(kind) == QuestionKind::dsr() {
             terminal.owes_status = false;
             if self.asked.as_ref().is_some_and(|asked| asked.client == client && asked.is_passed) {
                 self.give_up(now);

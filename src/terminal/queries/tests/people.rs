@@ -6,7 +6,7 @@ use crate::TerminalSize;
 const OF: TerminalSize = TerminalSize::DEFAULT;
 
 /// What passes of `input`, from a terminal that shows this part.
-fn through(part: Option<Part>, modes: Modes, input: &[u8]) -> Passed {
+fn through(part: Option<Part>, modes: Reports, input: &[u8]) -> Passed {
     let mut queries = Queries::new(true);
     let shows = if part.is_some() { Shows::Pictures(part) } else { SINCE_START };
     queries.joined(A, 1, shows, true);
@@ -14,8 +14,8 @@ fn through(part: Option<Part>, modes: Modes, input: &[u8]) -> Passed {
     ReplyFilter::default().filter(&mut queries, A, input, Instant::now())
 }
 
-fn modes(numbers: &[u16]) -> Modes {
-    Modes::read(|number| numbers.contains(&number))
+fn modes(numbers: &[u16]) -> Reports {
+    Reports::read(|number| numbers.contains(&number))
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_program_is_told_when_its_last_terminal_leaves_and_one_is_used_again() {
     assert_eq!(watched.typed(), "", "it knows");
     watched.queries.joined(A, 4, SINCE_START, true);
     assert_eq!(watched.a_types("k\x1b[I"), "k\x1b[I", "its terminal says so");
-    watched.queries.set_modes(Modes::default());
+    watched.queries.set_modes(Reports::default());
     watched.queries.left(A, 4, watched.now);
     assert_eq!(watched.typed(), "", "it does not want to know");
     watched.queries.set_modes(modes(&[1004]));

@@ -1,20 +1,20 @@
-//! A member as its session and broadcasts hold it, and what that shares with the client's own entry.
+//! A client as its own entry, its session and broadcasts hold it.
 
 use crate::{
     ClientId,
     sync::{self, Arc, AtomicU64, AtomicUsize, Ordering, Sender},
 };
 
-/// A member as a broadcast sees it.
-pub(super) struct Slot<M> {
+/// A client's entry in a roster, and in the client map for messages to it alone.
+pub(super) struct Member<M> {
     pub(super) id: ClientId,
     pub(super) sender: Sender<M>,
-    pub(super) registration: Arc<Registration>,
+    pub(super) shared: Arc<ClientShared>,
 }
 
-impl<M> Clone for Slot<M> {
+impl<M> Clone for Member<M> {
     fn clone(&self) -> Self {
-        Self { id: self.id, sender: self.sender.clone(), registration: Arc::clone(&self.registration) }
+        Self { id: self.id, sender: self.sender.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -24,13 +24,13 @@ impl<M> Clone for Slot<M> {
 /// No two clients' counts are on one cache line, for broadcasts of several sessions may count at once: with the counts
 /// of its `Arc` it is as large as a line. It is not aligned to one, which allocators do slowly.
 #[derive(Debug, Default)]
-pub(super) struct Registration {
+pub(super) struct ClientShared {
     skipped: AtomicU64,
     position: AtomicUsize,
     _padding: [u64; 4],
 }
 
-impl Registration {
+impl ClientShared {
     /// Counts messages that the client was skipped because its queue was full.
     pub(super) fn add_skipped(&self, messages: u64) {
         // Relaxed, here and below: a count that orders nothing.
@@ -57,7 +57,7 @@ impl Registration {
     }
 }
 
-impl Drop for Registration {
+impl Drop for ClientShared {
     fn drop(&mut self) {
         // The last handle on it: the client's senders go now, too, and what they free or wake is nothing for a lock.
         sync::assert_no_lock_is_held("a client was freed");
