@@ -18,7 +18,8 @@ use super::{
     state::{Protection, TerminalState},
 };
 
-/// Empties a keyboard's stack, of the screen that is shown; see [`ChangedModes::on_top`](super::undo::ChangedModes::on_top).
+/// Empties a keyboard's stack, of the screen that is shown; see
+/// [`ChangedModes::on_top`](super::undo::ChangedModes::on_top).
 pub(super) const EMPTY_KEYBOARD: &str = "\x1b[<64u";
 
 /// How text is written: no link, no margins, no protection, no colours, no other character sets.

@@ -428,25 +428,22 @@ fn a_flood_of_text_is_mostly_skipped_and_titles_do_not_fill_the_memory() {
     assert!(fed.0 < 10_000, "{} bytes", fed.0);
 }
 
-/// What a model does of its own, and in every other way that it may be asked.
 #[test]
 fn a_model_that_rests_is_as_it_was_whatever_it_is_asked() {
+    fn resize(model: &mut Emulator) -> Vec<u8> {
+        model.resize(size(SIZE.0 - 2, SIZE.1 + 1));
+        model.redraw()
+    }
+    let ways: [(&str, fn(&mut Emulator) -> Vec<u8>); 5] = [
+        ("redraw", Emulator::redraw),
+        ("redraw with history", |model| model.redraw_with_history(9)),
+        ("picture", |model| model.picture(size(7, 3)).bytes),
+        ("answer", |model| model.answer(b"\x1b[18t").unwrap_or_default()),
+        ("resize", resize),
+    ];
     let output = b"\x1b[31mred\r\n\xe6\xbc\xa2 wide\x1b[?1049h\x1b[4;2Hother\x1b[1;3";
     let mut rested = emulator_of(output);
-    let mut asked: Vec<(&str, Box<dyn Fn(&mut Emulator) -> Vec<u8>>)> = vec![
-        ("redraw", Box::new(|it| it.redraw())),
-        ("redraw with history", Box::new(|it| it.redraw_with_history(9))),
-        ("picture", Box::new(|it| it.picture(size(7, 3)).bytes)),
-        ("answer", Box::new(|it| it.answer(b"\x1b[18t").unwrap_or_default())),
-    ];
-    asked.push((
-        "resize",
-        Box::new(|it| {
-            it.resize(size(SIZE.0 - 2, SIZE.1 + 1));
-            it.redraw()
-        }),
-    ));
-    for (what, ask) in &asked {
+    for (what, ask) in ways {
         rested.rest();
         rested.rest();
         assert_eq!(ask(&mut rested), ask(&mut emulator_of(output)), "{what}");
