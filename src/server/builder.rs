@@ -199,7 +199,7 @@ impl ServerBuilder {
     }
 
     /// Records when each piece of output was read, for measuring.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "bench")]
     pub(crate) fn record_turns(mut self, turns: Arc<ReadTimes>) -> Self {
         self.turns = Some(turns);
         self

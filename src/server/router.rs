@@ -39,8 +39,8 @@ pub(super) struct Router {
     /// What the client watches, or did when its session ended.
     watching: Option<Watching>,
     writer: Commands,
-    /// Kills whose reply is outstanding.
-    waiting: JoinSet<()>,
+    /// Kills whose reply is outstanding. Most clients kill nothing.
+    waiting: Option<JoinSet<()>>,
     input: Option<Input>,
 }
 
@@ -94,8 +94,7 @@ impl Router {
         // A client of the embedder's own shows nothing by itself.
         let own = i32::try_from(std::process::id()).ok();
         let process = process.filter(|process| Some(*process) != own);
-        let (waiting, input) = (JoinSet::new(), None);
-        Self { shared, client, process, status, watching: None, writer, waiting, input }
+        Self { shared, client, process, status, watching: None, writer, waiting: None, input: None }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
@@ -268,14 +267,15 @@ impl Router {
     }
 
     fn kill(&mut self, id: u64, target: &Target) -> Result<(), RequestError> {
-        while self.waiting.try_join_next().is_some() {}
-        if self.waiting.len() == MAX_WAITING {
+        let waiting = self.waiting.get_or_insert_default();
+        while waiting.try_join_next().is_some() {}
+        if waiting.len() == MAX_WAITING {
             return Err(RequestError::TooManyOutstanding);
         }
         let session = self.shared.sessions.find(target)?;
         session.hang_up();
         let writer = self.writer.clone();
-        self.waiting.spawn(async move {
+        waiting.spawn(async move {
             let answer = session.killed().await.map(Reply::Killed);
             drop(session);
             // An error says that the connection ended meanwhile.

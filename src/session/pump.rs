@@ -2,8 +2,8 @@
 //!
 //! Each turn takes what there is without waiting, up to what the readers have room for, and publishes that at once as
 //! one burst. There is no flush timer, so nothing is ever held back. The source is a program's terminal
-//! ([`Terminal`](super::terminal::Terminal)), what an embedder prints ([`Prints`](super::feed::Prints)), or a fake one
-//! in the models.
+//! ([`ProgramTerminal`](super::terminal::ProgramTerminal)), what an embedder prints
+//! ([`Prints`](super::feed::Prints)), or a fake one in the models.
 
 use std::{io, sync::Arc, time::Instant};
 

@@ -434,19 +434,19 @@ fn a_model_that_rests_is_as_it_was_whatever_it_is_asked() {
         model.resize(size(SIZE.0 - 2, SIZE.1 + 1));
         model.redraw()
     }
-    let ways: [(&str, fn(&mut Emulator) -> Vec<u8>); 5] = [
-        ("redraw", Emulator::redraw),
-        ("redraw with history", |model| model.redraw_with_history(9)),
-        ("picture", |model| model.picture(size(7, 3)).bytes),
-        ("answer", |model| model.answer(b"\x1b[18t").unwrap_or_default()),
-        ("resize", resize),
+    let ways: [fn(&mut Emulator) -> Vec<u8>; 5] = [
+        Emulator::redraw,
+        |model| model.redraw_with_history(9),
+        |model| model.picture(size(7, 3)).bytes,
+        |model| model.answer(b"\x1b[18t").unwrap_or_default(),
+        resize,
     ];
     let output = b"\x1b[31mred\r\n\xe6\xbc\xa2 wide\x1b[?1049h\x1b[4;2Hother\x1b[1;3";
     let mut rested = emulator_of(output);
-    for (what, ask) in ways {
+    for (number, ask) in ways.iter().enumerate() {
         rested.rest();
         rested.rest();
-        assert_eq!(ask(&mut rested), ask(&mut emulator_of(output)), "{what}");
+        assert_eq!(ask(&mut rested), ask(&mut emulator_of(output)), "way {number}");
     }
 }
 

@@ -1,9 +1,15 @@
 //! Frames from a stream of bytes: a decoder without I/O, and a reader around it.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::{HEADER_LEN, Header, Kind, MAX_OUTPUT, Side, WireError};
 
@@ -183,10 +189,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             return Ok(self.io.read_buf(&mut self.bytes).await?);
         }
         if missing == 0 {
-            let mut small = [0; SMALL];
-            let read = self.io.read(&mut small).await?;
-            self.bytes.extend_from_slice(&small[..read]);
-            return Ok(read);
+            return Ok(poll_fn(|context| self.poll_read_small(context)).await?);
         }
         // No more than this frame, so that nothing keeps its memory when it is done.
         self.bytes.reserve(missing.min(self.bytes.len().max(FIRST_ROOM)));
@@ -194,15 +197,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads a few bytes at most. They are on the stack, so that a future that waits for them has no room for them.
+    fn poll_read_small(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut small = [0; SMALL];
+        let mut buffer = ReadBuf::new(&mut small);
+        ready!(Pin::new(&mut self.io).poll_read(context, &mut buffer))?;
+        self.bytes.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::VecDeque,
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use tokio::io::ReadBuf;
+    use std::collections::VecDeque;
 
     use super::*;
     use crate::{SessionId, message::ClientMessage, wire::encode_request};

@@ -20,8 +20,9 @@ fn client_ids_are_handed_out_in_order_and_never_twice() {
 }
 
 #[test]
-fn a_guard_and_an_entry_say_whose_they_are() {
+fn debug_texts_say_whose_they_are() {
     with_registries::<u32>(|registry| {
+        assert!(format!("{registry:?}").contains(&registry.shard_count().to_string()));
         let (sender, _queue) = mpsc::channel(1);
         let id = registry.next_client_id();
         let guard = registry.register_guarded(id, sender).unwrap();

@@ -9,18 +9,28 @@ use std::{
 };
 
 use super::*;
-use crate::session::{Feeds, feed::Feed};
+use crate::{
+    session::{Feeds, UNTIL_REST, feed::Feed, screen::Scrollback},
+    terminal::{Picture, ScreenModel},
+};
 
 fn panics<R>(section: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(section)).is_err()
 }
 
 fn start(registry: &ClientRegistry<Arc<ServerMessage>>) -> (Arc<Manager>, Arc<Session>, Feed) {
+    start_with(registry, None)
+}
+
+fn start_with(
+    registry: &ClientRegistry<Arc<ServerMessage>>,
+    make_model: Option<MakeModel>,
+) -> (Arc<Manager>, Arc<Session>, Feed) {
     let settings = SessionSettings {
         socket: PathBuf::new(),
         history_bytes: 4096,
         hang_up_grace: Duration::ZERO,
-        make_model: None,
+        make_model,
         links: None,
     };
     let manager = Arc::new(Manager::new(registry.clone(), settings, None));
@@ -87,4 +97,40 @@ async fn a_session_started_while_the_server_stops_is_hung_up() {
     manager.enter(&late);
 
     assert_eq!(hung_up.poll(&mut Context::from_waker(&waker)), Poll::Ready(()));
+}
+
+/// Says when it is to rest.
+struct Rests(tokio::sync::mpsc::Sender<tokio::time::Instant>);
+
+impl ScreenModel for Rests {
+    fn advance(&mut self, _: &[u8]) {}
+    fn resize(&mut self, _: TerminalSize) {}
+    fn redraw(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn picture(&mut self, _: TerminalSize) -> Picture {
+        Picture::default()
+    }
+    fn rest(&mut self) {
+        self.0.try_send(tokio::time::Instant::now()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_rests_once_after_each_silence() {
+    let (rested, mut rests) = tokio::sync::mpsc::channel(4);
+    let make: MakeModel = Arc::new(move |_| Box::new(Rests(rested.clone())));
+    let started = tokio::time::Instant::now();
+    let (_manager, session, feed) = start_with(&ClientRegistry::new(), Some(make));
+    assert_eq!(rests.recv().await.unwrap() - started, UNTIL_REST);
+
+    let printed = tokio::time::Instant::now();
+    feed.print("text".into()).await.unwrap();
+    assert!(rests.recv().await.unwrap() - printed > UNTIL_REST);
+    // What was drawn wakes it, too.
+    let drawn = tokio::time::Instant::now();
+    session.redraw(Scrollback::default()).await;
+    assert!(rests.recv().await.unwrap() - drawn > UNTIL_REST);
+    let again = tokio::time::timeout(10 * UNTIL_REST, rests.recv()).await;
+    assert!(again.is_err(), "it rests already");
 }
