@@ -195,3 +195,24 @@ impl PrintQueue {
         .await;
     }
 }
+
+#[cfg(test)]
+#[cfg(not(fugue_model))]
+mod tests {
+    use std::{pin::pin, task::Waker};
+
+    use super::*;
+
+    fn is_accepted(queue: &PrintQueue, bytes: usize) -> bool {
+        let mut print = pin!(queue.print(vec![b'x'; bytes].into()));
+        print.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn prints_wait_once_2_mib_are_queued() {
+        let queue = PrintQueue::default();
+        assert!(is_accepted(&queue, (2 << 20) - 1));
+        assert!(is_accepted(&queue, 1));
+        assert!(!is_accepted(&queue, 1));
+    }
+}

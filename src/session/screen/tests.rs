@@ -87,11 +87,20 @@ async fn what_was_drawn_is_not_drawn_again_for_others_while_it_holds() {
     drawn(10);
     screen.picture(&history, size(40, 30), history.head()).await.unwrap();
     drawn(10);
+    // A recent picture serves a client that was shown less than it shows, and no other.
+    let soon = Instant::now() + Duration::from_secs(3600);
+    screen.beside.with(|beside| beside.drawings.iter_mut().for_each(|drawing| drawing.drawn_at = soon));
+    let before = history.head();
+    history.append(&[Bytes::from("more")]);
+    assert_eq!(screen.picture(&history, size(40, 30), 0).await.unwrap().at, before);
+    drawn(10);
+    assert_eq!(screen.picture(&history, size(40, 30), before).await.unwrap().at, history.head());
+    drawn(11);
     // The last picture is of the end, however soon after another it is drawn.
     history.append(&[Bytes::from("the end")]);
     history.end(crate::message::ExitStatus::Code(0));
     assert_eq!(screen.picture(&history, size(40, 30), 0).await.unwrap().at, history.head());
-    drawn(11);
+    drawn(12);
 }
 
 #[tokio::test]
