@@ -4,7 +4,7 @@
 //! one or two chunks instead of every sender, and copies nothing while the roster is unshared. No change looks at more
 //! than two chunks, whatever the session's size.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::member::Member;
 use crate::sync::Arc;
@@ -13,20 +13,22 @@ use crate::sync::Arc;
 const CHUNK: usize = 64;
 
 /// Up to [`CHUNK`] members. All chunks of a roster but the last are full.
-struct MemberChunk<M>(Vec<Member<M>>);
+///
+/// Most sessions of most programs have one member, which is in the allocation of the `Arc`.
+struct MemberChunk<M>(SmallVec<[Member<M>; 1]>);
 
 impl<M> Clone for MemberChunk<M> {
     fn clone(&self) -> Self {
         // A copy is made in order to change it, most often to add one.
-        let mut members = Vec::with_capacity((self.0.len() + 1).next_power_of_two().min(CHUNK));
-        members.extend_from_slice(&self.0);
+        let mut members = SmallVec::with_capacity((self.0.len() + 1).next_power_of_two().min(CHUNK));
+        members.extend(self.0.iter().cloned());
         Self(members)
     }
 }
 
 /// The members of one session, each at its position: its chunk is the position divided by [`CHUNK`].
 pub(super) struct Roster<M> {
-    chunks: Vec<Arc<MemberChunk<M>>>,
+    chunks: SmallVec<[Arc<MemberChunk<M>>; 1]>,
 }
 
 /// Rosters and chunks that changes replaced. They may hold a channel's last sender, so they drop after the unlock.
@@ -51,7 +53,7 @@ impl<M> Roster<M> {
         let chunks = &mut unshare(roster, |old| replaced.roster = Some(old)).chunks;
         match chunks.last_mut().filter(|last| last.0.len() < CHUNK) {
             Some(last) => unshare(last, |old| replaced.chunks.push(old)).0.push(member),
-            None => chunks.push(Arc::new(MemberChunk(vec![member]))),
+            None => chunks.push(Arc::new(MemberChunk(smallvec![member]))),
         }
     }
 
@@ -78,7 +80,7 @@ impl<M> Roster<M> {
 
 impl<M> Default for Roster<M> {
     fn default() -> Self {
-        Self { chunks: Vec::new() }
+        Self { chunks: SmallVec::new() }
     }
 }
 

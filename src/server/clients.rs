@@ -83,7 +83,7 @@ impl Connected {
         self.0.with(|table| table.clients.is_empty())
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, debug_assertions))]
     pub(super) fn with_all<R>(&self, critical: impl FnOnce() -> R) -> R {
         self.0.with(|_| critical())
     }
