@@ -234,8 +234,8 @@ impl Client {
 
     /// How long the server has to answer a request; the default is [`REQUEST_TIMEOUT`].
     ///
-    /// Creating, attaching and killing may take three times as long. Input is answered once its program takes it, and
-    /// waited for as long as the server answers pings within this time.
+    /// Creating, attaching and killing may take three times as long. Input is answered once its program takes it, and a
+    /// wait once the session has ended; both are waited for as long as the server answers pings within this time.
     pub fn set_request_timeout(&mut self, timeout: Duration) {
         self.request_timeout = timeout;
     }
@@ -256,7 +256,7 @@ impl Client {
             return Err(ClientError::Backlog { request: None });
         }
         let waited = match request {
-            ClientMessage::Input { .. } => {
+            ClientMessage::Input { .. } | ClientMessage::Wait { .. } => {
                 let id = self.send(request).await?;
                 return self.answer(id).await;
             }

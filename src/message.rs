@@ -22,7 +22,7 @@ pub use self::{
     pixels::PixelSize,
     reply::{
         AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError,
-        ServerStats, SessionInfo, SessionState, SessionStats,
+        ServerStats, SessionInfo, SessionScreen, SessionState, SessionStats,
     },
     request::{
         Access, Attach, AttachOptions, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target,

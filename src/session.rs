@@ -62,14 +62,20 @@ pub use self::{
 };
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
-    message::{ClientEnvironment, ExitStatus, RequestError, SessionInfo, SessionState, SessionStats},
+    message::{
+        ClientEnvironment, ExitStatus, RequestError, SessionInfo, SessionScreen, SessionState, SessionStats,
+    },
     registry::ClientRegistry,
     sync::Mutex,
     terminal::{ReplyFilter, Shows, reset},
+    wire::MAX_REPLY,
 };
 
 /// How long a session is silent before its screen's model gives back memory.
 const UNTIL_REST: Duration = Duration::from_secs(10);
+
+/// The longest drawing that a reply has room for, in bytes, beside what else it says.
+const MAX_DRAWING: usize = MAX_REPLY - 1024;
 
 /// One live session, or one that ended and is still being read.
 #[derive(Debug)]
@@ -138,9 +144,28 @@ impl Session {
                     bytes: Bytes::from(reset()),
                     at: self.history.tail(),
                     part: (0, 0),
+                    size: self.size(),
                     before: Bytes::new(),
                 }
             }
+        }
+    }
+
+    /// What it shows, for one that does not watch it. Of the lines above the screen, as many as a reply has room for.
+    pub(crate) async fn read_screen(&self, lines: usize) -> Result<SessionScreen, RequestError> {
+        let mut lines = lines;
+        loop {
+            let drawn = self.screen.redraw(&self.history, Scrollback { lines, since: None }).await;
+            let ScreenDump { bytes, at, size, .. } =
+                drawn.ok_or_else(|| RequestError::NoScreen(self.name.clone()))?;
+            if bytes.len() > MAX_DRAWING && lines > 0 {
+                // Each begins with a line feed, unless it goes on with the one before.
+                let drawn = memchr::memchr_iter(b'\n', &bytes).count().min(lines);
+                lines = drawn.saturating_mul(MAX_DRAWING) / bytes.len() * 7 / 8;
+                continue;
+            }
+            let (session, name) = (self.id, self.name.clone());
+            return Ok(SessionScreen { session, name, size, offset: at, drawing: bytes });
         }
     }
 

@@ -43,6 +43,9 @@ pub const MAX_OUTPUT: usize = 256 * 1024;
 /// The most input in one frame.
 pub const MAX_INPUT: usize = 64 * 1024;
 
+/// The most payload of a reply.
+pub(crate) const MAX_REPLY: usize = 4 * 1024 * 1024;
+
 /// The most payload a frame of unknown kind may have to be skipped rather than refused.
 const MAX_SKIPPED: usize = 64 * 1024;
 
@@ -64,6 +67,8 @@ pub enum Kind {
     Ping = 10,
     Resync = 11,
     Environment = 12,
+    ReadScreen = 13,
+    Wait = 14,
 
     HelloReply = 128,
     Reply = 129,
@@ -73,7 +78,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -86,6 +91,8 @@ impl Kind {
         Self::Ping,
         Self::Resync,
         Self::Environment,
+        Self::ReadScreen,
+        Self::Wait,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
@@ -109,14 +116,14 @@ impl Kind {
         match self {
             Self::List | Self::Detach | Self::Stats | Self::Ping | Self::Resync => 0,
             Self::Hello => 64,
-            Self::Resize | Self::Kill | Self::Environment => 256,
+            Self::Resize | Self::Kill | Self::Environment | Self::ReadScreen | Self::Wait => 256,
             // With an environment: sixteen values of 1 KiB.
             Self::Attach => 256 + 17 * 1024,
             Self::Input => 16 + MAX_INPUT,
             // A command line and an environment: Linux allows a quarter of the stack, most often 2 MiB, for both.
             Self::Create => 2 * 1024 * 1024,
             Self::HelloReply => 4 * 1024,
-            Self::Reply => 4 * 1024 * 1024,
+            Self::Reply => MAX_REPLY,
             Self::Output | Self::Screen => MAX_OUTPUT,
             Self::Event => 64 * 1024,
         }

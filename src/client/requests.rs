@@ -9,7 +9,7 @@ use crate::{
     SessionId, TerminalSize,
     message::{
         Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, Create, ExitStatus, PixelSize,
-        Reply, ServerStats, SessionInfo, Target,
+        Reply, ServerStats, SessionInfo, SessionScreen, Target,
     },
     wire::WireError,
 };
@@ -153,6 +153,34 @@ impl Client {
         match self.request(&ClientMessage::Environment { session }).await? {
             Reply::Environment(environment) => Ok(*environment),
             _ => unexpected("reply to a request for an environment"),
+        }
+    }
+
+    /// What a session shows, with up to `lines` of what scrolled off its top. This client does not watch it for that.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn read_screen(
+        &mut self,
+        session: impl Into<Target>,
+        lines: u32,
+    ) -> Result<SessionScreen, ClientError> {
+        let session = session.into();
+        match self.request(&ClientMessage::ReadScreen { session, lines }).await? {
+            Reply::Screen(screen) => Ok(*screen),
+            _ => unexpected("reply to a request for a screen"),
+        }
+    }
+
+    /// Waits until a session has ended, for as long as the server answers pings.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn wait(&mut self, session: impl Into<Target>) -> Result<ExitStatus, ClientError> {
+        let session = session.into();
+        match self.request(&ClientMessage::Wait { session }).await? {
+            Reply::Ended(status) => Ok(status),
+            _ => unexpected("reply to a wait"),
         }
     }
 

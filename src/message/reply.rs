@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ClientEnvironment;
@@ -33,6 +34,10 @@ pub enum Reply {
     Pong,
     /// To `Environment`.
     Environment(Box<ClientEnvironment>),
+    /// To `ReadScreen`.
+    Screen(Box<SessionScreen>),
+    /// To `Wait`: the session has ended.
+    Ended(ExitStatus),
 }
 
 /// The session a client now watches.
@@ -47,6 +52,22 @@ pub struct AttachedTo {
     pub start: u64,
     /// The size of its terminal.
     pub size: TerminalSize,
+}
+
+/// What a session shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SessionScreen {
+    /// Which session.
+    pub session: SessionId,
+    /// Its name.
+    pub name: SessionName,
+    /// The size of its terminal.
+    pub size: TerminalSize,
+    /// The offset of the first byte of output that this does not show.
+    pub offset: u64,
+    /// The bytes that bring a terminal of this size into the state of the session's, whatever it showed before.
+    pub drawing: Bytes,
 }
 
 /// One line of `list`.
@@ -336,6 +357,11 @@ pub enum RequestError {
         /// Where the stream ends now.
         head: u64,
     },
+    /// The server keeps no model of the session's screen, or gave it up after a failure.
+    #[error(
+        "what session {0} shows is not known: its server has no model of its screen; attach to see its output"
+    )]
+    NoScreen(SessionName),
     /// The system refused.
     #[error("{what} failed: {why}")]
     Failed {

@@ -56,6 +56,19 @@ pub enum ClientMessage {
         /// Which session.
         session: Target,
     },
+    /// What a session shows now, with up to `lines` of what scrolled off its top. This client does not watch it: nobody
+    /// waits for it, and no size changes. Answered by `Reply::Screen`.
+    ReadScreen {
+        /// Which session.
+        session: Target,
+        /// Lines above the screen. There may be fewer, and are none while a program shows the other screen.
+        lines: u32,
+    },
+    /// Waits for a session's end. Answered by `Reply::Ended` once its program is gone; at once of one that has ended.
+    Wait {
+        /// Which session.
+        session: Target,
+    },
     /// What the server counts. Answered by `Reply::Stats`.
     Stats,
     /// Answered by `Reply::Pong`.

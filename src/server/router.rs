@@ -27,7 +27,7 @@ use crate::{
     wire,
 };
 
-/// Kills a client may be waiting for.
+/// Kills and ends that a client may be waiting for.
 const MAX_WAITING: usize = 16;
 
 pub(super) struct Router {
@@ -39,7 +39,7 @@ pub(super) struct Router {
     /// What the client watches, or did when its session ended.
     watching: Option<Watching>,
     writer: Commands,
-    /// Kills whose reply is outstanding. Most clients kill nothing.
+    /// Kills and waits whose reply is outstanding. Most clients have none.
     waiting: Option<JoinSet<()>>,
     input: Option<Input>,
 }
@@ -137,7 +137,29 @@ impl Router {
                 return self.resize(id, session, Window { size, pixels }).await;
             }
             ClientMessage::Resync => self.command(Command::Resync { request: id }).await?,
-            ClientMessage::Kill { session } => self.kill(id, &session)?,
+            ClientMessage::Kill { session } => {
+                let (session, writer) = (self.shared.sessions.find(&session)?, self.writer.clone());
+                let waiting = self.room_to_wait()?;
+                session.hang_up();
+                waiting.spawn(answer_when_gone(id, writer, async move {
+                    session.killed().await.map(Reply::Killed)
+                }));
+            }
+            ClientMessage::Wait { session } => match self.shared.sessions.find(&session) {
+                Err(RequestError::SessionEnded { status, .. }) => {
+                    return Ok(Handled::Reply(Reply::Ended(status)));
+                }
+                found => {
+                    let (session, writer) = (found?, self.writer.clone());
+                    self.room_to_wait()?.spawn(answer_when_gone(id, writer, async move {
+                        Ok(Reply::Ended(session.gone().await))
+                    }));
+                }
+            },
+            ClientMessage::ReadScreen { session, lines } => {
+                let session = self.shared.sessions.find(&session)?;
+                self.command(Command::ReadScreen { request: id, session, lines }).await?;
+            }
             ClientMessage::Environment { session } => {
                 let environment = self.shared.sessions.find(&session)?.environment();
                 return Ok(Handled::Reply(Reply::Environment(Box::new(environment))));
@@ -266,21 +288,21 @@ impl Router {
         input.type_in(request, &session, terminal, data)
     }
 
-    fn kill(&mut self, id: u64, target: &Target) -> Result<(), RequestError> {
+    /// The tasks that wait, if there may be one more.
+    fn room_to_wait(&mut self) -> Result<&mut JoinSet<()>, RequestError> {
         let waiting = self.waiting.get_or_insert_default();
         while waiting.try_join_next().is_some() {}
-        if waiting.len() == MAX_WAITING {
-            return Err(RequestError::TooManyOutstanding);
-        }
-        let session = self.shared.sessions.find(target)?;
-        session.hang_up();
-        let writer = self.writer.clone();
-        waiting.spawn(async move {
-            let answer = session.killed().await.map(Reply::Killed);
-            drop(session);
-            // An error says that the connection ended meanwhile.
-            let _ = writer.send(Command::Frame(wire::encode_reply(id, &answer)).into()).await;
-        });
-        Ok(())
+        if waiting.len() == MAX_WAITING { Err(RequestError::TooManyOutstanding) } else { Ok(waiting) }
     }
+}
+
+/// Answers a request with what becomes of a session.
+async fn answer_when_gone(
+    id: u64,
+    writer: Commands,
+    gone: impl Future<Output = Result<Reply, RequestError>>,
+) {
+    let answer = gone.await;
+    // An error says that the connection ended meanwhile.
+    let _ = writer.send(Command::Frame(wire::encode_reply(id, &answer)).into()).await;
 }

@@ -51,6 +51,8 @@ pub(super) enum Command {
     List { request: u64 },
     /// Write the server's statistics.
     Stats { request: u64 },
+    /// Write what a session shows, with so many lines above it.
+    ReadScreen { request: u64, session: Arc<Session>, lines: u32 },
     /// Watch a session from now on, and reply.
     Attach(AttachCommand),
     /// Watch nothing from now on, and reply to this request.
@@ -216,6 +218,11 @@ impl Writer {
             Command::Stats { request } => {
                 let stats = self.shared.stats().await;
                 self.reply(request, &Ok(Reply::Stats(Box::new(stats))));
+            }
+            Command::ReadScreen { request, session, lines } => {
+                let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+                let screen = session.read_screen(lines).await;
+                self.reply(request, &screen.map(|screen| Reply::Screen(Box::new(screen))));
             }
             Command::Attach(attach) => self.attach(attach).await?,
             Command::Detach { request } => {

@@ -308,7 +308,7 @@ impl Manager {
             surroundings,
             size: AtomicU32::new(packed(window.size)),
             history,
-            screen: Screen::new(model, Arc::clone(&answers)),
+            screen: Screen::new(model, window.size, Arc::clone(&answers)),
             answers,
             registry: self.registry.clone(),
             hang_up: CancellationToken::new(),

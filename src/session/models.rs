@@ -73,7 +73,7 @@ pub(super) fn session_with(
         surroundings: Surroundings::none(),
         size: AtomicU32::new(packed(size)),
         history,
-        screen: Screen::new(screen, Arc::clone(&answers)),
+        screen: Screen::new(screen, size, Arc::clone(&answers)),
         answers,
         registry: registry.clone(),
         hang_up: CancellationToken::new(),

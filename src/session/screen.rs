@@ -50,6 +50,8 @@ pub(crate) struct ScreenDump {
     pub(crate) at: u64,
     /// Of a picture, the row and column of the session that it shows first.
     pub(crate) part: (u16, u16),
+    /// The session's size there.
+    pub(crate) size: TerminalSize,
     /// What this client alone is sent before it.
     pub(crate) before: Bytes,
 }
@@ -110,18 +112,25 @@ struct ModelFeed {
     /// `None` without a model, or once it failed.
     model: Option<Box<dyn ScreenModel>>,
     at: u64,
+    /// The terminal's size there.
+    size: TerminalSize,
     failed: bool,
     reports: Reports,
     scrolled: Scrolled,
 }
 
 impl Screen {
-    pub(super) fn new(model: Option<Box<dyn ScreenModel>>, answers: Arc<Answers>) -> Self {
+    pub(super) fn new(
+        model: Option<Box<dyn ScreenModel>>,
+        size: TerminalSize,
+        answers: Arc<Answers>,
+    ) -> Self {
         Self {
             has_model: AtomicBool::new(model.is_some()),
             model: tokio::sync::Mutex::new(ModelFeed {
                 model,
                 at: 0,
+                size,
                 failed: false,
                 reports: Reports::default(),
                 scrolled: Scrolled::default(),
@@ -268,8 +277,14 @@ impl Screen {
                     self.step(&mut model, history);
                     return None;
                 };
-                let drawn =
-                    ScreenDump { bytes: bytes.into(), at: model.at, part: (top, left), before: Bytes::new() };
+                let before = Bytes::new();
+                let drawn = ScreenDump {
+                    bytes: bytes.into(),
+                    at: model.at,
+                    part: (top, left),
+                    size: model.size,
+                    before,
+                };
                 self.remember(Drawing { part, drawn: drawn.clone(), drawn_at: Instant::now() });
                 // It is to rest again some time.
                 self.appended();
@@ -329,6 +344,7 @@ impl Screen {
         let (size, next) = self.due_size(model.at);
         if let Some(size) = size {
             model.with(|model| model.resize(size));
+            model.size = size;
             model.scrolled = Scrolled::default();
             self.answers.resized(size);
         }

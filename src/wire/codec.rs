@@ -32,6 +32,11 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
         Kind::Environment => {
             ClientMessage::Environment { session: from_postcard(payload, "environment request")? }
         }
+        Kind::ReadScreen => {
+            let (session, lines) = from_postcard(payload, "request for a screen")?;
+            ClientMessage::ReadScreen { session, lines }
+        }
+        Kind::Wait => ClientMessage::Wait { session: from_postcard(payload, "wait request")? },
         Kind::Stats => ClientMessage::Stats,
         Kind::Ping => ClientMessage::Ping,
         Kind::Resync => ClientMessage::Resync,
@@ -62,6 +67,8 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Resize { session, size, pixels } => encode(Kind::Resize, id, &(session, size, pixels)),
         ClientMessage::Kill { session } => encode(Kind::Kill, id, session),
         ClientMessage::Environment { session } => encode(Kind::Environment, id, session),
+        ClientMessage::ReadScreen { session, lines } => encode(Kind::ReadScreen, id, &(session, lines)),
+        ClientMessage::Wait { session } => encode(Kind::Wait, id, session),
         ClientMessage::Stats => encode(Kind::Stats, id, &()),
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
         ClientMessage::Resync => encode(Kind::Resync, id, &()),

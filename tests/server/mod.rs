@@ -20,6 +20,7 @@ mod programs;
 mod refusals;
 mod requests;
 mod resync;
+mod screens;
 mod security;
 mod shutdown;
 mod slow;

@@ -26,6 +26,8 @@ async fn requests_sent_all_at_once_are_each_answered_once() {
         shell("b", "cat", None),
         shell("a", "cat", None),
         attach("none", LOSSLESS),
+        ClientMessage::ReadScreen { session: session.into(), lines: 10 },
+        ClientMessage::Wait { session: session.into() },
         kill("none"),
         ClientMessage::Detach,
         kill("a"),

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use fugue_server::{
-    ClientId, SessionId, TerminalSize,
+    ClientId, SessionId, SessionName, TerminalSize,
     message::{
         Attach, AttachOptions, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace, Reply,
         RequestError, SizePolicy, StartAt, Target,
@@ -19,6 +19,8 @@ fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
         (Kind::Hello, 64),
         (Kind::List, 0),
         (Kind::Resize, 256),
+        (Kind::ReadScreen, 256),
+        (Kind::Wait, 256),
         (Kind::Attach, 17 * KIB + 256),
         (Kind::Input, 65_536 + 16),
         (Kind::Create, 2_097_152),
@@ -52,6 +54,8 @@ fn requests() -> Vec<ClientMessage> {
         ClientMessage::Resize { session, size: TerminalSize::new(1, 1000).unwrap(), pixels: None },
         ClientMessage::Kill { session: Target::Name("n".parse().unwrap()) },
         ClientMessage::Environment { session: Target::Id(session) },
+        ClientMessage::ReadScreen { session: Target::Id(session), lines: u32::MAX },
+        ClientMessage::Wait { session: Target::Name("n".parse().unwrap()) },
         ClientMessage::Stats,
         ClientMessage::Resync,
         ClientMessage::Ping,
@@ -103,12 +107,16 @@ async fn replies_and_events_survive_the_wire() {
     let mut client = server.client().await;
     let attached = attached(&mut client, &shell("a", "", Some(LOSSLESS))).await;
     let (sessions, stats) = (sessions(&mut client).await, stats(&mut client).await);
+    create(&mut client, "shown", "sleep 1000").await;
+    let screen = soon(client.read_screen("shown".parse::<SessionName>().unwrap(), 0)).await.unwrap();
     for answer in [
         Ok(Reply::Pong),
         Ok(Reply::Attached(attached)),
         Ok(Reply::Sessions(sessions)),
         Ok(Reply::Stats(Box::new(stats))),
         Ok(Reply::Killed(ExitStatus::Signal(9))),
+        Ok(Reply::Ended(ExitStatus::Code(3))),
+        Ok(Reply::Screen(Box::new(screen))),
         Err(RequestError::OffsetNotHeld { offset: 1, oldest: 2, head: 3 }),
     ] {
         let frame = wire::encode_reply(3, &answer);
