@@ -14,11 +14,14 @@ pub(crate) mod fuzz;
 mod kill;
 mod list;
 mod new;
+mod screen;
 mod send;
 mod serve;
 mod start;
 mod stats;
 mod terminal;
+mod time;
+mod wait;
 
 use std::{
     env::args_os,
@@ -38,10 +41,9 @@ use crate::server::default_socket;
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
 #[derive(Debug, Parser)]
 #[command(name = "fugue-server", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "\
-To begin:  fugue-server new work            a shell that outlives this terminal
-           fugue-server attach work         from another terminal; both see the same
-           ctrl-\\                           detaches")]
+#[command(
+    after_help = "To begin:  `fugue-server new work`, a shell that outlives this terminal; ctrl-\\ detaches"
+)]
 struct Args {
     /// The socket [default: in $XDG_RUNTIME_DIR or /tmp]
     #[arg(
@@ -70,6 +72,8 @@ enum Command {
     Env(env::Args),
     Kill(kill::Args),
     Send(send::Args),
+    Screen(screen::Args),
+    Wait(wait::Args),
     Stats(stats::Args),
     #[cfg(feature = "bench")]
     Bench(bench::Args),
@@ -114,7 +118,7 @@ pub fn run() -> ExitCode {
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
     let common = Globals { socket, is_default, log };
-    let not_attached = matches!(command, Command::New(_) | Command::Attach(_));
+    let not_attached = matches!(command, Command::New(_) | Command::Attach(_) | Command::Wait(_));
     let result = match command {
         Command::Serve(args) => serve::run(&common, args),
         Command::New(args) => new::run(&common, args),
@@ -123,6 +127,8 @@ pub fn run() -> ExitCode {
         Command::List(args) => list::run(&common, args),
         Command::Kill(args) => kill::run(&common, args),
         Command::Send(args) => send::run(&common, args),
+        Command::Screen(args) => screen::run(&common, args),
+        Command::Wait(args) => wait::run(&common, args),
         Command::Stats(args) => stats::run(&common, args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&common, args),

@@ -25,6 +25,10 @@ mod history;
 mod keys;
 mod model;
 mod modes;
+#[cfg(feature = "cli")]
+mod named_keys;
+#[cfg(feature = "cli")]
+mod output_text;
 mod pack;
 mod parser;
 mod perform;
@@ -37,6 +41,8 @@ mod settings;
 mod sgr;
 mod size;
 mod skip;
+#[cfg(feature = "cli")]
+mod snapshot;
 mod state;
 #[cfg(feature = "cli")]
 mod undo;
@@ -47,16 +53,22 @@ mod tests;
 
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use self::queries::fuzz::queries as fuzz_queries;
+#[cfg(feature = "cli")]
+pub(crate) use self::{
+    cell::{Attributes, Shade},
+    keys::{KeyFinder, MOMENT},
+    named_keys::NamedKey,
+    output_text::OutputText,
+    snapshot::{
+        CursorShape, Look, Palette, Rgb, ShownScreen, Snapshot, SnapshotLine, SnapshotModes, TextRun,
+    },
+    undo::ChangedModes,
+};
 pub(crate) use self::{
     emulator::{DEFAULT_SCROLLBACK, emulator},
     model::MakeModel,
     queries::{HOLD_TIME, Part, Passed, Queries, ReplyFilter, Reports, Shows},
     redraw::reset,
-};
-#[cfg(feature = "cli")]
-pub(crate) use self::{
-    keys::{KeyFinder, MOMENT},
-    undo::ChangedModes,
 };
 pub use self::{
     model::{Picture, ScreenModel},

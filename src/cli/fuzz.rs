@@ -7,7 +7,8 @@ use std::{
 
 use clap::Parser;
 
-use super::{Args, bytes::ByteCount, terminal::DetachKey};
+use super::{Args, bytes::ByteCount, terminal::DetachKey, time::TimeSpan};
+use crate::terminal::{NamedKey, SnapshotModes};
 
 /// Parses a command line, one word to a line: it is understood, or refused with words that can be shown.
 pub(crate) fn command_line(input: &[u8]) {
@@ -22,6 +23,14 @@ pub(crate) fn command_line(input: &[u8]) {
         }
         if let Ok(DetachKey(key)) = word.parse() {
             assert!(key < 32);
+        }
+        if let Ok(key) = word.parse::<NamedKey>() {
+            let mut sent = Vec::new();
+            key.put(&SnapshotModes::default(), &mut sent);
+            assert!((1..=16).contains(&sent.len()));
+        }
+        if let Ok(TimeSpan(span)) = word.parse() {
+            assert!(span.as_secs() <= 366 * 24 * 3600);
         }
     }
 }

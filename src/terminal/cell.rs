@@ -14,7 +14,7 @@ const RGB: u32 = 3 << 24;
 
 /// A colour to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shade {
+pub(crate) enum Shade {
     Default,
     /// One of the 16 that have names, as in `CSI 31 m`.
     Named(u8),
@@ -60,18 +60,18 @@ impl Colour {
 
 /// Attributes of a cell, a bit each, and the style of its underline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Attributes(u16);
+pub(crate) struct Attributes(u16);
 
 impl Attributes {
-    pub(super) const BOLD: Self = Self(1);
-    pub(super) const DIM: Self = Self(1 << 1);
-    pub(super) const ITALIC: Self = Self(1 << 2);
-    pub(super) const BLINK: Self = Self(1 << 3);
-    pub(super) const FAST_BLINK: Self = Self(1 << 4);
-    pub(super) const INVERSE: Self = Self(1 << 5);
-    pub(super) const HIDDEN: Self = Self(1 << 6);
-    pub(super) const STRUCK: Self = Self(1 << 7);
-    pub(super) const OVERLINE: Self = Self(1 << 8);
+    pub(crate) const BOLD: Self = Self(1);
+    pub(crate) const DIM: Self = Self(1 << 1);
+    pub(crate) const ITALIC: Self = Self(1 << 2);
+    pub(crate) const BLINK: Self = Self(1 << 3);
+    pub(crate) const FAST_BLINK: Self = Self(1 << 4);
+    pub(crate) const INVERSE: Self = Self(1 << 5);
+    pub(crate) const HIDDEN: Self = Self(1 << 6);
+    pub(crate) const STRUCK: Self = Self(1 << 7);
+    pub(crate) const OVERLINE: Self = Self(1 << 8);
     /// Not erased by selective erases (DECSCA, SPA).
     pub(super) const PROTECTED: Self = Self(1 << 9);
     /// The first half of a character that takes two cells.

@@ -4,6 +4,8 @@ use super::{
     ScreenModel,
     compare::{assert_same, assert_same_throughout, is_out_of_its_region, restored},
     emulator::Emulator,
+    output_text::OutputText,
+    snapshot::ShownScreen,
     undo::ChangedModes,
 };
 use crate::{
@@ -42,6 +44,15 @@ pub(crate) fn screen(input: &[u8]) {
         let mut drawn = restored(size, &redraw);
         assert_same_throughout(&mut drawn, &mut whole, "the redraw misses something");
     }
+    let mut shown = ShownScreen::new(size, &redraw, 10);
+    let (before, after) = shown.text();
+    let snapshot = shown.snapshot();
+    assert_eq!(snapshot.screen.len(), usize::from(size.rows()));
+    for run in snapshot.screen.iter().flat_map(|line| &line.runs) {
+        assert!(run.column + run.columns() <= snapshot.columns);
+        assert!(!run.text().contains(char::is_control), "a control character on a screen");
+    }
+    assert!(!(before + &after).contains(|letter: char| letter.is_control() && letter != '\n'));
     for other in [self::size(0, 0), self::size(2, 1), self::size(cols % 80, rows % 16)] {
         spared.picture(other);
         spared.resize(other);
@@ -55,8 +66,15 @@ fn size(cols: u8, rows: u8) -> TerminalSize {
 }
 
 /// Follows a session's output: however it comes, the same is undone at the end, and undoing it leaves little to undo.
+/// Its text is the same as well, and has no control characters but the ends of lines and tabs.
 pub(crate) fn modes(input: &[u8]) {
     let (cut, output) = choice(input);
+    let (mut text, mut reader) = (String::new(), OutputText::default());
+    pieces(output, cut).for_each(|piece| reader.append(piece, &mut text));
+    let mut at_once = String::new();
+    OutputText::default().append(output, &mut at_once);
+    assert_eq!(text, at_once);
+    assert!(!text.contains(|letter: char| letter.is_control() && !"\n\t".contains(letter)));
     let mut whole = ChangedModes::default();
     whole.follow(output);
     let mut pieced = ChangedModes::default();

@@ -13,6 +13,7 @@ mod memory;
 mod nesting;
 mod new_terminals;
 mod recording;
+mod scripts;
 mod security;
 mod surroundings;
 mod surroundings_of_clients;

@@ -3,7 +3,7 @@
 use super::*;
 
 fn commands() -> impl Iterator<Item = &'static str> {
-    let commands = ["serve", "new", "attach", "env", "list", "kill", "send", "stats"];
+    let commands = ["serve", "new", "attach", "env", "list", "kill", "send", "screen", "wait", "stats"];
     commands.into_iter().chain(cfg!(feature = "bench").then_some("bench"))
 }
 
@@ -42,6 +42,15 @@ fn wrong_usage_exits_2_with_a_hint() {
         (&["attach", "x", "--on-lag", "panic"], "lossless"),
         (&["serve", "--history", "many"], "KiB, MiB or GiB"),
         (&["list", "--log", "loud"], "debug"),
+        (&["screen", "x", "--json", "--svg"], "cannot be used with"),
+        (&["send", "x", "--keys", "Enter Hello"], "PageUp"),
+        (&["send", "x", "--keys", ""], "Enter"),
+        (&["send", "x", "--keys", "a", "--paste"], "cannot be used with"),
+        (&["wait", "x", "--for", "/(/"], "unclosed group"),
+        (&["wait", "x", "--idle", "soon"], "500ms"),
+        (&["wait", "x", "--timeout", "9d"], "ms, s, m or h"),
+        (&["wait", "x", "--since", "5"], "--for"),
+        (&["wait", "x", "--for", "a", "--idle", "1s"], "cannot be used with"),
     ] {
         let output = home.run(arguments);
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -73,7 +82,7 @@ fn settings_that_cannot_be_are_refused_with_their_bounds() {
 #[test]
 fn without_a_server_commands_say_so_and_list_is_empty() {
     let home = Home::new();
-    for arguments in [&["kill", "x"][..], &["send", "x"], &["env", "x"], &["stats"]] {
+    for arguments in [&["kill", "x"][..], &["send", "x"], &["screen", "x"], &["env", "x"], &["stats"]] {
         let output = home.run(arguments);
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).contains("no server listens"), "{output:?}");
