@@ -1,9 +1,17 @@
 //! Starting a server when none runs.
 
-use std::{env, fs, process::Stdio, time::Duration};
+use std::{
+    env, fs,
+    io::{self, IsTerminal},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::ioctl_fionread,
+    process::{Pid, Signal, kill_process},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::Command,
@@ -26,8 +34,19 @@ pub(super) enum Started {
     Now,
 }
 
-/// Connects to the server, after starting one in the background if none runs. Also says whether it did that.
+/// Connects to the server, after starting one in the background if none runs. Also says whether it did that; and to
+/// those who hand commands to what they start, that nobody reads them.
 pub(super) async fn connect_or_start(common: &Globals) -> anyhow::Result<(Client, Started)> {
+    let connected = find_or_start(common).await?;
+    if !io::stdin().is_terminal() && ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0) {
+        print_error(format_args!(
+            "standard input is not typed into a session; `fugue-server send NAME` does that"
+        ));
+    }
+    Ok(connected)
+}
+
+async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, Started)> {
     match common.connect().await {
         Err(NotConnected::NoServer(none)) => {
             if let Some(lost) = none.lost() {

@@ -254,6 +254,34 @@ fn a_flood_is_searched_without_missing_a_byte() {
     assert!(wait(&mut waiting).success());
 }
 
+#[test]
+fn a_reader_that_has_gone_is_noticed_before_anything_is_printed() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", "echo needle; read end"]);
+    let mut recorder =
+        home.command(&["attach", "a", "--from", "start"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut read = [0; 6];
+    recorder.stdout.take().unwrap().read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"needle");
+    // It is closed now.
+    assert_eq!(wait(&mut recorder).code(), Some(141));
+    eventually("nobody watches any more", || home.session("a")["clients"] == 0);
+}
+
+#[test]
+fn commands_on_a_new_sessions_standard_input_are_not_ignored_silently() {
+    let home = Home::new();
+    let file = home.directory.path().join("commands");
+    for (commands, is_said) in [("echo commands\n", true), ("", false)] {
+        std::fs::write(&file, commands).unwrap();
+        let mut new = home.command(&["new", "a", "--", "true"]);
+        let output = new.stdin(std::fs::File::open(&file).unwrap()).output().unwrap();
+        assert!(output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.contains("`fugue-server send NAME` does that"), is_said, "{said}");
+    }
+}
+
 /// The block of the document that begins with `#!/bin/sh`.
 #[test]
 fn the_documents_script_talks_to_a_program_without_a_sleep() {

@@ -4,7 +4,7 @@
 //! process's exit ends both.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::fd::AsFd,
     sync::{
         Arc,
@@ -20,6 +20,7 @@ use rustix::{
     io::Errno,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::wire::MAX_INPUT;
 
@@ -88,6 +89,8 @@ pub(super) struct ScreenThread {
     pieces: mpsc::Sender<Piece>,
     progress: Arc<Progress>,
     done: oneshot::Receiver<io::Result<()>>,
+    /// Cancelled once nobody reads what this writes.
+    unread: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -141,7 +144,7 @@ impl ScreenThread {
             // Nobody asks when the command has ended by then.
             let _ = result.send(written);
         });
-        Self { pieces, progress, done }
+        Self { pieces, progress, done, unread: watch_reader() }
     }
 
     /// Waits for room; `None` once nothing can be written any more.
@@ -200,14 +203,38 @@ impl ScreenThread {
     }
 }
 
+/// Watches for the reader of stdout to go, where that is a pipe or a socket: a write would find out, but none may come for
+/// long. A terminal that goes is told by a signal.
+fn watch_reader() -> CancellationToken {
+    let unread = CancellationToken::new();
+    if !io::stdout().is_terminal() {
+        let told = unread.clone();
+        thread::spawn(move || {
+            let stdout = io::stdout();
+            let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+            let polled = rustix::io::retry_on_intr(|| {
+                poll(&mut polled, None)?;
+                Ok(polled[0].revents())
+            });
+            if polled.is_ok_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP)) {
+                told.cancel();
+            }
+        });
+    }
+    unread
+}
+
 impl DisplayPermit<'_> {
     pub(super) fn show(self, bytes: Bytes) {
         let era = self.screen.era();
         self.permit.send(Piece { bytes, era, written: None });
     }
 
-    /// Waits until nothing can be written any more.
+    /// Waits until nothing can be written any more, or nobody reads it.
     pub(super) async fn closed(&self) {
-        self.screen.pieces.closed().await;
+        tokio::select! {
+            () = self.screen.pieces.closed() => {}
+            () = self.screen.unread.cancelled() => {}
+        }
     }
 }
