@@ -172,6 +172,18 @@ fn a_client_that_attaches_again_and_again_holds_one_screen() {
 }
 
 #[test]
+fn a_client_that_reads_no_screens_it_asked_for_holds_one() {
+    let mut room = Room::new(|server| server);
+    let feed = room.feed("a");
+    room.print(&feed, colourful(COLS, ROWS));
+    let read = ClientMessage::ReadScreen { session: feed.session().into(), lines: 0 };
+    // The drawing is kept for others.
+    drop(room.client(std::slice::from_ref(&read)));
+    let held = room.held(|room| room.client(&vec![read.clone(); 100]));
+    assert!(held < SCREEN + WRITE + REPLIES, "{held} bytes");
+}
+
+#[test]
 fn a_client_that_reads_no_replies_holds_one_large_one() {
     let mut room = Room::new(ServerBuilder::no_screen_model);
     let others: Vec<_> = (0..1000).map(|at| room.feed(&format!("feed-{at}"))).collect();

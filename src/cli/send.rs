@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// The session's name
     name: SessionName,
     /// Type these keys instead, named as in tmux: a, Enter, Escape, Tab, BSpace, Space, Up, PageUp, F1; C-x, M-x, S-x
-    #[arg(long, value_name = "KEYS", conflicts_with = "paste")]
+    #[arg(long, value_name = "KEYS", conflicts_with = "paste", allow_hyphen_values = true)]
     keys: Option<NamedKeys>,
     /// Type it as a terminal does what is pasted: in brackets, if the program asked for those
     #[arg(long)]

@@ -49,7 +49,7 @@ pub(super) struct Args {
     /// The session's name
     name: SessionName,
     /// Until this text is shown or printed, or what matches a /regular expression/ in slashes
-    #[arg(long = "for", value_name = "TEXT")]
+    #[arg(long = "for", value_name = "TEXT", allow_hyphen_values = true)]
     pattern: Option<Pattern>,
     /// With --for: only in what is printed from this byte of the session's output on
     #[arg(long, value_name = "OFFSET", requires = "pattern")]

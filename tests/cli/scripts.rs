@@ -69,7 +69,9 @@ fn a_screen_is_printed_in_the_session_itself() {
     terminal.type_in("fugue-server screen work | grep -c ^42\n");
     terminal.wait_for("\n1\n");
     // It would print the session in itself, if it printed anything.
-    terminal.type_in("fugue-server wait work --for 42 --timeout 30 && echo $((50 + 1))\n");
+    terminal.type_in("fugue-server wait work --for '/^l[a]ter$/' --timeout 30 && echo $((50 + 1))\n");
+    eventually("it watches", || home.session("work")["clients"] == 2);
+    terminal.type_in("later\n");
     terminal.wait_for("\n51");
 }
 
