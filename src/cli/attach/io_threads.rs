@@ -203,8 +203,8 @@ impl ScreenThread {
     }
 }
 
-/// Watches for the reader of stdout to go, where that is a pipe or a socket: a write would find out, but none may come for
-/// long. A terminal that goes is told by a signal.
+/// Watches for the reader of stdout to go, where that is a pipe or a socket: a write would find out, but none may come
+/// for long. A terminal that goes is told by a signal.
 fn watch_reader() -> CancellationToken {
     let unread = CancellationToken::new();
     if !io::stdout().is_terminal() {
