@@ -59,6 +59,59 @@ fn a_screen_as_json_says_all_that_is_seen() {
     assert_eq!(json["screen"][1], line);
 }
 
+/// Of each cell what it shows and how.
+fn cells(screen: &vt100::Screen) -> Vec<String> {
+    let (rows, cols) = screen.size();
+    let cell = |row, col| {
+        let cell = screen.cell(row, col).unwrap();
+        let text = if cell.contents().is_empty() { " " } else { cell.contents() };
+        let looks = (cell.bold(), cell.dim(), cell.italic(), cell.underline(), cell.inverse());
+        format!("{row} {col}: {text} {:?} {:?} {looks:?}", cell.fgcolor(), cell.bgcolor())
+    };
+    (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col))).map(|(row, col)| cell(row, col)).collect()
+}
+
+#[test]
+fn a_screen_with_colours_shows_in_a_terminal_what_the_session_does() {
+    let home = Home::new();
+    let script = r"stty -opost
+        printf '\033[1mbold\033[22;2mdim\033[22;3mitalic\033[23;4munder\033[24;7minverse\033[m\r\n'
+        printf '\033[31;42mred\033[95;104mbright\033[38;5;200;48;5;17mindexed\033[38;2;1;2;3;48;2;250;1;9mrgb\033[m|\r\n'
+        printf '漢字\033[44m wide e\314\201 \033[K\033[m\r\n\033[7m   \033[m   end\033[10;70Hwrapped at the edge, and on'
+        printf '\033[12;1H\033[44m\033[2K\033[m\033[5;5Hdone'; read end";
+    home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", script]);
+    home.succeed(&["wait", "a", "--for", "done", "--timeout", "30"]);
+    let terminal = home.terminal(&["attach", "a"]);
+    let expected = terminal
+        .wait_until("done", |shown| shown.text().contains("done").then(|| cells(shown.screen.screen())));
+    let printed = home.succeed(&["screen", "a", "--ansi"]);
+    let mut screen = vt100::Parser::new(24, 80, 0);
+    screen.process(printed.trim_end_matches('\n').replace('\n', "\r\n").as_bytes());
+    for (cell, expected) in cells(screen.screen()).iter().zip(&expected) {
+        assert_eq!(cell, expected);
+    }
+}
+
+/// The names under "Reading" in the document, and those that are printed.
+#[test]
+fn the_document_names_each_field_of_a_screen() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scripts.md")).unwrap();
+    let (_, text) = text.split_once("## Reading").unwrap();
+    let home = Home::new();
+    let script = r"printf '\033]8;;http://a\033\\\033[4;31;44;58;5;1mx\033[m'; read end";
+    home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", script]);
+    home.succeed(&["wait", "a", "--for", "x", "--timeout", "30"]);
+    let json = home.json(&["screen", "a", "--json"]);
+    let line = &json["screen"][0];
+    assert_eq!(line["runs"][0].as_object().unwrap().len(), 8, "{line}");
+    for object in [&json, &json["cursor"], &json["modes"], line, &line["runs"][0]] {
+        for field in object.as_object().unwrap().keys() {
+            assert!(text.contains(&format!("`{field}`")), "{field}");
+        }
+    }
+}
+
 #[test]
 fn a_screen_is_printed_in_the_session_itself() {
     let home = Home::new();

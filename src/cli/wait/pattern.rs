@@ -9,8 +9,8 @@ use crate::terminal::OutputText;
 /// The text that is kept to be searched, in bytes: what is looked for is found if it is no longer than this.
 const WINDOW: usize = 64 * 1024;
 
-/// Output that is looked at in one go, in bytes.
-const PIECE: usize = 16 * 1024;
+/// Output that is looked at in one go, in bytes. All that is kept is searched again after each, so about as much.
+const PIECE: usize = 64 * 1024;
 
 /// A text, or a regular expression.
 #[derive(Clone, Debug)]
