@@ -1,8 +1,9 @@
 //! `wait`: until a session ends, shows something, or is silent.
 //!
 //! Of a session's output, its text is looked at as it passes; what the session shows is looked at as well, because a
-//! program that draws a screen prints less than is seen. Nothing is missed between the two: the output is read from
-//! the byte on that the screen stands at. The program waits for this reader, as for a recorder.
+//! program that draws a screen prints less than is seen. Nothing is missed between the two: it attaches first, and then
+//! looks at the output from the byte on that the screen stands at. The program waits for this reader, as for a
+//! recorder.
 
 mod pattern;
 
@@ -20,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::pattern::{Found, Pattern, Searcher};
 use super::{Exit, Globals, block_on, print_error, print_note, time::TimeSpan};
 use crate::{
-    SessionName,
+    SessionId, SessionName,
     client::{Client, ClientError, Incoming},
     message::{Access, AttachOptions, Event, ExitStatus, OnLag, RequestError, SessionScreen, StartAt},
     terminal::ShownScreen,
@@ -32,8 +33,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// How long the screen is not looked at while output never pauses.
 const LOOK_TIME: Duration = Duration::from_millis(500);
 
-/// How often a screen may be gone from the log before its output is read: only a flood gets there once.
-const TRIES: usize = 10;
+/// How much of the newest output is read where what the session shows is not known, in bytes.
+const TAIL: u64 = 64 * 1024;
 
 /// The exit status of a wait that took too long, as timeout(1) has it.
 const TIMED_OUT: Exit = Exit(124);
@@ -184,19 +185,23 @@ async fn until_found(
     since: Option<u64>,
 ) -> anyhow::Result<Outcome> {
     let mut searcher = Searcher::new(pattern);
-    let begun = match since {
-        Some(offset) => {
-            client.attach(name.clone(), options(StartAt::Offset(offset), OnLag::Lossless)).await.map(|_| None)
-        }
-        None => begin_with_screen(client, name, &mut searcher).await,
-    };
-    match begun {
-        Ok(None) => {}
-        Ok(Some(found)) => return Ok(Outcome::Found(found)),
+    let start = since.map_or(StartAt::Last(TAIL), StartAt::Offset);
+    let session = match client.attach(name.clone(), options(start, OnLag::Lossless)).await {
         Err(ClientError::Refused(RequestError::SessionEnded { status, .. })) => {
             return Ok(Outcome::Ended(status));
         }
-        Err(error) => return Err(error.into()),
+        attached => attached?.session,
+    };
+    // What the screen shows is not looked at again in the output that brought it there.
+    let mut from = 0;
+    if since.is_none()
+        && let Some(screen) = read_screen(client, session).await?
+    {
+        from = screen.offset;
+        let (before, after) = texts(&screen);
+        if let Some(found) = searcher.begin(before, &after) {
+            return Ok(Outcome::Found(found));
+        }
     }
     let mut looked_at = Instant::now();
     // When output came that nothing was concluded from yet, if any did.
@@ -211,7 +216,7 @@ async fn until_found(
                 looked_at = Instant::now();
                 let found = if is_quiet { searcher.at_rest() } else { None };
                 let found = match (found, since) {
-                    (None, None) => shown(client, name, pattern).await?,
+                    (None, None) => shown(client, session, pattern).await?,
                     (found, _) => found,
                 };
                 if let Some(found) = found {
@@ -221,8 +226,10 @@ async fn until_found(
             }
         };
         match incoming {
-            Incoming::Output { data, .. } => {
-                if let Some(found) = searcher.search(&data) {
+            Incoming::Output { offset, data } => {
+                let seen = usize::try_from(from.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let data = data.get(seen..).unwrap_or_default();
+                if let Some(found) = searcher.search(data) {
                     return Ok(Outcome::Found(found));
                 }
                 printed_at = Some(Instant::now());
@@ -238,39 +245,19 @@ async fn until_found(
     }
 }
 
-/// Looks at what the session shows, and then reads its output from there on.
-async fn begin_with_screen(
-    client: &mut Client,
-    name: &SessionName,
-    searcher: &mut Searcher<'_>,
-) -> Result<Option<Found>, ClientError> {
-    for _ in 0..TRIES {
-        let screen = match client.read_screen(name.clone(), 0).await {
-            Err(ClientError::Refused(RequestError::NoScreen(_))) => break,
-            screen => screen?,
-        };
+/// Looks for it in what the session shows now.
+async fn shown(client: &mut Client, session: SessionId, pattern: &Pattern) -> anyhow::Result<Option<Found>> {
+    Ok(read_screen(client, session).await?.and_then(|screen| {
         let (before, after) = texts(&screen);
-        if let Some(found) = searcher.begin(before, &after) {
-            return Ok(Some(found));
-        }
-        let options = options(StartAt::Offset(screen.offset), OnLag::Lossless);
-        match client.attach(screen.session, options).await {
-            Err(ClientError::Refused(RequestError::OffsetNotHeld { .. })) => {}
-            attached => return attached.map(|_| None),
-        }
-    }
-    // Without a model of the screen, what is held of the output is all that is known.
-    client.attach(name.clone(), options(StartAt::Oldest, OnLag::Lossless)).await.map(|_| None)
+        pattern.find(&(before + &after))
+    }))
 }
 
-/// Looks for it in what the session shows now.
-async fn shown(client: &mut Client, name: &SessionName, pattern: &Pattern) -> anyhow::Result<Option<Found>> {
-    match client.read_screen(name.clone(), 0).await {
-        Ok(screen) => {
-            let (before, after) = texts(&screen);
-            Ok(pattern.find(&(before + &after)))
-        }
-        // The end comes with the output.
+/// What the session shows. `None` where that is not known: the session ended just now, and its last output is still to
+/// come, or its server keeps no screens. Then the output is all there is to look at.
+async fn read_screen(client: &mut Client, session: SessionId) -> anyhow::Result<Option<SessionScreen>> {
+    match client.read_screen(session, 0).await {
+        Ok(screen) => Ok(Some(screen)),
         Err(ClientError::Refused(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
