@@ -5,12 +5,14 @@
 
 mod builder;
 mod clients;
+mod command;
 mod connection;
 mod descriptors;
 mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzz;
 mod input;
+mod link;
 mod listener;
 mod nesting;
 mod peer;
@@ -114,8 +116,6 @@ struct ServerState {
     is_stopping: AtomicBool,
     /// Nobody is let in any more. Not for writers to wait for: they would all take its one lock on their way to sleep.
     closing: CancellationToken,
-    /// Connections end at once. Stops the server as well.
-    abort: CancellationToken,
 }
 
 impl ServerState {
@@ -130,6 +130,12 @@ impl ServerState {
         self.is_stopping.store(true, Ordering::Relaxed);
         self.closing.cancel();
         self.clients.stop();
+    }
+
+    /// Has connections end at once.
+    fn abort(&self) {
+        self.closing.cancel();
+        self.clients.abort();
     }
 }
 
@@ -207,8 +213,7 @@ impl Server {
     /// Dropping the future ends every connection and hangs up every program, without telling anyone first.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { mut socket, shared, max_clients, drain_timeout } = self;
-        let _abort_when_dropped = shared.abort.clone().drop_guard();
-        let _hang_up_when_dropped = HangUp(Arc::clone(&shared.sessions));
+        let _end_when_dropped = End(Arc::clone(&shared));
         let connections = TaskTracker::new();
         let limit = Places::of(max_clients);
         let places = Arc::new(Semaphore::new(limit.most));
@@ -246,18 +251,19 @@ impl Server {
         connections.close();
         if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
             warn!(left = connections.len(), "clients did not take everything in time");
-            shared.abort.cancel();
+            shared.abort();
             connections.wait().await;
         }
         shared.sessions.shut_down().await;
     }
 }
 
-/// Hangs up every session when the server's future is dropped.
-struct HangUp(Arc<Manager>);
+/// Ends every connection, and hangs up every session, when the server's future is dropped.
+struct End(Arc<ServerState>);
 
-impl Drop for HangUp {
+impl Drop for End {
     fn drop(&mut self) {
-        self.0.hang_up_all();
+        self.0.sessions.hang_up_all();
+        self.0.abort();
     }
 }

@@ -47,7 +47,7 @@ use self::{
 };
 pub(crate) use self::{
     client_status::ClientStatus,
-    follower::{Followed, Follower, Next, NotFollowed},
+    follower::{Draw, Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
     manager::{Manager, SessionSettings},
     output::ReadTimes,

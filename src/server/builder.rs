@@ -249,7 +249,6 @@ impl ServerBuilder {
             close: self.stall_timeout.unwrap_or(STALL_TIMEOUT),
             close_resyncing: self.resync_timeout.or(self.stall_timeout).unwrap_or(RESYNC_TIMEOUT),
         };
-        let abort = CancellationToken::new();
         let shared = Arc::new(ServerState {
             sessions: Arc::new(Manager::new(registry.clone(), settings, self.turns)),
             registry,
@@ -261,8 +260,7 @@ impl ServerBuilder {
             handshake_timeout: self.handshake_timeout,
             timing,
             is_stopping: AtomicBool::new(false),
-            closing: abort.child_token(),
-            abort,
+            closing: CancellationToken::new(),
         });
         Ok(Server { socket, shared, max_clients: self.max_clients, drain_timeout: self.drain_timeout })
     }

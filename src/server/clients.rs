@@ -8,16 +8,10 @@ use std::{
     },
 };
 
-use tokio_util::sync::CancellationToken;
-
-use super::{
-    ServerState,
-    writer::{Command, Commands},
-};
+use super::{ServerState, command::Command, link::Link};
 use crate::{
     ClientId, Delivery, RegistryStats, ServerMessage, SessionId,
     message::{CloseReason, ServerStats, Target},
-    session::ClientStatus,
     sync::{Mutex, Rank},
 };
 
@@ -27,18 +21,11 @@ pub(super) struct Connected(Mutex<ConnectionTable>);
 
 #[derive(Debug, Default)]
 struct ConnectionTable {
-    clients: HashMap<ClientId, Connection>,
+    links: HashMap<ClientId, Arc<Link>>,
+    /// Connections end at once, those that are yet to come as well.
+    is_aborted: bool,
     /// Writes and bytes written, of clients that have left.
     departed: (u64, u64),
-}
-
-/// What is known of a client's connection.
-#[derive(Clone, Debug)]
-pub(super) struct Connection {
-    pub(super) status: Arc<ClientStatus>,
-    pub(super) writer: Commands,
-    /// Ends the connection at once.
-    pub(super) cancel: CancellationToken,
 }
 
 /// Counts for `stats` that seldom change. All `Relaxed`: they order nothing.
@@ -64,23 +51,33 @@ impl Connected {
         Self(Mutex::new(Rank::Leaf, ConnectionTable::default()))
     }
 
-    fn get(&self, client: ClientId) -> Option<Connection> {
-        self.0.with(|table| table.clients.get(&client).cloned())
+    fn get(&self, client: ClientId) -> Option<Arc<Link>> {
+        self.0.with(|table| table.links.get(&client).cloned())
+    }
+
+    fn all(&self) -> Vec<Arc<Link>> {
+        self.0.with(|table| table.links.values().cloned().collect())
     }
 
     /// Has every writer look whether the server is stopping.
     pub(super) fn stop(&self) {
-        let writers: Vec<_> =
-            self.0.with(|table| table.clients.values().map(|client| client.writer.clone()).collect());
-        for writer in writers {
+        for link in self.all() {
             // An error says that it is going, or that it has commands to carry out, and looks after those.
-            let _ = writer.try_send(Command::Stop.into());
+            let _ = link.try_send(Command::Stop);
+        }
+    }
+
+    /// Ends every connection at once, without telling anyone.
+    pub(super) fn abort(&self) {
+        self.0.with(|table| table.is_aborted = true);
+        for link in self.all() {
+            link.cancel();
         }
     }
 
     #[cfg(all(any(test, fuzzing), feature = "cli"))]
     pub(super) fn is_empty(&self) -> bool {
-        self.0.with(|table| table.clients.is_empty())
+        self.0.with(|table| table.links.is_empty())
     }
 
     #[cfg(all(test, debug_assertions))]
@@ -89,29 +86,37 @@ impl Connected {
     }
 }
 
-/// A client's place in the table; it leaves when this drops.
-pub(super) struct ListingGuard {
-    shared: Arc<ServerState>,
+/// A client's place in the table. When this drops it leaves, and its link is closed.
+pub(super) struct ListingGuard<'a> {
+    shared: &'a ServerState,
     client: ClientId,
 }
 
-impl ListingGuard {
-    pub(super) fn new(shared: &Arc<ServerState>, client: ClientId, connection: Connection) -> Self {
-        shared.clients.0.with(|table| table.clients.insert(client, connection));
-        Self { shared: Arc::clone(shared), client }
+impl<'a> ListingGuard<'a> {
+    pub(super) fn new(shared: &'a ServerState, client: ClientId, link: &Arc<Link>) -> Self {
+        let is_aborted = shared.clients.0.with(|table| {
+            table.links.insert(client, Arc::clone(link));
+            table.is_aborted
+        });
+        if is_aborted {
+            link.cancel();
+        }
+        Self { shared, client }
     }
 }
 
-impl Drop for ListingGuard {
+impl Drop for ListingGuard<'_> {
     fn drop(&mut self) {
         let removed = self.shared.clients.0.with(|table| {
-            let removed = table.clients.remove(&self.client)?;
+            let removed = table.links.remove(&self.client)?;
             let (writes, bytes) = removed.status.written();
             table.departed.0 += writes;
             table.departed.1 += bytes;
             Some(removed)
         });
-        drop(removed);
+        if let Some(link) = removed {
+            link.close();
+        }
     }
 }
 
@@ -119,21 +124,20 @@ impl ServerState {
     pub(super) async fn stats(&self) -> ServerStats {
         let registry = self.registry.stats();
         let sessions = self.sessions.stats().await;
-        let (statuses, (mut writes, mut bytes_written)) = self.clients.0.with(|table| {
-            let statuses: Vec<_> =
-                table.clients.iter().map(|(id, client)| (*id, Arc::clone(&client.status))).collect();
-            (statuses, table.departed)
+        let (links, (mut writes, mut bytes_written)) = self.clients.0.with(|table| {
+            let links: Vec<_> = table.links.iter().map(|(id, link)| (*id, Arc::clone(link))).collect();
+            (links, table.departed)
         });
-        let mut clients: Vec<_> = statuses
+        let mut clients: Vec<_> = links
             .iter()
-            .map(|(id, status)| {
-                let (of_client, bytes) = status.written();
+            .map(|(id, link)| {
+                let (of_client, bytes) = link.status.written();
                 writes += of_client;
                 bytes_written += bytes;
                 let watched = self.registry.get_client(*id).and_then(|entry| entry.attached_session);
                 let head =
                     watched.and_then(|id| Some((id, self.sessions.find(&Target::Id(id)).ok()?.head())));
-                status.stats(head)
+                link.status.stats(head)
             })
             .collect();
         clients.sort_by_key(|client| client.client);
@@ -206,10 +210,10 @@ impl Clients {
 
     /// Ends a client's connection, after telling it so where it reads. Returns whether there was one.
     pub fn disconnect(&self, client: ClientId) -> bool {
-        let Some(connection) = self.shared.clients.get(client) else { return false };
-        if connection.writer.try_send(Command::Close(CloseReason::Disconnected).into()).is_err() {
+        let Some(link) = self.shared.clients.get(client) else { return false };
+        if link.try_send(Command::Close(CloseReason::Disconnected)).is_err() {
             // It sends requests and reads no replies, so it would not read this one.
-            connection.cancel.cancel();
+            link.cancel();
         }
         true
     }

@@ -98,7 +98,6 @@ fn server() -> (Arc<ServerState>, Feed) {
     let name = "a".parse().expect("a name");
     let feed = Feeds::new(Arc::clone(&sessions)).start(name, size, Pace::Free).expect("a session");
     sessions.start_no_more();
-    let abort = CancellationToken::new();
     let shared = ServerState {
         sessions,
         registry,
@@ -110,8 +109,7 @@ fn server() -> (Arc<ServerState>, Feed) {
         handshake_timeout: PATIENCE,
         timing: StallTimeouts { hold: PATIENCE, close: PATIENCE, close_resyncing: PATIENCE },
         is_stopping: AtomicBool::new(false),
-        closing: abort.child_token(),
-        abort,
+        closing: CancellationToken::new(),
     };
     (Arc::new(shared), feed)
 }

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::Notify, time::timeout};
 
-use super::writer::{Command, Commands};
+use super::{command::Command, link::Link};
 use crate::{
     ClientId, SessionId,
     message::{Reply, RequestError},
@@ -33,7 +33,7 @@ const MAX_BYTES: usize = 256 * 1024;
 pub(super) struct Input {
     lanes: Vec<Arc<Lane>>,
     outstanding: Arc<Outstanding>,
-    writer: Commands,
+    link: Arc<Link>,
 }
 
 struct Lane {
@@ -67,8 +67,8 @@ struct InputChunk {
 }
 
 impl Input {
-    pub(super) fn new(writer: Commands) -> Self {
-        Self { lanes: Vec::new(), outstanding: Arc::default(), writer }
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self { lanes: Vec::new(), outstanding: Arc::default(), link }
     }
 
     /// Takes input to be typed, unless too much of it is outstanding.
@@ -97,13 +97,14 @@ impl Input {
             lane.more.notify_one();
             return Ok(());
         }
-        let typing = type_all(lane, Arc::clone(session), Arc::clone(&self.outstanding), self.writer.clone());
-        let writer = self.writer.clone();
+        let typing =
+            type_all(lane, Arc::clone(session), Arc::clone(&self.outstanding), Arc::clone(&self.link));
+        let link = Arc::clone(&self.link);
         tokio::spawn(async move {
             tokio::select! {
                 biased;
                 // The client is gone.
-                () = writer.closed() => {}
+                () = link.closed() => {}
                 () = typing => {}
             }
         });
@@ -139,7 +140,7 @@ impl Lane {
     }
 }
 
-async fn type_all(lane: Arc<Lane>, session: Arc<Session>, outstanding: Arc<Outstanding>, writer: Commands) {
+async fn type_all(lane: Arc<Lane>, session: Arc<Session>, outstanding: Arc<Outstanding>, link: Arc<Link>) {
     let mut typed = lane.state.with(|state| std::mem::take(&mut state.typed));
     loop {
         let Some(InputChunk { request, terminal, data }) = lane.next(&mut typed) else {
@@ -160,10 +161,10 @@ async fn type_all(lane: Arc<Lane>, session: Arc<Session>, outstanding: Arc<Outst
         outstanding.frames.fetch_sub(1, Ordering::Relaxed);
         outstanding.bytes.fetch_sub(data.len(), Ordering::Relaxed);
         let answer = answer(result, &session);
-        if is_interrupt && writer.send(Command::Purge(session.id()).into()).await.is_err() {
+        if is_interrupt && link.send(Command::Purge(session.id())).await.is_err() {
             return;
         }
-        if writer.send(Command::Frame(wire::encode_reply(request, &answer)).into()).await.is_err() {
+        if link.send(Command::Frame(wire::encode_reply(request, &answer))).await.is_err() {
             return;
         }
     }

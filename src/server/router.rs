@@ -12,10 +12,11 @@ use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     ServerState,
+    command::{AttachCommand, Command},
     input::Input,
+    link::{Closed, Link},
     nesting::Nested,
     peer::Terminals,
-    writer::{AttachCommand, Command, Commands},
 };
 use crate::{
     ClientId, SessionId,
@@ -23,7 +24,7 @@ use crate::{
         Access, Attach, AttachOptions, ClientEnvironment, ClientMessage, Create, Reply, RequestError,
         StartAt, Target,
     },
-    session::{Claim, ClientStatus, Session, Window},
+    session::{Claim, Session, Window},
     wire,
 };
 
@@ -35,18 +36,13 @@ pub(super) struct Router {
     client: ClientId,
     /// Its process, where that is another than the server's.
     process: Option<i32>,
-    status: Arc<ClientStatus>,
     /// What the client watches, or did when its session ended.
     watching: Option<Watching>,
-    writer: Commands,
+    link: Arc<Link>,
     /// Kills and waits whose reply is outstanding. Most clients have none.
     waiting: Option<JoinSet<()>>,
-    input: Option<Input>,
+    input: Option<Box<Input>>,
 }
-
-/// The connection is going down; its reader stops too.
-#[derive(Debug)]
-pub(super) struct WriterGone;
 
 /// A client's part in the session it watches. Not the session itself: an idle client holds nothing of one that ended.
 struct Watching {
@@ -69,7 +65,8 @@ enum Handled {
 /// Why a request was not carried out.
 enum Failure {
     Refused(RequestError),
-    WriterGone,
+    /// The connection is going down; its reader stops too.
+    Closed,
 }
 
 impl From<RequestError> for Failure {
@@ -78,9 +75,9 @@ impl From<RequestError> for Failure {
     }
 }
 
-impl From<WriterGone> for Failure {
-    fn from(_: WriterGone) -> Self {
-        Self::WriterGone
+impl From<Closed> for Failure {
+    fn from(_: Closed) -> Self {
+        Self::Closed
     }
 }
 
@@ -88,17 +85,16 @@ impl Router {
     pub(super) fn new(
         shared: Arc<ServerState>,
         (client, process): (ClientId, Option<i32>),
-        status: Arc<ClientStatus>,
-        writer: Commands,
+        link: Arc<Link>,
     ) -> Self {
         // A client of the embedder's own shows nothing by itself.
         let own = i32::try_from(std::process::id()).ok();
         let process = process.filter(|process| Some(*process) != own);
-        Self { shared, client, process, status, watching: None, writer, waiting: None, input: None }
+        Self { shared, client, process, watching: None, link, waiting: None, input: None }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
-    pub(super) async fn route(&mut self, id: u64, request: ClientMessage) -> Result<(), WriterGone> {
+    pub(super) async fn route(&mut self, id: u64, request: ClientMessage) -> Result<(), Closed> {
         #[cfg(test)]
         if request == ClientMessage::Ping {
             super::tests::panic_if_asked(id);
@@ -107,7 +103,7 @@ impl Router {
             Ok(Handled::Reply(reply)) => self.answer(id, Ok(reply)).await,
             Ok(Handled::Later) => Ok(()),
             Err(Failure::Refused(refused)) => self.answer(id, Err(refused)).await,
-            Err(Failure::WriterGone) => Err(WriterGone),
+            Err(Failure::Closed) => Err(Closed),
         }
     }
 
@@ -138,10 +134,10 @@ impl Router {
             }
             ClientMessage::Resync => self.command(Command::Resync { request: id }).await?,
             ClientMessage::Kill { session } => {
-                let (session, writer) = (self.shared.sessions.find(&session)?, self.writer.clone());
+                let (session, link) = (self.shared.sessions.find(&session)?, Arc::clone(&self.link));
                 let waiting = self.room_to_wait()?;
                 session.hang_up();
-                waiting.spawn(answer_when_gone(id, writer, async move {
+                waiting.spawn(answer_when_gone(id, link, async move {
                     session.killed().await.map(Reply::Killed)
                 }));
             }
@@ -150,8 +146,8 @@ impl Router {
                     return Ok(Handled::Reply(Reply::Ended(status)));
                 }
                 found => {
-                    let (session, writer) = (found?, self.writer.clone());
-                    self.room_to_wait()?.spawn(answer_when_gone(id, writer, async move {
+                    let (session, link) = (found?, Arc::clone(&self.link));
+                    self.room_to_wait()?.spawn(answer_when_gone(id, link, async move {
                         Ok(Reply::Ended(session.gone().await))
                     }));
                 }
@@ -168,17 +164,12 @@ impl Router {
         Ok(Handled::Later)
     }
 
-    pub(super) async fn answer(
-        &self,
-        id: u64,
-        answer: Result<Reply, RequestError>,
-    ) -> Result<(), WriterGone> {
+    pub(super) async fn answer(&self, id: u64, answer: Result<Reply, RequestError>) -> Result<(), Closed> {
         self.command(Command::Frame(wire::encode_reply(id, &answer))).await
     }
 
-    fn command(&self, command: Command) -> impl Future<Output = Result<(), WriterGone>> {
-        let sent = self.writer.send(command.into());
-        async { sent.await.map_err(|_| WriterGone) }
+    fn command(&self, command: Command) -> impl Future<Output = Result<(), Closed>> {
+        self.link.send(command)
     }
 
     async fn create(&mut self, id: u64, create: Create) -> Result<Handled, Failure> {
@@ -208,7 +199,7 @@ impl Router {
         let nested = self.nest(&session, &options)?;
         let (attached, outcome) = oneshot::channel();
         let attach = AttachCommand { request, session, options, environment, begin, attached };
-        self.command(Command::Attach(attach)).await?;
+        self.command(Command::Attach(attach.into())).await?;
         // An error says that it was refused, and that everything is as before; or that the writer has ended.
         if let Ok(claim) = outcome.await {
             let (access, is_terminal) = (options.access, options.size.is_some());
@@ -247,7 +238,7 @@ impl Router {
     fn is_read_only(&self) -> bool {
         let is_read_only = self.watching.as_ref().is_some_and(|watching| watching.access == Access::ReadOnly);
         // A client that was told of its session's end watches nothing.
-        is_read_only && self.status.is_watching()
+        is_read_only && self.link.status.is_watching()
     }
 
     /// What this client has in a session, if it watches it.
@@ -284,7 +275,7 @@ impl Router {
         let session = self.session(session)?;
         let claim = self.watching(session.id()).and_then(|watching| watching.claim);
         let terminal = claim.map(|claim| (self.client, claim));
-        let input = self.input.get_or_insert_with(|| Input::new(self.writer.clone()));
+        let input = self.input.get_or_insert_with(|| Box::new(Input::new(Arc::clone(&self.link))));
         input.type_in(request, &session, terminal, data)
     }
 
@@ -297,12 +288,8 @@ impl Router {
 }
 
 /// Answers a request with what becomes of a session.
-async fn answer_when_gone(
-    id: u64,
-    writer: Commands,
-    gone: impl Future<Output = Result<Reply, RequestError>>,
-) {
+async fn answer_when_gone(id: u64, link: Arc<Link>, gone: impl Future<Output = Result<Reply, RequestError>>) {
     let answer = gone.await;
     // An error says that the connection ended meanwhile.
-    let _ = writer.send(Command::Frame(wire::encode_reply(id, &answer)).into()).await;
+    let _ = link.send(Command::Frame(wire::encode_reply(id, &answer))).await;
 }

@@ -45,8 +45,6 @@ pub(super) struct StallDetector {
     close: StallWindow,
     /// Set from `TooSlowToHold` until the client makes up for it.
     lost_hold: bool,
-    /// Whether anything has been pending since the client last had it all.
-    pending: bool,
 }
 
 #[derive(Debug)]
@@ -78,12 +76,7 @@ impl StallWindow {
 
 impl StallDetector {
     pub(super) fn new(timing: &StallTimeouts) -> Self {
-        Self {
-            hold: StallWindow::new(timing.hold),
-            close: StallWindow::new(timing.close),
-            lost_hold: false,
-            pending: false,
-        }
+        Self { hold: StallWindow::new(timing.hold), close: StallWindow::new(timing.close), lost_hold: false }
     }
 
     /// The client took some bytes. Returns whether it may hold the program back again.
@@ -93,22 +86,16 @@ impl StallDetector {
         self.hold.taken >= ENOUGH && std::mem::take(&mut self.lost_hold)
     }
 
-    /// The client has all there is. Returns whether it may hold the program back again.
-    pub(super) fn caught_up(&mut self) -> bool {
-        self.pending = false;
-        std::mem::take(&mut self.lost_hold)
+    /// Whether the client is not to hold the program back.
+    pub(super) fn has_lost_hold(&self) -> bool {
+        self.lost_hold
     }
 
-    /// When to judge a client that takes nothing now, and is closed after `close`. The windows start with the first
-    /// wait since it had it all.
+    /// When to judge a client that takes nothing now, and is closed after `close`.
     pub(super) fn next_verdict(&mut self, close: Duration) -> Instant {
         if self.close.length != close {
             // It watches something in another way now.
             self.close = StallWindow::new(close);
-        }
-        if !std::mem::replace(&mut self.pending, true) {
-            self.hold.restart();
-            self.close.restart();
         }
         self.hold.ends.min(self.close.ends)
     }
@@ -188,25 +175,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_and_catching_up_each_give_the_hold_back_once() {
+    async fn progress_gives_the_hold_back_once() {
         let mut progress = StallDetector::new(&TIMING);
+        assert!(!progress.has_lost_hold());
         assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
+        assert!(progress.has_lost_hold());
         assert!(progress.took(ENOUGH));
         assert!(!progress.took(ENOUGH));
-        assert!(!progress.caught_up());
-
-        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
-        assert!(progress.caught_up());
-        assert!(!progress.caught_up());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_long_idle_time_before_a_backlog_does_not_count() {
-        let mut progress = StallDetector::new(&TIMING);
-        assert!(!progress.caught_up());
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        let start = Instant::now();
-        assert_eq!(wait(&mut progress).await, StallVerdict::TooSlowToHold);
-        assert_eq!(start.elapsed().as_secs(), 10);
+        assert!(!progress.has_lost_hold());
     }
 }

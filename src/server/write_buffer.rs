@@ -8,15 +8,12 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::UnixStream;
 
 use crate::wire::{Header, Kind, MAX_OUTPUT};
 
 /// The most slices in one system call; a gathered write rarely has more.
 const MAX_SLICES: usize = 64;
-
-/// Buffers that there is room for while there are none: those of a reply or two.
-const FEW: usize = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct WriteBuffer {
@@ -66,7 +63,7 @@ impl WriteBuffer {
 
     /// Frees the room that a burst took; for when there is nothing to write for a while.
     pub(super) fn shrink(&mut self) {
-        self.buffers.shrink_to(FEW);
+        self.buffers = VecDeque::new();
     }
 
     /// Payload bytes of output that the kernel does not have yet.
@@ -75,7 +72,7 @@ impl WriteBuffer {
     }
 
     /// Writes what the socket takes now, and returns how much that was.
-    pub(super) fn write_to(&mut self, socket: &OwnedWriteHalf) -> io::Result<usize> {
+    pub(super) fn write_to(&mut self, socket: &UnixStream) -> io::Result<usize> {
         let slices: SmallVec<[IoSlice<'_>; MAX_SLICES]> =
             self.buffers.iter().take(MAX_SLICES).map(|buffer| IoSlice::new(buffer)).collect();
         let written = socket.try_write_vectored(&slices)?;

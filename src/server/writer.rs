@@ -1,32 +1,35 @@
-//! A connection's writer: the one task that writes to its socket, and the one that moves its client between sessions.
+//! A connection's writer: what writes to its socket, and what moves its client between sessions.
 //!
 //! What the client is sent next, its [`Follower`] decides; the writer carries out commands, writes, and notices when
 //! the client takes too little. Replies and commands come by a small queue of their own, which is served first. The
 //! whole of an attach happens here, so that all output before its reply is the old session's and all after it the new
 //! one's, and nothing is held, drawn or resized for a client that has not got there.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use tokio::{
-    net::unix::OwnedWriteHalf,
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{net::UnixStream, time::Instant};
 use tracing::{debug, info};
 
 use super::{
     ServerState,
+    command::{AttachCommand, Command},
+    link::Link,
     stall::{StallDetector, StallVerdict},
     write_buffer::WriteBuffer,
 };
 use crate::{
-    SessionId, TerminalSize,
-    message::{AttachOptions, ClientEnvironment, ClientState, CloseReason, Event, Reply, RequestError},
-    session::{Claim, Followed, Follower, Next, NotFollowed, NotHeld, ScreenDump, Session},
-    wire::{self, MAX_OUTPUT},
+    ClientId,
+    message::{ClientState, CloseReason, Event, Reply, RequestError},
+    session::{Draw, Followed, Follower, Next, NotFollowed, NotHeld, ScreenDump},
+    wire::{self, HelloReply, MAX_OUTPUT},
 };
 
 /// How long a connection that is being closed has to take what is written already and the reason.
@@ -39,85 +42,52 @@ const CLOSE_ROOM: usize = 1024 * 1024;
 /// read has this, and one reply or one screen, waiting for it.
 const ENOUGH: usize = MAX_OUTPUT;
 
-/// Pieces of output that there is room for while there are none.
-const FEW: usize = 4;
-
-/// What the reader asks of the writer.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Write this frame.
-    Frame(Bytes),
-    /// Write the list of sessions. Made here, like the next, because it may be large.
-    List { request: u64 },
-    /// Write the server's statistics.
-    Stats { request: u64 },
-    /// Write what a session shows, with so many lines above it.
-    ReadScreen { request: u64, session: Arc<Session>, lines: u32 },
-    /// Watch a session from now on, and reply.
-    Attach(AttachCommand),
-    /// Watch nothing from now on, and reply to this request.
-    Detach { request: u64 },
-    /// The client's terminal has this size now.
-    Resize { request: u64, size: TerminalSize },
-    /// Draw the screen again, and reply to this request.
-    Resync { request: u64 },
-    /// The client interrupted the program: it is not to see what was printed before, if it watches this session.
-    Purge(SessionId),
-    /// Write the reason, and end.
-    Close(CloseReason),
-    /// The server is stopping.
-    Stop,
-}
-
-#[derive(Debug)]
-pub(super) struct AttachCommand {
-    pub(super) request: u64,
-    pub(super) session: Arc<Session>,
-    pub(super) options: AttachOptions,
-    /// That of the client, if it is one of a person's.
-    pub(super) environment: Option<Box<ClientEnvironment>>,
-    /// Dropping it lets a new session begin to print, now that it is watched.
-    pub(super) begin: Option<oneshot::Sender<()>>,
-    /// Told what the client got: its claim on the session's size, if it has one. Dropped where it got nothing.
-    pub(super) attached: oneshot::Sender<Option<Claim>>,
-}
-
-/// The way to a writer. Boxed: a queue has room for 32 commands from its first on, and most clients are idle.
-pub(super) type Commands = mpsc::Sender<Box<Command>>;
-
-pub(super) struct Writer {
-    shared: Arc<ServerState>,
+pub(super) struct Writer<'a> {
+    shared: &'a ServerState,
     follower: Follower,
-    socket: OwnedWriteHalf,
-    commands: mpsc::Receiver<Box<Command>>,
+    socket: &'a UnixStream,
+    link: &'a Link,
     /// Handles on the output being gathered.
     pieces: Vec<Bytes>,
     write_buffer: WriteBuffer,
-    stall: StallDetector,
-    /// Ends this connection at once.
-    cancel: CancellationToken,
+    /// While the client has not taken all there is, and had to be waited for.
+    stall: Option<Box<StallDetector>>,
+}
+
+/// What a writer does next.
+enum Step {
+    /// Look again what is next.
+    Again,
+    Draw(Draw),
+    Flush,
+    FlushOutput,
+    /// Nothing until this time, a command or a message.
+    Sleep(Option<Instant>),
 }
 
 /// Why a connection ends from this side.
 #[derive(Debug)]
 enum Disconnect {
-    /// The socket failed, the client hung up, or it was cancelled; there is nobody to tell.
+    /// The socket failed, or the client hung up; there is nobody to tell.
     Gone,
     /// The client is to be told why.
     Close(CloseReason),
 }
 
-impl Writer {
+impl<'a> Writer<'a> {
     pub(super) fn new(
-        shared: Arc<ServerState>,
+        shared: &'a ServerState,
         follower: Follower,
-        socket: OwnedWriteHalf,
-        commands: mpsc::Receiver<Box<Command>>,
-        cancel: CancellationToken,
+        socket: &'a UnixStream,
+        link: &'a Link,
     ) -> Self {
-        let stall = StallDetector::new(&shared.timing);
         let (pieces, write_buffer) = (Vec::new(), WriteBuffer::default());
-        Self { shared, follower, socket, commands, pieces, write_buffer, stall, cancel }
+        Self { shared, follower, socket, link, pieces, write_buffer, stall: None }
+    }
+
+    /// Has the client told that it is let in, before all else.
+    pub(super) fn welcome(&mut self, client: ClientId) {
+        self.write_buffer.push(HelloReply::Welcome { client }.encode());
     }
 
     /// Writes until the connection ends.
@@ -130,79 +100,97 @@ impl Writer {
             self.shared.counters.closed();
             self.push_event(&Event::Closing(reason));
             // For the reason, where the client takes nothing: it finds that when it takes something again.
-            let _ = set_socket_send_buffer_size(self.socket.as_ref(), CLOSE_ROOM);
+            let _ = set_socket_send_buffer_size(self.socket, CLOSE_ROOM);
             // A client that takes nothing more is not waited for; it sees the connection end.
             let _ = Box::pin(tokio::time::timeout(CLOSE_TIME, self.flush())).await;
         }
-        self.cancel.cancel();
     }
 
     async fn write_all_there_is(&mut self) -> Result<Never, Disconnect> {
         loop {
             while self.write_buffer.len() < ENOUGH
-                && let Ok(command) = self.commands.try_recv()
+                && let Some(carried_out) = self.carry_out_next()
             {
-                // Boxed, like the others that are seldom under way: an idle client is not to hold room for them.
-                Box::pin(self.carry_out(*command)).await?;
+                carried_out.await?;
             }
             if self.write_buffer.len() >= ENOUGH {
                 self.flush().await?;
             }
-            if self.shared.is_stopping() && self.follower.has_all() {
-                return Err(Disconnect::Close(CloseReason::ShuttingDown));
-            }
-            let not_before = match self.follower.next(std::time::Instant::now(), &mut self.pieces) {
-                Next::Output { offset, length } => {
-                    self.write_buffer.push_output(offset, length, self.pieces.drain(..));
+            match self.step()? {
+                Step::Again => {}
+                Step::Draw(draw) => Box::pin(self.draw(draw)).await,
+                Step::Flush => self.flush().await?,
+                Step::FlushOutput => {
                     self.flush().await?;
                     // Others on this thread have had to wait for a quarter of a MiB to be copied.
                     tokio::task::yield_now().await;
-                    continue;
                 }
-                Next::Screen(draw) => {
-                    if let Some((gap, drawn)) = Box::pin(self.follower.draw(draw)).await {
-                        gap.iter().for_each(|gap| self.push_event(gap));
-                        self.write_buffer.push_screen(drawn.at, drawn.before);
-                        self.write_buffer.push_screen(drawn.at, drawn.bytes);
-                    }
-                    continue;
-                }
-                Next::Event(event) => {
-                    self.push_event(&event);
-                    continue;
-                }
-                Next::FellBehind { from, to } => {
-                    return Err(Disconnect::Close(CloseReason::FellBehind { from, to }));
-                }
-                Next::NotBefore(_) | Next::CaughtUp if !self.write_buffer.is_empty() => {
-                    self.flush().await?;
-                    continue;
-                }
-                Next::NotBefore(time) => Some(Instant::from_std(time)),
-                Next::CaughtUp => {
-                    if self.stall.caught_up() {
-                        self.follower.set_holding(true);
-                    }
-                    self.write_buffer.shrink();
-                    self.pieces.shrink_to(FEW);
-                    None
-                }
-            };
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return Err(Disconnect::Gone),
-                command = self.commands.recv() => match command {
-                    Some(command) => Box::pin(self.carry_out(*command)).await?,
-                    None => return Err(Disconnect::Gone),
-                },
-                there_will_be_more = self.follower.message() => {
-                    if !there_will_be_more {
-                        return Err(Disconnect::Close(CloseReason::Unregistered));
-                    }
-                }
-                () = sleep_until(not_before) => {}
+                Step::Sleep(not_before) => self.sleep(not_before).await?,
             }
         }
+    }
+
+    /// Does what comes next, as far as that needs no waiting.
+    fn step(&mut self) -> Result<Step, Disconnect> {
+        if self.shared.is_stopping() && self.follower.has_all() {
+            return Err(Disconnect::Close(CloseReason::ShuttingDown));
+        }
+        Ok(match self.follower.next(std::time::Instant::now(), &mut self.pieces) {
+            Next::Output { offset, length } => {
+                self.write_buffer.push_output(offset, length, self.pieces.drain(..));
+                Step::FlushOutput
+            }
+            Next::Screen(draw) => Step::Draw(draw),
+            Next::Event(event) => {
+                self.push_event(&event);
+                Step::Again
+            }
+            Next::FellBehind { from, to } => {
+                return Err(Disconnect::Close(CloseReason::FellBehind { from, to }));
+            }
+            Next::NotBefore(_) | Next::CaughtUp if !self.write_buffer.is_empty() => Step::Flush,
+            Next::NotBefore(time) => Step::Sleep(Some(Instant::from_std(time))),
+            Next::CaughtUp => {
+                if self.stall.take().is_some_and(|stall| stall.has_lost_hold()) {
+                    self.follower.set_holding(true);
+                }
+                self.write_buffer.shrink();
+                self.pieces = Vec::new();
+                Step::Sleep(None)
+            }
+        })
+    }
+
+    async fn draw(&mut self, draw: Draw) {
+        if let Some((gap, drawn)) = self.follower.draw(draw).await {
+            gap.iter().for_each(|gap| self.push_event(gap));
+            self.write_buffer.push_screen(drawn.at, drawn.before);
+            self.write_buffer.push_screen(drawn.at, drawn.bytes);
+        }
+    }
+
+    /// Sleeps until there is a command or a message, or until this time.
+    fn sleep(&mut self, not_before: Option<Instant>) -> impl Future<Output = Result<(), Disconnect>> {
+        let mut timer = not_before.map(|time| Box::pin(tokio::time::sleep_until(time)));
+        poll_fn(move |context| {
+            if self.link.poll_ready(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(there_will_be_more) = self.follower.poll_message(context) {
+                let unregistered = Disconnect::Close(CloseReason::Unregistered);
+                return Poll::Ready(if there_will_be_more { Ok(()) } else { Err(unregistered) });
+            }
+            match &mut timer {
+                Some(timer) => timer.as_mut().poll(context).map(Ok),
+                None => Poll::Pending,
+            }
+        })
+    }
+
+    /// Carries out the next command, if there is one. Boxed, like all that is seldom under way: an idle client is not
+    /// to have room for it.
+    fn carry_out_next(&mut self) -> Option<Pin<Box<impl Future<Output = Result<(), Disconnect>>>>> {
+        self.link.try_next().map(|command| Box::pin(self.carry_out(command)))
     }
 
     async fn carry_out(&mut self, command: Command) -> Result<(), Disconnect> {
@@ -224,7 +212,7 @@ impl Writer {
                 let screen = session.read_screen(lines).await;
                 self.reply(request, &screen.map(|screen| Reply::Screen(Box::new(screen))));
             }
-            Command::Attach(attach) => self.attach(attach).await?,
+            Command::Attach(attach) => self.attach(*attach).await?,
             Command::Detach { request } => {
                 self.follower.leave();
                 self.reply(request, &Ok(Reply::Detached));
@@ -278,44 +266,51 @@ impl Writer {
         }
     }
 
-    /// Writes all that waits. Ends early when the client is gone, cancelled, or too slow.
+    /// Writes all that waits. Ends early when the client is gone or too slow.
     async fn flush(&mut self) -> Result<(), Disconnect> {
         while !self.write_buffer.is_empty() {
-            match self.write_buffer.write_to(&self.socket) {
-                Ok(0) => return Err(Disconnect::Gone),
-                Ok(written) => self.wrote(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Box::pin(self.wait_for_room()).await?
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    debug!(client = %self.follower.client(), %error, "write failed");
-                    return Err(Disconnect::Gone);
-                }
+            if !self.write()? {
+                Box::pin(self.wait_for_room()).await?;
             }
         }
         Ok(())
     }
 
+    /// Writes what the socket takes now; returns whether it took anything.
+    fn write(&mut self) -> Result<bool, Disconnect> {
+        match self.write_buffer.write_to(self.socket) {
+            Ok(0) => Err(Disconnect::Gone),
+            Ok(written) => {
+                self.follower.wrote(written, self.write_buffer.unwritten_output());
+                if self.stall.as_mut().is_some_and(|stall| stall.took(written)) {
+                    self.follower.set_holding(true);
+                }
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => {
+                debug!(client = %self.follower.client(), %error, "write failed");
+                Err(Disconnect::Gone)
+            }
+        }
+    }
+
     async fn wait_for_room(&mut self) -> Result<(), Disconnect> {
         let close = self.shared.timing.close(self.follower.resyncs());
+        let stall = self.stall.get_or_insert_with(|| Box::new(StallDetector::new(&self.shared.timing)));
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Err(Disconnect::Gone),
             ready = self.socket.writable() => ready.map_err(|_| Disconnect::Gone),
-            () = tokio::time::sleep_until(self.stall.next_verdict(close)) => self.judge(),
+            () = tokio::time::sleep_until(stall.next_verdict(close)) => {
+                let verdict = stall.judge();
+                self.obey(verdict)
+            }
         }
     }
 
-    fn wrote(&mut self, bytes: usize) {
-        self.follower.wrote(bytes, self.write_buffer.unwritten_output());
-        if self.stall.took(bytes) {
-            self.follower.set_holding(true);
-        }
-    }
-
-    fn judge(&mut self) -> Result<(), Disconnect> {
-        match self.stall.judge() {
+    fn obey(&mut self, verdict: StallVerdict) -> Result<(), Disconnect> {
+        match verdict {
             StallVerdict::Fine => Ok(()),
             StallVerdict::TooSlowToHold => {
                 debug!(client = %self.follower.client(), "no longer holds the program back");
@@ -329,14 +324,3 @@ impl Writer {
 
 /// What a loop that ends by an error only returns otherwise.
 enum Never {}
-
-/// Sleeps until then; forever without a time.
-///
-/// # Cancel safety
-/// Cancel safe.
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => Box::pin(tokio::time::sleep_until(time)).await,
-        None => std::future::pending().await,
-    }
-}

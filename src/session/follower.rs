@@ -12,7 +12,11 @@
 //!
 //! A connection's writer does what the follower decides, and alone calls it. The models run this very type.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 use bytes::Bytes;
 
@@ -97,7 +101,7 @@ pub(crate) enum Next {
     },
     /// There will be a picture, no sooner than this.
     NotBefore(Instant),
-    /// Nothing: the client has it all, until [`Follower::message`] comes.
+    /// Nothing: the client has it all, until [`Follower::poll_message`] says so.
     CaughtUp,
 }
 
@@ -304,14 +308,11 @@ impl Follower {
 
     /// Waits for a message. Returns whether there will be any: without its queue, a client would not hear of new
     /// output.
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub(crate) async fn message(&mut self) -> bool {
-        let received = self.queue.recv_many(&mut self.inbox, self.depth).await;
+    pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let received = ready!(self.queue.poll_recv_many(context, &mut self.inbox, self.depth));
         self.inbox.reverse();
         self.status.took_messages(received);
-        received > 0
+        Poll::Ready(received > 0)
     }
 
     /// Decides what the client is sent next: at most [`MAX_OUTPUT`] bytes of output, handles on which are put into

@@ -3,7 +3,7 @@
 //! All of it is the code that ships: session, pump, feed, output, history, pace, follower and registry. Only a
 //! program's terminal and a client's socket are stand-ins, of which one prints what it is told and the other counts.
 
-use std::io;
+use std::{future::poll_fn, io};
 
 use bytes::Bytes;
 
@@ -200,7 +200,7 @@ impl Client {
     }
 
     fn sleep(&mut self) {
-        assert!(model::block_on(self.follower.message()), "it is registered");
+        assert!(model::block_on(poll_fn(|context| self.follower.poll_message(context))), "it is registered");
     }
 
     fn take_what_is_there(&mut self) -> Then {

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     sync::PoisonError,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
@@ -211,8 +211,13 @@ impl<T> Receiver<T> {
     }
 
     #[cfg_attr(not(fugue_model), allow(dead_code, reason = "the follower's, in models"))]
-    pub(crate) async fn recv_many(&mut self, messages: &mut Vec<T>, limit: usize) -> usize {
-        let Some(first) = self.recv().await else { return 0 };
+    pub(crate) fn poll_recv_many(
+        &mut self,
+        context: &mut Context<'_>,
+        messages: &mut Vec<T>,
+        limit: usize,
+    ) -> Poll<usize> {
+        let Some(first) = ready!(self.poll_recv(context)) else { return Poll::Ready(0) };
         messages.push(first);
         let mut received = 1;
         while received < limit
@@ -221,7 +226,7 @@ impl<T> Receiver<T> {
             messages.push(next);
             received += 1;
         }
-        received
+        Poll::Ready(received)
     }
 
     fn poll_recv(&mut self, context: &Context<'_>) -> Poll<Option<T>> {

@@ -1,3 +1,5 @@
+use std::future::poll_fn;
+
 use super::*;
 use crate::{
     message::{ClientState::*, ClientStats, Pace},
@@ -142,13 +144,13 @@ fn a_client_that_watches_nothing_is_told_notices_only() {
     let mut follower = follower(&session, 2);
     let notice = ServerMessage::Notice { text: "notice".to_owned() };
     session.registry.send_to_client(follower.client(), Arc::new(notice)).unwrap();
-    assert!(block_on(follower.message()));
+    assert!(block_on(poll_fn(|context| follower.poll_message(context))));
     let mut next = || follower.next(Instant::now(), &mut Vec::new());
     assert_eq!(next(), Next::Event(Event::Notice("notice".to_owned())));
     assert_eq!(next(), Next::CaughtUp);
     assert!(follower.has_all());
     session.registry.unregister_client(follower.client());
-    assert!(!block_on(follower.message()));
+    assert!(!block_on(poll_fn(|context| follower.poll_message(context))));
 }
 
 #[test]
