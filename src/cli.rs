@@ -8,17 +8,23 @@ mod attach;
 mod bench;
 mod bytes;
 mod connect;
+mod detach;
 mod env;
+mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod kill;
 mod list;
 mod new;
+mod rename;
+mod resize;
 mod screen;
 mod send;
 mod serve;
 mod start;
 mod stats;
+mod stop;
+mod target;
 mod terminal;
 mod time;
 mod wait;
@@ -33,7 +39,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::Level;
 
 use crate::server::default_socket;
@@ -41,22 +47,25 @@ use crate::server::default_socket;
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
 #[derive(Debug, Parser)]
 #[command(name = "fugue-server", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(
-    after_help = "To begin:  `fugue-server new work`, a shell that outlives this terminal; ctrl-\\ detaches"
-)]
+#[command(help_template = "{about}\n\n{usage-heading} {usage}\n\n{subcommands}{after-help}")]
+#[command(override_usage = "fugue-server <COMMAND>")]
+#[command(after_help = "\
+To begin:  fugue-server new work       a shell that outlives this terminal; ctrl-\\ detaches
+           fugue-server attach work    from another terminal; both see the same
+All take --help, --socket PATH and --log LEVEL [env: FUGUE_SOCKET, FUGUE_LOG]. Or --version.")]
 struct Args {
     /// The socket [default: in $XDG_RUNTIME_DIR or /tmp]
     #[arg(
         long,
         global = true,
-        display_order = 100,
+        hide = true,
         value_name = "PATH",
         env = "FUGUE_SOCKET",
         hide_env_values = true
     )]
     socket: Option<PathBuf>,
     /// How much to log: error, warn, info, debug or trace
-    #[arg(long, global = true, display_order = 100, value_name = "LEVEL", env = "FUGUE_LOG", default_value_t = Level::WARN)]
+    #[arg(long, global = true, hide = true, value_name = "LEVEL", env = "FUGUE_LOG", default_value_t = Level::WARN)]
     #[arg(hide_env_values = true, hide_default_value = true)]
     log: Level,
     #[command(subcommand)]
@@ -68,13 +77,19 @@ enum Command {
     Serve(serve::Args),
     New(new::Args),
     Attach(attach::Args),
+    Detach(detach::Args),
+    #[command(visible_alias = "ls")]
     List(list::Args),
-    Env(env::Args),
-    Kill(kill::Args),
+    Events(events::Args),
     Send(send::Args),
     Screen(screen::Args),
     Wait(wait::Args),
+    Rename(rename::Args),
+    Resize(resize::Args),
+    Kill(kill::Args),
+    Env(env::Args),
     Stats(stats::Args),
+    Stop(stop::Args),
     #[cfg(feature = "bench")]
     Bench(bench::Args),
     #[cfg(feature = "bench")]
@@ -107,7 +122,7 @@ struct Globals {
 /// Parses the command line, runs the command, and says how it went.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Args { socket, log, command } = Args::try_parse().unwrap_or_else(|error| exit_with(&error));
+    let Args { socket, log, command } = parse(args_os()).unwrap_or_else(|error| exit_with(&error));
     let is_default = socket.is_none();
     let socket = socket.unwrap_or_else(|| {
         let (path, warning) = default_socket();
@@ -122,14 +137,20 @@ pub fn run() -> ExitCode {
     let result = match command {
         Command::Serve(args) => serve::run(&common, args),
         Command::New(args) => new::run(&common, args),
+        Command::Attach(args) if args.creates() => new::attach_or_create(&common, args),
         Command::Attach(args) => attach::run(&common, args),
-        Command::Env(args) => env::run(&common, args),
+        Command::Detach(args) => detach::run(&common, args),
         Command::List(args) => list::run(&common, args),
-        Command::Kill(args) => kill::run(&common, args),
+        Command::Events(args) => events::run(&common, args),
         Command::Send(args) => send::run(&common, args),
         Command::Screen(args) => screen::run(&common, args),
         Command::Wait(args) => wait::run(&common, args),
+        Command::Rename(args) => rename::run(&common, args),
+        Command::Resize(args) => resize::run(&common, args),
+        Command::Kill(args) => kill::run(&common, args),
+        Command::Env(args) => env::run(&common, args),
         Command::Stats(args) => stats::run(&common, args),
+        Command::Stop(args) => stop::run(&common, args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&common, args),
         #[cfg(feature = "bench")]
@@ -140,6 +161,21 @@ pub fn run() -> ExitCode {
         if not_attached { Exit::NOT_ATTACHED } else { Exit::FAILURE }
     });
     ExitCode::from(exit.0)
+}
+
+/// Parses a command line. What is wrong with it is shown with the usage that `--help` shows: by itself clap would show
+/// one of its own making, with those options that the environment sets.
+fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<Args, clap::Error> {
+    let mut command = Args::command();
+    command.build();
+    let mut matches = command
+        .mut_subcommands(|mut subcommand| {
+            let usage = subcommand.render_usage().to_string();
+            let usage = usage.trim_start_matches("Usage: ").to_owned();
+            subcommand.override_usage(usage)
+        })
+        .try_get_matches_from(words)?;
+    Args::from_arg_matches_mut(&mut matches)
 }
 
 impl Globals {
@@ -163,9 +199,14 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 
 /// Prints to stdout. A reader that has seen enough and closed its end is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_while_read(text).map(drop)
+}
+
+/// As [`print`]. Returns whether anybody still reads.
+fn print_while_read(text: &str) -> anyhow::Result<bool> {
     match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => Ok(written.map(|()| true)?),
     }
 }
 
@@ -209,7 +250,7 @@ fn exit_with(error: &clap::Error) -> ! {
         error.exit();
     }
     let words = args_os().map(|word| escape_controls(&word.to_string_lossy()));
-    match Args::try_parse_from(words) {
+    match parse(words) {
         Err(error) => error.exit(),
         // Only what was wrong with it was escaped.
         Ok(_) => {

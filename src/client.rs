@@ -86,6 +86,15 @@ impl Early {
         Some(incoming)
     }
 
+    /// The answer to this request, if it came while another was awaited.
+    fn take_answer(&mut self, id: u64) -> Option<Result<Reply, RequestError>> {
+        let is_it =
+            |incoming: &Incoming| matches!(incoming, Incoming::Reply { request, .. } if *request == id);
+        let incoming = self.queue.remove(self.queue.iter().position(is_it)?)?;
+        self.bytes -= weight(&incoming);
+        if let Incoming::Reply { answer, .. } = incoming { Some(answer) } else { None }
+    }
+
     fn is_full(&self) -> bool {
         self.bytes > MAX_EARLY
     }
@@ -286,6 +295,9 @@ impl Client {
     /// # Cancel safety
     /// As [`request`](Self::request).
     pub async fn answer(&mut self, request: u64) -> Result<Reply, ClientError> {
+        if let Some(answer) = self.early.take_answer(request) {
+            return Ok(answer?);
+        }
         loop {
             let waited = self.request_timeout;
             match timeout(waited, self.receive_for(request)).await {

@@ -21,11 +21,13 @@ pub use self::{
     environment::{ClientEnvironment, VARIABLES},
     pixels::PixelSize,
     reply::{
-        AttachedTo, ClientState, ClientStats, CloseReason, Event, ExitStatus, Reply, RequestError,
-        ServerStats, SessionInfo, SessionScreen, SessionState, SessionStats,
+        AttachedTo, ChangedSession, ClientState, ClientStats, CloseReason, Event, ExitStatus, Happened,
+        Reply, RequestError, ServerStats, SessionEvent, SessionInfo, SessionScreen, SessionState,
+        SessionStats,
     },
     request::{
-        Access, Attach, AttachOptions, ClientMessage, Create, OnLag, Pace, SizePolicy, StartAt, Target,
+        Access, Attach, AttachOptions, ClientMessage, Create, DetachWhich, OnLag, Pace, SessionChange,
+        SizePolicy, StartAt, Target,
     },
     settings::{ControlCharacter, TerminalFlag, TerminalSettings},
 };

@@ -4,6 +4,7 @@
 //! carries out its requests, `writer` writes to it), and `session` owns the programs.
 
 mod builder;
+mod changes;
 mod clients;
 mod command;
 mod connection;

@@ -6,6 +6,8 @@
 
 mod answers;
 mod client_status;
+mod command_line;
+mod events;
 mod feed;
 mod feeds;
 mod follower;
@@ -27,7 +29,7 @@ use std::{
     io::ErrorKind,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -35,10 +37,11 @@ use std::{
 use bytes::Bytes;
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::{
     answers::Answers,
+    events::SessionEvents,
     history::History,
     pty::Pty,
     screen::{Screen, Scrollback},
@@ -47,6 +50,7 @@ use self::{
 };
 pub(crate) use self::{
     client_status::ClientStatus,
+    events::{EventQueue, RecvError},
     follower::{Draw, Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
     manager::{Manager, SessionSettings},
@@ -63,7 +67,8 @@ pub use self::{
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{
-        ClientEnvironment, ExitStatus, RequestError, SessionInfo, SessionScreen, SessionState, SessionStats,
+        ClientEnvironment, ExitStatus, Happened, RequestError, SessionInfo, SessionScreen, SessionState,
+        SessionStats, SizePolicy,
     },
     registry::ClientRegistry,
     sync::Mutex,
@@ -81,7 +86,8 @@ const MAX_DRAWING: usize = MAX_REPLY - 1024;
 #[derive(Debug)]
 pub(crate) struct Session {
     id: SessionId,
-    name: SessionName,
+    /// Changed under this lock together with the manager's book.
+    name: Mutex<SessionName>,
     /// The program and its arguments, for people.
     command: String,
     started: Instant,
@@ -106,22 +112,110 @@ pub(crate) struct Session {
     survivor: OnceLock<u32>,
     /// Set once the log has its final entry and the session left the manager.
     gone: CancellationToken,
+    /// The title that it was created with.
+    title: Option<String>,
+    /// When things happened last.
+    times: Times,
+    /// The offset up to which its last terminal saw it.
+    seen: AtomicU64,
+    /// Terminals that watch it, read-only ones too.
+    terminals: AtomicUsize,
+    events: SessionEvents,
 }
+
+/// When things happened last, in milliseconds from the session's start, and one more; 0 for never. All `Relaxed`: for
+/// people.
+#[derive(Debug, Default)]
+struct Times {
+    /// A terminal attached or typed.
+    used: AtomicU64,
+    printed: AtomicU64,
+    /// A bell was told of.
+    bell: AtomicU64,
+}
+
+/// Bells that listeners are told of are so far apart.
+const BETWEEN_BELLS: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(crate) fn id(&self) -> SessionId {
         self.id
     }
 
-    pub(crate) fn name(&self) -> &SessionName {
-        &self.name
+    pub(crate) fn name(&self) -> SessionName {
+        self.name.with(|name| name.clone())
+    }
+
+    /// Milliseconds from its start to `time`, and one more.
+    fn millis(&self, time: Instant) -> u64 {
+        u64::try_from(time.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// Tells those who listen to events.
+    fn tell(&self, what: Happened) {
+        self.events.tell(self.id, || self.name(), what);
+    }
+
+    /// A client watches it from now on.
+    fn attached(&self, client: ClientId, is_terminal: bool) {
+        info!(session = %self.id, name = %self.name(), %client, is_terminal, "attached");
+        if is_terminal {
+            self.terminals.fetch_add(1, Ordering::Relaxed);
+            self.times.used.store(self.millis(Instant::now()), Ordering::Relaxed);
+        }
+        self.tell(Happened::Attached(client));
+    }
+
+    /// A client no longer watches it.
+    fn detached(&self, client: ClientId, is_terminal: bool) {
+        info!(session = %self.id, name = %self.name(), %client, "detached");
+        if is_terminal {
+            self.seen.store(self.head(), Ordering::Relaxed);
+            self.terminals.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.tell(Happened::Detached(client));
+    }
+
+    /// A client was not sent these bytes.
+    fn gap(&self, client: ClientId, bytes: u64) {
+        info!(session = %self.id, name = %self.name(), %client, bytes, "a gap");
+        self.tell(Happened::Gap { client, bytes });
+    }
+
+    /// Something was printed at `now`, with bells if there was one.
+    fn printed_at(&self, now: Instant, has_bell: bool) {
+        let now = self.millis(now);
+        self.times.printed.store(now, Ordering::Relaxed);
+        let last = self.times.bell.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.saturating_sub(last) >= BETWEEN_BELLS.as_millis() as u64;
+        if has_bell && is_due {
+            self.times.bell.store(now, Ordering::Relaxed);
+            self.tell(Happened::Bell);
+        }
+    }
+
+    /// Of the terminals that may type, the one used last.
+    pub(crate) fn latest(&self) -> Option<ClientId> {
+        self.answers.latest()
+    }
+
+    /// Sizes its terminal in this way from now on.
+    pub(crate) fn set_size(&self, policy: SizePolicy, size: Option<TerminalSize>) {
+        self.size_by(|sizing| ((), sizing.set_policy(policy, size)));
+    }
+
+    /// Sends the processes in the foreground of its terminal a signal.
+    pub(crate) fn signal(&self, signal: i32) -> Result<(), RequestError> {
+        let failed = |why: String| RequestError::Failed { what: "sending the signal".to_owned(), why };
+        let pty = self.terminal().map_err(|error| failed(error.to_string()))?;
+        let named = pty::signal(signal).ok_or_else(|| failed(format!("there is no signal {signal}")))?;
+        info!(session = %self.id, name = %self.name(), signal, "signalled");
+        pty.signal_foreground(named).map_err(|error| failed(error.to_string()))
     }
 
     pub(crate) fn size(&self) -> TerminalSize {
         // Relaxed: it stands for itself. A client that misses a change is told by a later message.
-        let [c0, c1, r0, r1] = self.size.load(Ordering::Relaxed).to_be_bytes();
-        let size = TerminalSize::new(u16::from_be_bytes([c0, c1]), u16::from_be_bytes([r0, r1]));
-        size.unwrap_or(TerminalSize::DEFAULT)
+        unpacked(self.size.load(Ordering::Relaxed)).unwrap_or(TerminalSize::DEFAULT)
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -157,14 +251,14 @@ impl Session {
         loop {
             let drawn = self.screen.redraw(&self.history, Scrollback { lines, since: None }).await;
             let ScreenDump { bytes, at, size, .. } =
-                drawn.ok_or_else(|| RequestError::NoScreen(self.name.clone()))?;
+                drawn.ok_or_else(|| RequestError::NoScreen(self.name()))?;
             if bytes.len() > MAX_DRAWING && lines > 0 {
                 // Each begins with a line feed, unless it goes on with the one before.
                 let drawn = memchr::memchr_iter(b'\n', &bytes).count().min(lines);
                 lines = drawn.saturating_mul(MAX_DRAWING) / bytes.len() * 7 / 8;
                 continue;
             }
-            let (session, name) = (self.id, self.name.clone());
+            let (session, name) = (self.id, self.name());
             return Ok(SessionScreen { session, name, size, offset: at, drawing: bytes });
         }
     }
@@ -279,6 +373,7 @@ impl Session {
             .write_taken(|| {
                 let passed = self.answers.filter(typed, client, input);
                 if passed.is_use {
+                    self.times.used.store(self.millis(Instant::now()), Ordering::Relaxed);
                     self.surroundings.used(claim);
                     self.size_by(|sizing| ((), sizing.used(claim)));
                 }
@@ -317,7 +412,7 @@ impl Session {
             return status;
         }
         let pid = child.id().unwrap_or_default();
-        warn!(session = %self.id, name = %self.name, pid, "the program can't be killed, and is left");
+        warn!(session = %self.id, name = %self.name(), pid, "the program can't be killed, and is left");
         // Nobody set it before: a session ends once.
         let _ = self.survivor.set(pid);
         ExitStatus::Unknown
@@ -344,7 +439,7 @@ impl Session {
     pub(crate) async fn killed(&self) -> Result<ExitStatus, RequestError> {
         let status = self.gone().await;
         match self.survivor.get() {
-            Some(pid) => Err(RequestError::NotKilled { name: self.name.clone(), pid: *pid }),
+            Some(pid) => Err(RequestError::NotKilled { name: self.name(), pid: *pid }),
             None => Ok(status),
         }
     }
@@ -352,15 +447,28 @@ impl Session {
     /// The session for `list`; how many watch it is the registry's to say.
     pub(crate) fn info(&self, clients: usize) -> SessionInfo {
         let Span { head, ended, .. } = self.span();
+        let now = self.millis(Instant::now());
+        let [used, printed] =
+            [&self.times.used, &self.times.printed].map(|time| time.load(Ordering::Relaxed));
+        // With a terminal, all is seen.
+        let seen =
+            if self.terminals.load(Ordering::Relaxed) > 0 { head } else { self.seen.load(Ordering::Relaxed) };
         SessionInfo {
             id: self.id,
-            name: self.name.clone(),
+            name: self.name(),
             command: self.command.clone(),
             state: ended.map_or(SessionState::Running { pid: self.pid }, SessionState::Ended),
             clients,
             printed: head,
             size: self.size(),
-            age_seconds: self.started.elapsed().as_secs(),
+            age_seconds: now / 1000,
+            ended_seconds: None,
+            title: self.screen.title().or_else(|| self.title.clone()),
+            used_ms: (used > 0).then(|| now.saturating_sub(used)),
+            idle_seconds: now.saturating_sub(used.max(printed)) / 1000,
+            unseen: head.saturating_sub(seen),
+            bell: self.answers.newest_bell() > seen,
+            latest: self.latest(),
         }
     }
 
@@ -370,7 +478,7 @@ impl Session {
         let Span { head, held_bytes, model_waits, .. } = self.span();
         SessionStats {
             session: self.id,
-            name: self.name.clone(),
+            name: self.name(),
             history_bytes: held_bytes as u64,
             screen_lag_bytes: if failed { 0 } else { head.saturating_sub(at) },
             screen_waits: model_waits,
@@ -410,6 +518,12 @@ impl Session {
     }
 }
 
+/// A size as one number, which is not 0: columns first.
 fn packed(size: TerminalSize) -> u32 {
     u32::from(size.cols()) << 16 | u32::from(size.rows())
+}
+
+fn unpacked(size: u32) -> Option<TerminalSize> {
+    let [c0, c1, r0, r1] = size.to_be_bytes();
+    TerminalSize::new(u16::from_be_bytes([c0, c1]), u16::from_be_bytes([r0, r1]))
 }

@@ -32,7 +32,7 @@ pub use self::{
 };
 
 /// The protocol's version. Client and server must agree on it exactly.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Bytes of a frame's header.
 pub const HEADER_LEN: usize = 16;
@@ -69,6 +69,9 @@ pub enum Kind {
     Environment = 12,
     ReadScreen = 13,
     Wait = 14,
+    Find = 15,
+    Change = 16,
+    Listen = 17,
 
     HelloReply = 128,
     Reply = 129,
@@ -78,7 +81,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 22] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -93,6 +96,9 @@ impl Kind {
         Self::Environment,
         Self::ReadScreen,
         Self::Wait,
+        Self::Find,
+        Self::Change,
+        Self::Listen,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
@@ -114,9 +120,10 @@ impl Kind {
     #[must_use]
     pub fn limit(self) -> usize {
         match self {
-            Self::List | Self::Detach | Self::Stats | Self::Ping | Self::Resync => 0,
+            Self::List | Self::Detach | Self::Stats | Self::Ping | Self::Resync | Self::Listen => 0,
             Self::Hello => 64,
             Self::Resize | Self::Kill | Self::Environment | Self::ReadScreen | Self::Wait => 256,
+            Self::Find | Self::Change => 256,
             // With an environment: sixteen values of 1 KiB.
             Self::Attach => 256 + 17 * 1024,
             Self::Input => 16 + MAX_INPUT,

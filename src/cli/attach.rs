@@ -7,6 +7,7 @@
 //! Sending and receiving are two loops that do not wait for each other, and stdin and stdout have threads of their own,
 //! so that a stopped terminal delays neither a key nor a signal.
 
+mod current;
 mod display;
 mod io_threads;
 mod notices;
@@ -28,6 +29,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::oneshot;
 
 use self::{
+    current::Current,
     display::{CursorLeft, Display},
     io_threads::{Keys, UNDO_TIME},
     notices::Notices,
@@ -39,14 +41,15 @@ use super::{
     Exit, Globals, block_on,
     bytes::ByteCount,
     print_note,
+    target::{SessionArg, choose, is_inside},
     terminal::{self, DetachKey},
 };
 use crate::{
-    SessionId, SessionName,
+    SessionName,
     client::{Client, ClientError, Incoming, IncomingFrames, Requests},
     message::{
-        Access, Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, Event, ExitStatus,
-        OnLag, Reply, StartAt,
+        Access, Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, CloseReason, Event,
+        ExitStatus, OnLag, Reply, RequestError, SessionChange, StartAt, Target,
     },
     terminal::DEFAULT_SCROLLBACK,
 };
@@ -63,8 +66,11 @@ const DETACH_TIME: Duration = Duration::from_secs(1);
 Where stdout is no terminal, every byte is written and none added; a gap is an error.
 Exit status: 0 detached; the program's own at its end; 254 closed by the server; 255 not attached.")]
 pub(super) struct Args {
-    /// The session's name
-    name: SessionName,
+    /// The session's name, or its beginning [default: the only one, or the one used last]
+    name: Option<SessionArg>,
+    /// Create it, with a shell, if there is none of this very name
+    #[arg(short = 'A', long = "create", requires = "name")]
+    create: bool,
     /// What to start with: the screen, nothing (now), all that is held (start), or the lines in the newest BYTES
     /// [default: screen, into a file or pipe: now]
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
@@ -82,12 +88,12 @@ pub(super) struct Args {
 /// How to watch; `new` and `attach` share these.
 #[derive(Debug, clap::Args)]
 pub(super) struct WatchArgs {
-    /// When this client can't keep up: resync it to the screen as it is, disconnect it, or let the program wait for it
-    /// (lossless) [default: resync, into a file or pipe: lossless]
+    /// When this client can't keep up: resync, disconnect, or lossless, for which the program waits [default: resync,
+    /// into a file or pipe: lossless]
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     on_lag: Option<Lag>,
-    /// The key that detaches
-    #[arg(long, value_name = "KEY", default_value = r"ctrl-\")]
+    /// Detaches; FUGUE_DETACH_KEY sets it; none for none
+    #[arg(long, value_name = "KEY", default_value = r"ctrl-\", env = "FUGUE_DETACH_KEY", hide_env = true)]
     detach_key: DetachKey,
 }
 
@@ -139,34 +145,114 @@ impl WatchArgs {
     }
 }
 
-pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    let from = args.from.unwrap_or(if terminal::is_interactive() { StartArg::Screen } else { StartArg::Now });
-    if from == StartArg::Screen && !terminal::is_interactive() {
-        bail!(
-            "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
-        );
+impl Args {
+    /// Those of a client that watches in this way, and otherwise as by default.
+    pub(super) fn with(watch: WatchArgs) -> Self {
+        Self { name: None, create: false, from: None, scrollback: SCROLLBACK, read_only: false, watch }
     }
-    let start = match from {
-        StartArg::Screen => StartAt::Screen,
-        StartArg::Now => StartAt::Now,
-        StartArg::Start => StartAt::Oldest,
-        StartArg::Last(bytes) => StartAt::Last(bytes as u64),
-    };
-    let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let options = args.watch.options().with_start(start).with_access(access).with_scrollback(args.scrollback);
-    block_on(async {
-        let mut client = common.connect().await?;
-        let attach = Attach::new(args.name.into(), options).with_environment(environment());
-        let attached = client.attach_with(attach).await?;
-        if from == StartArg::Start && attached.start > 0 && !terminal::is_interactive() {
+
+    /// Whether the session is created if there is none.
+    pub(super) fn creates(&self) -> bool {
+        self.create
+    }
+
+    pub(super) fn watch_args(&self) -> &WatchArgs {
+        &self.watch
+    }
+
+    /// The name of what is created if there is none.
+    pub(super) fn exact_name(&self) -> anyhow::Result<SessionName> {
+        match &self.name {
+            Some(SessionArg(Target::Name(name) | Target::Prefix(name))) => Ok(name.clone()),
+            _ => bail!("say what the session is called"),
+        }
+    }
+
+    /// Refuses what can't be.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if self.from() == StartArg::Screen && !terminal::is_interactive() {
             bail!(
-                "the first {} bytes of session {} are no longer held; `--from now` records from here on",
-                attached.start,
-                attached.name
+                "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
             );
         }
-        watch(client, attached, &args.watch, from == StartArg::Screen).await
+        Ok(())
+    }
+
+    fn from(&self) -> StartArg {
+        self.from.unwrap_or(if terminal::is_interactive() { StartArg::Screen } else { StartArg::Now })
+    }
+
+    /// How to watch a session from now on.
+    fn options(&self) -> AttachOptions {
+        let start = match self.from() {
+            StartArg::Screen => StartAt::Screen,
+            StartArg::Now => StartAt::Now,
+            StartArg::Start => StartAt::Oldest,
+            StartArg::Last(bytes) => StartAt::Last(bytes as u64),
+        };
+        let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        self.watch.options().with_start(start).with_access(access).with_scrollback(self.scrollback)
+    }
+}
+
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    args.check()?;
+    block_on(async {
+        let mut client = common.connect().await?;
+        let target = match &args.name {
+            Some(SessionArg(target)) => target.clone(),
+            None => choose(&mut client).await?,
+        };
+        let attached = match enter(&mut client, target, &args).await? {
+            Entered::Switched => return Ok(Exit::SUCCESS),
+            Entered::Attached(attached) => attached,
+        };
+        watch_from(client, attached, &args).await
     })
+}
+
+/// Watches a session that was there before.
+pub(super) async fn watch_from(client: Client, attached: AttachedTo, args: &Args) -> anyhow::Result<Exit> {
+    let from = args.from();
+    if from == StartArg::Start && attached.start > 0 && !terminal::is_interactive() {
+        bail!(
+            "the first {} bytes of session {} are no longer held; `--from now` records from here on",
+            attached.start,
+            attached.name
+        );
+    }
+    watch(client, attached, args, from == StartArg::Screen).await
+}
+
+/// What came of an attach.
+pub(super) enum Entered {
+    Attached(AttachedTo),
+    /// The terminal that this was typed in shows the session now.
+    Switched,
+}
+
+/// Attaches to a session; or, inside another one, has the terminal that this is typed in show it.
+pub(super) async fn enter(client: &mut Client, target: Target, args: &Args) -> Result<Entered, ClientError> {
+    let has_own_ways = args.read_only || args.from.is_some();
+    if !has_own_ways && switches(&args.watch) && switch(client, target.clone()).await? {
+        return Ok(Entered::Switched);
+    }
+    let attach = Attach::new(target, args.options()).with_environment(environment());
+    client.attach_with(attach).await.map(Entered::Attached)
+}
+
+/// Whether this is typed in a session, whose terminal is to show another one instead of this one's.
+pub(super) fn switches(watch: &WatchArgs) -> bool {
+    is_inside() && terminal::is_interactive() && watch.on_lag.is_none()
+}
+
+/// Has the terminal that shows this session show another one. Returns whether this is in a session's terminal.
+pub(super) async fn switch(client: &mut Client, to: Target) -> Result<bool, ClientError> {
+    match client.change(Target::Here, SessionChange::Switch(to)).await {
+        Ok(_) => Ok(true),
+        Err(ClientError::Refused(RequestError::NotInside)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is carried of the environment that this runs in.
@@ -193,7 +279,7 @@ enum Outcome {
 pub(super) async fn watch(
     client: Client,
     attached: AttachedTo,
-    args: &WatchArgs,
+    args: &Args,
     scroll_away: bool,
 ) -> anyhow::Result<Exit> {
     let interactive = terminal::is_interactive();
@@ -204,14 +290,17 @@ pub(super) async fn watch(
 
     let (requests, frames, early) = client.into_split();
     let window = TerminalWindow::new();
+    let current = Current::new(attached);
     let sender = Sender {
         requests,
-        session: attached.session,
+        current: &current,
+        args,
         window: &window,
-        outbox: Outbox::new(args.detach_key.0),
+        outbox: Outbox::new(args.watch.detach_key.0),
         display: &display,
     };
-    let receiver = Receiver { frames, early, window: &window, display: &display, notices: &mut notices };
+    let shown = (&window, &display, &current);
+    let receiver = Receiver { frames, early, shown, ended: None, notices: &mut notices };
     let mut outcome = tokio::select! {
         signal = deadly.next() => Outcome::Signal(signal),
         outcome = sender.run(keys) => outcome,
@@ -231,7 +320,7 @@ pub(super) async fn watch(
         _ => CursorLeft::Below,
     };
     let is_put_back = display.leave(cursor).await;
-    let (exit, last_word) = report(outcome, &attached.name);
+    let (exit, last_word) = report(outcome, &current.name());
     // A terminal that takes nothing would hold this up as well.
     if is_put_back || !stderr().is_terminal() {
         tell_in_time(notices.lines().chain(last_word).collect()).await;
@@ -275,7 +364,8 @@ fn report(outcome: Outcome, name: &SessionName) -> (Exit, Option<String>) {
 /// Sends keys and sizes.
 struct Sender<'a> {
     requests: Requests,
-    session: SessionId,
+    current: &'a Current,
+    args: &'a Args,
     window: &'a TerminalWindow,
     outbox: Outbox,
     display: &'a Display,
@@ -290,7 +380,7 @@ impl Sender<'_> {
         loop {
             let (ready, gives_up_in) = (self.outbox.ready(), self.outbox.gives_up_in(Instant::now()));
             let sent = tokio::select! {
-                keys = typed.recv(), if self.outbox.has_room() => {
+                keys = typed.recv(), if self.outbox.has_room() && !self.current.is_switching() => {
                     // Without a terminal there is no person left either.
                     let Some(keys) = keys else { return Outcome::Detached };
                     if self.outbox.take(&keys, Instant::now()) {
@@ -299,18 +389,32 @@ impl Sender<'_> {
                     Ok(())
                 }
                 () = tokio::time::sleep(gives_up_in.unwrap_or_default()), if gives_up_in.is_some() => {
-                    if self.outbox.give_up() {
+                    if self.outbox.give_up(Instant::now()) {
                         return self.detach().await;
                     }
                     Ok(())
                 }
                 () = self.window.room(ready.unwrap_or_default()), if ready.is_some() => self.send_piece().await,
+                () = self.current.changed() => self.follow().await,
                 job = signals.next() => self.act_on(job, &mut signals).await,
             };
             if let Err(error) = sent {
                 return Outcome::Lost(error);
             }
         }
+    }
+
+    /// Attaches to the session that was asked for, or has it drawn where nothing else does.
+    async fn follow(&mut self) -> Result<(), ClientError> {
+        if self.current.take_blank() {
+            self.requests.send(&ClientMessage::Resync).await?;
+        }
+        let Some(to) = self.current.wanted() else { return Ok(()) };
+        let options = self.args.options().with_start(StartAt::Screen);
+        let attach = Attach::new(to.into(), options).with_environment(environment());
+        let request = self.requests.send(&ClientMessage::Attach(attach)).await?;
+        self.current.asked(request);
+        Ok(())
     }
 
     async fn act_on(&mut self, job: Job, signals: &mut JobSignals) -> Result<(), ClientError> {
@@ -340,7 +444,7 @@ impl Sender<'_> {
     async fn send_piece(&mut self) -> Result<(), ClientError> {
         let Some(piece) = self.outbox.pop() else { return Ok(()) };
         self.window.sent(piece.len());
-        let input = ClientMessage::Input { session: self.session, data: piece.into() };
+        let input = ClientMessage::Input { session: self.current.session(), data: piece.into() };
         self.requests.send(&input).await.map(drop)
     }
 
@@ -362,7 +466,7 @@ impl Sender<'_> {
 
     async fn send_size(&mut self) -> Result<(), ClientError> {
         let Some((size, pixels)) = terminal::window() else { return Ok(()) };
-        let resize = ClientMessage::Resize { session: self.session, size, pixels };
+        let resize = ClientMessage::Resize { session: self.current.session(), size, pixels };
         self.requests.send(&resize).await.map(drop)
     }
 }
@@ -371,14 +475,15 @@ impl Sender<'_> {
 struct Receiver<'a> {
     frames: IncomingFrames,
     early: VecDeque<Incoming>,
-    window: &'a TerminalWindow,
-    display: &'a Display,
+    shown: (&'a TerminalWindow, &'a Display, &'a Current),
+    /// How the session ended that another is to be shown in place of.
+    ended: Option<ExitStatus>,
     notices: &'a mut Notices,
 }
 
 impl Receiver<'_> {
     async fn run(mut self) -> Outcome {
-        let display = self.display;
+        let (window, display, current) = self.shown;
         loop {
             // Only what can be shown is received: so a slow terminal is the server's to see, and not held here.
             let Some(room) = display.room().await else { return Outcome::NobodyReads };
@@ -392,23 +497,59 @@ impl Receiver<'_> {
             match incoming {
                 Ok(Incoming::Screen { data, .. }) => display.show_screen(room, &data),
                 Ok(Incoming::Output { data, .. }) => display.show(room, data),
+                Ok(Incoming::Reply { request, answer }) if current.is_asked(request) => {
+                    if let Some(status) = self.switched(answer) {
+                        return Outcome::Ended(status);
+                    }
+                }
                 Ok(Incoming::Reply { answer: Ok(Reply::Detached), .. }) => return Outcome::Detached,
                 Ok(Incoming::Reply { answer: Ok(Reply::Resized), .. }) => {}
                 Ok(Incoming::Reply { answer: Ok(Reply::Resynced), .. }) => display.screen_comes(),
                 // Input, typed or refused; the session's end explains a refusal.
-                Ok(Incoming::Reply { .. }) => self.window.answered(),
-                Ok(Incoming::Event(Event::Ended { status, .. })) => return Outcome::Ended(status),
-                Ok(Incoming::Event(Event::Notice(text))) => self.notices.push(text),
-                // At a terminal, the screen that follows makes up for it.
-                Ok(Incoming::Event(Event::Gap { from, to })) if !display.is_terminal() => {
-                    return Outcome::Gap(to - from);
+                Ok(Incoming::Reply { .. }) => window.answered(),
+                Ok(Incoming::Event(event)) => {
+                    if let Some(outcome) = self.told(event) {
+                        return outcome;
+                    }
                 }
-                Ok(Incoming::Event(Event::Gap { .. } | Event::Resized { .. })) => {}
-                Ok(Incoming::Event(Event::Closing(reason))) => {
-                    return Outcome::Lost(ClientError::Closed(reason));
+                Err(ClientError::Closed(CloseReason::Detached)) if display.is_terminal() => {
+                    return Outcome::Detached;
                 }
                 Err(error) => return Outcome::Lost(error),
             }
         }
+    }
+
+    /// Takes in news. Returns how watching ends, if it does.
+    fn told(&mut self, event: Event) -> Option<Outcome> {
+        let (_, display, current) = self.shown;
+        match event {
+            Event::Ended { status, .. } if current.is_switching() => self.ended = Some(status),
+            Event::Ended { status, .. } => return Some(Outcome::Ended(status)),
+            Event::Notice(text) => self.notices.push(text),
+            Event::Switch { to } => current.want(to),
+            // At a terminal, the screen that follows makes up for it.
+            Event::Gap { from, to } if !display.is_terminal() => return Some(Outcome::Gap(to - from)),
+            Event::Closing(reason) => return Some(Outcome::Lost(ClientError::Closed(reason))),
+            _ => {}
+        }
+        None
+    }
+
+    /// The server has answered that another session is shown from now on, or why not. Returns how the one before ended,
+    /// if it is still the one that is shown.
+    fn switched(&mut self, answer: Result<Reply, RequestError>) -> Option<ExitStatus> {
+        let (_, _, current) = self.shown;
+        let ended = self.ended.take();
+        match answer {
+            Ok(Reply::Attached(attached)) => {
+                current.switched_to(attached);
+                return None;
+            }
+            Ok(_) => {}
+            Err(refused) => self.notices.push(refused.to_string()),
+        }
+        current.stays();
+        ended
     }
 }

@@ -1,7 +1,10 @@
 //! `env`: the environment of the client that a session was used from last.
 
-use super::{Exit, Globals, block_on, print};
-use crate::{SessionName, message::ClientEnvironment};
+use super::{
+    Exit, Globals, block_on, print,
+    target::{SessionArg, this_session},
+};
+use crate::message::ClientEnvironment;
 
 /// Prints where a session is used from, as commands of the shell
 #[derive(Debug, clap::Args)]
@@ -9,14 +12,18 @@ use crate::{SessionName, message::ClientEnvironment};
 It sets DISPLAY, SSH_AUTH_SOCK and their like as the client has them that attached or typed last, and unsets those \
 that it does not have.")]
 pub(super) struct Args {
-    /// The session's name [default: the session that this runs in]
-    #[arg(env = "FUGUE_SESSION", hide_env = true)]
-    name: SessionName,
+    /// The session's name, or its beginning [default: the session that this runs in]
+    name: Option<SessionArg>,
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
-        let environment = common.connect().await?.environment(args.name).await?;
+        let mut client = common.connect().await?;
+        let session = match args.name {
+            Some(SessionArg(target)) => target,
+            None => this_session(&mut client).await?,
+        };
+        let environment = client.environment(session).await?;
         print(&commands(&environment))?;
         Ok(Exit::SUCCESS)
     })

@@ -22,7 +22,7 @@ pub(crate) fn command_line(input: &[u8]) {
             assert_eq!(bytes.to_string().parse(), Ok(bytes));
         }
         if let Ok(DetachKey(key)) = word.parse() {
-            assert!(key < 32);
+            assert!(key.is_none_or(|key| key < 32));
         }
         if let Ok(key) = word.parse::<NamedKey>() {
             let mut sent = Vec::new();

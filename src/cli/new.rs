@@ -3,36 +3,41 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    fs,
     os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    str::FromStr,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::{
-    Exit, Globals, attach, block_on, print,
+    Exit, Globals,
+    attach::{self, Entered},
+    block_on, print,
     start::{self, Started},
     terminal,
 };
 use crate::{
-    SessionName, TerminalSize,
-    message::{Create, Pace, SizePolicy},
+    SessionId, SessionName, TerminalSize,
+    client::{Client, ClientError},
+    message::{AttachedTo, Create, Pace, RequestError, SizePolicy, StartAt, Target},
 };
 
 /// Starts a session and attaches to it; starts the server if none runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  fugue-server new build -d -- make -j8")]
 pub(super) struct Args {
-    /// The session's name: 1 to 64 letters, digits, dots, underscores or hyphens
-    name: SessionName,
+    /// Its name: 1 to 64 letters, digits, or . _ - [default: the directory's]
+    name: Option<SessionName>,
     /// Do not attach; print the session's id
     #[arg(short, long)]
     detached: bool,
-    /// WxH, or that of the terminal used last (latest), the smallest or largest of all [default: latest]
-    #[arg(long, value_name = "SIZE", default_value = "latest", hide_default_value = true)]
-    size: Size,
-    /// Which viewer the program waits for: the fastest, the slowest, or nobody (free)
-    #[arg(long, value_enum, value_name = "WHOM", default_value_t = PaceArg::Fastest, hide_possible_values = true)]
-    pace: PaceArg,
+    /// Attach to the session of this name, if there is one
+    #[arg(short = 'A', long, conflicts_with = "detached")]
+    attach: bool,
+    #[command(flatten)]
+    start: StartArgs,
     #[command(flatten)]
     watch: attach::WatchArgs,
     /// The program and its arguments [default: $SHELL, else /bin/sh]
@@ -40,10 +45,60 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
+/// How a session's program is started.
+#[derive(Debug, Default, clap::Args)]
+struct StartArgs {
+    /// Where the program starts [default: here]
+    #[arg(short = 'C', long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// A variable of the program's; may be given several times
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    env: Vec<Variable>,
+    /// Start a login shell: its own name begins with a hyphen
+    #[arg(long)]
+    login: bool,
+    /// What `list` shows until the program sets a title
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// WxH, or follow the latest, smallest or largest terminal
+    #[arg(long, value_name = "SIZE", default_value = "latest")]
+    size: Size,
+    /// Whom it waits for: fastest viewer, slowest, free
+    #[arg(long, value_enum, value_name = "WHOM", default_value_t = PaceArg::Fastest, hide_possible_values = true)]
+    pace: PaceArg,
+    /// Fail where no server runs
+    #[arg(long)]
+    no_start: bool,
+}
+
+/// A variable of a program's environment.
+#[derive(Clone, Debug)]
+struct Variable(OsString, OsString);
+
+impl FromStr for Variable {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self(key.into(), value.into())),
+            _ => Err("write KEY=VALUE, such as EDITOR=vim"),
+        }
+    }
+}
+
+/// What a session's terminal is sized by.
 #[derive(Clone, Copy, Debug)]
-enum Size {
+pub(super) enum Size {
+    /// This, which stays.
     Fixed(TerminalSize),
+    /// Those that are attached.
     Follow(SizePolicy),
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self::Follow(SizePolicy::Latest)
+    }
 }
 
 impl std::str::FromStr for Size {
@@ -62,68 +117,225 @@ impl std::str::FromStr for Size {
     }
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum PaceArg {
+    #[default]
     Fastest,
     Slowest,
     Free,
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    let command = if args.command.is_empty() { vec![default_shell()] } else { args.command };
+    let name = args.name.clone().map_or_else(|| name_of_directory(args.start.directory.as_deref()), Ok)?;
+    let create = create(name, args.command, &args.start)?;
+    let numbers = args.name.is_none() && !args.attach;
+    block_on(async {
+        let (mut client, started) = connect(common, args.start.no_start).await?;
+        if args.attach {
+            let attach = attach::Args::with(args.watch);
+            return attach_or(client, started, create, &attach).await;
+        }
+        match start(&mut client, create, numbers, args.detached, &args.watch).await {
+            Ok(Begun::Attached(attached)) => {
+                attach::watch(client, attached, &attach::Args::with(args.watch), false).await
+            }
+            Ok(Begun::Detached(id)) => {
+                print(&format!("{id}\n"))?;
+                Ok(Exit::SUCCESS)
+            }
+            Ok(Begun::Switched) => Ok(Exit::SUCCESS),
+            Err(error) => Err(end_unused(client, started, error).await),
+        }
+    })
+}
+
+/// As `attach` with this name, but creates the session if there is none.
+pub(super) fn attach_or_create(common: &Globals, args: attach::Args) -> anyhow::Result<Exit> {
+    args.check()?;
+    let create = create(args.exact_name()?, Vec::new(), &StartArgs::default())?;
+    block_on(async {
+        let (client, started) = connect(common, false).await?;
+        attach_or(client, started, create, &args).await
+    })
+}
+
+async fn connect(common: &Globals, no_start: bool) -> anyhow::Result<(Client, Started)> {
+    if no_start {
+        return Ok((common.connect().await?, Started::Before));
+    }
+    start::connect_or_start(common).await
+}
+
+/// How often attaching and creating are tried in turn, while others create and end the same session.
+const TRIES: usize = 8;
+
+/// Attaches to a session, or creates it.
+async fn attach_or(
+    mut client: Client,
+    started: Started,
+    create: Create,
+    args: &attach::Args,
+) -> anyhow::Result<Exit> {
+    let name = create.name.clone();
+    for _ in 0..TRIES {
+        match attach::enter(&mut client, Target::Name(name.clone()), args).await {
+            Ok(Entered::Switched) => return Ok(Exit::SUCCESS),
+            Ok(Entered::Attached(attached)) => return attach::watch_from(client, attached, args).await,
+            Err(ClientError::Refused(
+                RequestError::UnknownSession(_) | RequestError::SessionEnded { .. },
+            )) => {}
+            Err(error) => return Err(end_unused(client, started, error).await),
+        }
+        match start(&mut client, create.clone(), false, false, args.watch_args()).await {
+            Ok(Begun::Attached(attached)) => return attach::watch(client, attached, args, false).await,
+            Ok(_) => return Ok(Exit::SUCCESS),
+            Err(ClientError::Refused(RequestError::NameTaken(_))) => {}
+            Err(error) => return Err(end_unused(client, started, error).await),
+        }
+    }
+    bail!("session {name} comes and goes; try again")
+}
+
+/// Ends a server that was started for nothing, and passes the error on.
+async fn end_unused(client: Client, started: Started, error: ClientError) -> anyhow::Error {
+    if started == Started::Now {
+        start::end_if_unused(client).await;
+    }
+    error.into()
+}
+
+/// What came of a new session.
+enum Begun {
+    Attached(AttachedTo),
+    Detached(SessionId),
+    /// The terminal that this was typed in shows it now.
+    Switched,
+}
+
+/// Starts a session. With `numbers`, a name that is taken gets a number.
+async fn start(
+    client: &mut Client,
+    mut create: Create,
+    numbers: bool,
+    detached: bool,
+    watch: &attach::WatchArgs,
+) -> Result<Begun, ClientError> {
+    let base = create.name.clone();
+    let mut number = 1;
+    loop {
+        let begun = start_one(client, create.clone(), detached, watch).await;
+        match begun {
+            Err(ClientError::Refused(RequestError::NameTaken(_))) if numbers && number < MAX_NUMBER => {
+                number += 1;
+                create.name = numbered(&base, number);
+            }
+            begun => return begun,
+        }
+    }
+}
+
+/// The last number that is tried where a name is taken.
+const MAX_NUMBER: u32 = 1000;
+
+async fn start_one(
+    client: &mut Client,
+    create: Create,
+    detached: bool,
+    watch: &attach::WatchArgs,
+) -> Result<Begun, ClientError> {
+    if detached {
+        return Ok(Begun::Detached(client.create(create).await?.id));
+    }
+    if !attach::switches(watch) {
+        return Ok(Begun::Attached(client.create_attached(create, watch.options()).await?));
+    }
+    let session = client.create(create).await?.id;
+    if attach::switch(client, session.into()).await? {
+        return Ok(Begun::Switched);
+    }
+    Ok(Begun::Attached(client.attach(session, watch.options().with_start(StartAt::Oldest)).await?))
+}
+
+/// What is asked of the server for a session.
+fn create(name: SessionName, command: Vec<OsString>, args: &StartArgs) -> anyhow::Result<Create> {
+    let command = if command.is_empty() { vec![default_shell()] } else { command };
     let bytes = |text: &OsStr| text.as_bytes().to_vec();
     let (own_size, own_pixels) = terminal::window().unwrap_or((TerminalSize::DEFAULT, None));
     let (size, size_policy) = match args.size {
         Size::Fixed(size) => (size, SizePolicy::Fixed),
         Size::Follow(policy) => (own_size, policy),
     };
-    // In its place the program would get the server's, where what it does to relative paths was never meant.
-    let directory = env::current_dir()
-        .context("the current directory can't be found, so nothing was started; change to one that exists")?;
-    let create = Create {
-        name: args.name,
-        command: command.iter().map(|word| bytes(word)).collect(),
-        env: env::vars_os()
-            .filter(is_handed_on)
-            .map(|(key, value)| (key.into_vec(), value.into_vec()))
-            .collect(),
-        cwd: Some(bytes(directory.as_os_str())),
-        size,
-        size_policy,
-        pace: match args.pace {
-            PaceArg::Fastest => Pace::Fastest,
-            PaceArg::Slowest => Pace::Slowest,
-            PaceArg::Free => Pace::Free,
-        },
-        attach: None,
-        // A program sees cells of the size that they have here, however many there are.
-        pixels: own_pixels.map(|pixels| pixels.scaled(own_size, size)),
-        settings: terminal::settings(),
+    let directory = directory(args.directory.as_deref())?;
+    let mut variables: Vec<_> = env::vars_os().filter(is_handed_on).collect();
+    let moved = args.directory.as_ref().map(|_| Variable("PWD".into(), directory.clone().into()));
+    for Variable(key, value) in moved.into_iter().chain(args.env.iter().cloned()) {
+        variables.retain(|(other, _)| *other != key);
+        variables.push((key, value));
+    }
+    let mut create = Create::new(name, command.iter().map(|word| bytes(word)).collect());
+    create.env = variables.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
+    create.cwd = Some(bytes(directory.as_os_str()));
+    create.size = size;
+    create.size_policy = size_policy;
+    create.pace = match args.pace {
+        PaceArg::Fastest => Pace::Fastest,
+        PaceArg::Slowest => Pace::Slowest,
+        PaceArg::Free => Pace::Free,
     };
-    block_on(async {
-        let (mut client, started) = start::connect_or_start(common).await?;
-        let created = if args.detached {
-            client.create(create).await.map(|info| (info.id, None))
-        } else {
-            client
-                .create_attached(create, args.watch.options())
-                .await
-                .map(|attached| (attached.session, Some(attached)))
-        };
-        match created {
-            Ok((_, Some(attached))) => attach::watch(client, attached, &args.watch, false).await,
-            Ok((id, None)) => {
-                print(&format!("{id}\n"))?;
-                Ok(Exit::SUCCESS)
-            }
-            Err(error) => {
-                if started == Started::Now {
-                    start::end_if_unused(client).await;
-                }
-                Err(error.into())
-            }
-        }
-    })
+    // A program sees cells of the size that they have here, however many there are.
+    create.pixels = own_pixels.map(|pixels| pixels.scaled(own_size, size));
+    create.settings = terminal::settings();
+    create.title = args.title.clone();
+    create.program_name = args.login.then(|| login_name(&command[0]));
+    Ok(create)
+}
+
+/// Where the program starts.
+fn directory(chosen: Option<&Path>) -> anyhow::Result<PathBuf> {
+    // In its place the program would get the server's, where what it does to relative paths was never meant.
+    let here = || {
+        env::current_dir().context(
+            "the current directory can't be found, so nothing was started; change to one that exists",
+        )
+    };
+    let Some(chosen) = chosen else { return here() };
+    let directory = if chosen.is_absolute() { chosen.to_owned() } else { here()?.join(chosen) };
+    let found = fs::metadata(&directory).with_context(|| format!("{}", directory.display()))?;
+    if !found.is_dir() {
+        bail!("{} is not a directory", directory.display());
+    }
+    Ok(directory)
+}
+
+/// What a login shell is told its name is.
+fn login_name(program: &OsStr) -> Vec<u8> {
+    let name = Path::new(program).file_name().unwrap_or(program);
+    [b"-", name.as_bytes()].concat()
+}
+
+/// The name of the directory, made one of a session.
+fn name_of_directory(chosen: Option<&Path>) -> anyhow::Result<SessionName> {
+    let directory = directory(chosen)?;
+    // `-C ..` means what that is called.
+    let directory = directory.canonicalize().unwrap_or(directory);
+    Ok(session_name(&directory.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// A session's name that is as much like `text` as the rule for names allows.
+fn session_name(text: &str) -> SessionName {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    let name = text.chars().map(|letter| if allowed(letter) { letter } else { '-' });
+    let name: String = name.take(SessionName::MAX_LEN).collect();
+    let is_plain = name.chars().any(|letter| letter.is_ascii_alphanumeric());
+    let root = || SessionName::try_from("root".to_owned()).expect("it follows the rule");
+    if is_plain { SessionName::try_from(name).unwrap_or_else(|_| root()) } else { root() }
+}
+
+/// A name with a number behind it, for which it is cut where there is no room.
+fn numbered(name: &SessionName, number: u32) -> SessionName {
+    let number = format!("-{number}");
+    let base = &name.as_str()[..name.as_str().len().min(SessionName::MAX_LEN - number.len())];
+    SessionName::try_from(format!("{base}{number}")).unwrap_or_else(|_| name.clone())
 }
 
 /// Whether a program gets a variable of this process's. The size of this terminal is not its terminal's, which has one
@@ -134,4 +346,35 @@ fn is_handed_on((name, _): &(OsString, OsString)) -> bool {
 
 fn default_shell() -> OsString {
     env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_directory_makes_a_name() {
+        let long = "x".repeat(100);
+        for (directory, name) in [
+            ("work", "work"),
+            ("my project (2)", "my-project--2-"),
+            ("übung", "-bung"),
+            ("", "root"),
+            ("日本", "root"),
+            (long.as_str(), &long[..64]),
+        ] {
+            assert_eq!(session_name(directory).as_str(), name);
+        }
+        assert_eq!(numbered(&session_name("work"), 2).as_str(), "work-2");
+        assert_eq!(numbered(&session_name(&long), 10).as_str(), format!("{}-10", &long[..61]));
+    }
+
+    #[test]
+    fn variables_need_a_name() {
+        let Variable(key, value) = "A=b=c".parse().unwrap();
+        assert_eq!((key, value), ("A".into(), "b=c".into()));
+        for wrong in ["", "A", "=b"] {
+            assert!(wrong.parse::<Variable>().is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -5,11 +5,8 @@ mod svg;
 
 use std::io::{self, Write};
 
-use super::{Exit, Globals, block_on};
-use crate::{
-    SessionName,
-    terminal::{ShownScreen, Snapshot, SnapshotLine},
-};
+use super::{Exit, Globals, block_on, target::SessionArg};
+use crate::terminal::{ShownScreen, Snapshot, SnapshotLine};
 
 /// Prints what a session shows, without attaching to it
 #[derive(Debug, clap::Args)]
@@ -18,8 +15,8 @@ use crate::{
 and no size changes. docs/scripts.md describes the JSON, and says how to wait for what a session shows."
 )]
 pub(super) struct Args {
-    /// The session's name
-    name: SessionName,
+    /// The session's name, or its beginning
+    name: SessionArg,
     /// With colours and attributes, as escape sequences
     #[arg(long, group = "form")]
     ansi: bool,
@@ -37,7 +34,7 @@ pub(super) struct Args {
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let lines = args.lines.unwrap_or(0);
-        let screen = common.connect().await?.read_screen(args.name, lines).await?;
+        let screen = common.connect().await?.read_screen(args.name.0, lines).await?;
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
         let snapshot = ShownScreen::new(screen.size, &screen.drawing, lines).snapshot();
         if args.json {

@@ -4,15 +4,15 @@ mod paste;
 
 use std::{collections::VecDeque, io::Read, str::FromStr};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 
 use self::paste::Paste;
-use super::{Exit, Globals, block_on, print};
+use super::{Exit, Globals, block_on, print, target::SessionArg};
 use crate::{
-    SessionId, SessionName,
+    SessionId,
     client::Client,
-    message::{ClientMessage, SessionState},
+    message::ClientMessage,
     terminal::{NamedKey, ShownScreen, SnapshotModes},
     wire::MAX_INPUT,
 };
@@ -29,8 +29,8 @@ const OUTSTANDING: usize = 4;
 The terminal treats the bytes as typed: end a line with a newline, and mind that a line being edited by the \
 terminal itself is cut at 4095 bytes.")]
 pub(super) struct Args {
-    /// The session's name
-    name: SessionName,
+    /// The session's name, or its beginning
+    name: SessionArg,
     /// Type these keys instead, named as in tmux: a, Enter, Escape, Tab, BSpace, Space, Up, PageUp, F1; C-x, M-x, S-x
     #[arg(long, value_name = "KEYS", conflicts_with = "paste", allow_hyphen_values = true)]
     keys: Option<NamedKeys>,
@@ -58,12 +58,7 @@ impl FromStr for NamedKeys {
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut client = common.connect().await?;
-        let Some(info) = client.list().await?.into_iter().find(|info| info.name == args.name) else {
-            bail!("there is no session {}; `list` shows which there are", args.name);
-        };
-        if let SessionState::Ended(status) = info.state {
-            bail!("session {} has ended: {status}", args.name);
-        }
+        let info = client.find(args.name.0).await?;
         if args.offset {
             print(&format!("{}\n", info.printed))?;
         }

@@ -74,21 +74,24 @@ impl Drop for RawMode {
     }
 }
 
-/// A key that detaches: a control character, written `ctrl-\` or `^\`.
+/// The key that detaches: a control character, written `ctrl-\` or `^\`; or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DetachKey(pub(super) u8);
+pub(super) struct DetachKey(pub(super) Option<u8>);
 
 impl std::str::FromStr for DetachKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
         let key = text.strip_prefix("ctrl-").or_else(|| text.strip_prefix('^')).map(str::as_bytes);
         match key {
-            Some([key @ (b'@'..=b'_' | b'a'..=b'z')]) => Ok(Self(key.to_ascii_uppercase() - b'@')),
-            _ => {
-                Err(r"write it as ctrl- and a letter or one of @ [ \ ] ^ _, such as ctrl-\ or ctrl-a"
-                    .to_owned())
-            }
+            Some([key @ (b'@'..=b'_' | b'a'..=b'z')]) => Ok(Self(Some(key.to_ascii_uppercase() - b'@'))),
+            _ => Err(
+                r"write it as ctrl- and a letter or one of @ [ \ ] ^ _, such as ctrl-\ or ctrl-a; or none"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -99,8 +102,9 @@ mod tests {
 
     #[test]
     fn detach_keys_are_control_characters() {
-        assert_eq!(r"ctrl-\".parse(), Ok(DetachKey(0x1c)));
-        assert_eq!("^]".parse(), Ok(DetachKey(0x1d)));
+        assert_eq!(r"ctrl-\".parse(), Ok(DetachKey(Some(0x1c))));
+        assert_eq!("^]".parse(), Ok(DetachKey(Some(0x1d))));
+        assert_eq!("none".parse(), Ok(DetachKey(None)));
         assert_eq!("ctrl-a".parse(), "^A".parse::<DetachKey>());
         for wrong in ["", "a", "ctrl-", "ctrl-1", "ctrl-aa", "alt-a", "^ä"] {
             assert!(wrong.parse::<DetachKey>().is_err(), "{wrong:?}");

@@ -19,11 +19,13 @@ use rustix::{io::fcntl_dupfd_cloexec, stdio};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::pattern::{Found, Pattern, Searcher};
-use super::{Exit, Globals, block_on, print_error, print_note, time::TimeSpan};
+use super::{Exit, Globals, block_on, print_error, print_note, target::SessionArg, time::TimeSpan};
 use crate::{
-    SessionId, SessionName,
+    SessionId,
     client::{Client, ClientError, Incoming},
-    message::{Access, AttachOptions, Event, ExitStatus, OnLag, RequestError, SessionScreen, StartAt},
+    message::{
+        Access, AttachOptions, Event, ExitStatus, OnLag, RequestError, SessionScreen, StartAt, Target,
+    },
     terminal::ShownScreen,
 };
 
@@ -47,8 +49,8 @@ Without --for or --idle, it waits for the session's end and exits with its progr
 what `send --offset` said on: so it misses no answer, and takes no earlier one for it.
 Exit status: 0 it came; 1 the session ended first; 124 timed out; 254 server lost; 255 no such session.")]
 pub(super) struct Args {
-    /// The session's name
-    name: SessionName,
+    /// The session's name, or its beginning
+    name: SessionArg,
     /// Until this text is shown or printed, or what matches a /regular expression/ in slashes
     #[arg(long = "for", value_name = "TEXT", allow_hyphen_values = true)]
     pattern: Option<Pattern>,
@@ -81,10 +83,11 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let waited = async {
             let mut client = common.connect().await?;
+            let session = resolved(&mut client, &args.name).await?;
             match (&args.pattern, args.idle) {
-                (Some(pattern), _) => until_found(&mut client, &args.name, pattern, args.since).await,
-                (None, Some(TimeSpan(span))) => until_silent(&mut client, &args.name, span).await,
-                (None, None) => Ok(Outcome::Ended(client.wait(args.name.clone()).await?)),
+                (Some(pattern), _) => until_found(&mut client, &session, pattern, args.since).await,
+                (None, Some(TimeSpan(span))) => until_silent(&mut client, &session, span).await,
+                (None, None) => Ok(Outcome::Ended(client.wait(session).await?)),
             }
         };
         let outcome = match args.timeout {
@@ -100,6 +103,15 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         };
         report(&args, outcome, stdout)
     })
+}
+
+/// The session that is meant, whatever others begin or end meanwhile; one that has ended by its name.
+async fn resolved(client: &mut Client, session: &SessionArg) -> Result<Target, ClientError> {
+    match client.find(session.0.clone()).await {
+        Ok(info) => Ok(info.id.into()),
+        Err(ClientError::Refused(RequestError::SessionEnded { .. })) => Ok(session.0.clone()),
+        Err(error) => Err(error),
+    }
 }
 
 fn what_is_missing(args: &Args) -> &'static str {
@@ -155,7 +167,7 @@ fn options(start: StartAt, on_lag: OnLag) -> AttachOptions {
 }
 
 /// Waits until nothing was printed for `span`.
-async fn until_silent(client: &mut Client, name: &SessionName, span: Duration) -> anyhow::Result<Outcome> {
+async fn until_silent(client: &mut Client, name: &Target, span: Duration) -> anyhow::Result<Outcome> {
     match client.attach(name.clone(), options(StartAt::Now, OnLag::Resync)).await {
         Err(ClientError::Refused(RequestError::SessionEnded { status, .. })) => {
             return Ok(Outcome::Ended(status));
@@ -180,7 +192,7 @@ async fn until_silent(client: &mut Client, name: &SessionName, span: Duration) -
 /// Waits until `pattern` is shown or printed; with `since`, printed from there on.
 async fn until_found(
     client: &mut Client,
-    name: &SessionName,
+    name: &Target,
     pattern: &Pattern,
     since: Option<u64>,
 ) -> anyhow::Result<Outcome> {

@@ -8,8 +8,8 @@ use super::{Client, ClientError};
 use crate::{
     SessionId, TerminalSize,
     message::{
-        Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, Create, ExitStatus, PixelSize,
-        Reply, ServerStats, SessionInfo, SessionScreen, Target,
+        Attach, AttachOptions, AttachedTo, ChangedSession, ClientEnvironment, ClientMessage, Create,
+        ExitStatus, PixelSize, Reply, ServerStats, SessionChange, SessionInfo, SessionScreen, Target,
     },
     wire::WireError,
 };
@@ -181,6 +181,46 @@ impl Client {
         match self.request(&ClientMessage::Wait { session }).await? {
             Reply::Ended(status) => Ok(status),
             _ => unexpected("reply to a wait"),
+        }
+    }
+
+    /// Which session this is, and how it stands: for what acts on its id, or shows it.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn find(&mut self, session: impl Into<Target>) -> Result<SessionInfo, ClientError> {
+        let session = session.into();
+        match self.request(&ClientMessage::Find { session }).await? {
+            Reply::Found(info) => Ok(*info),
+            _ => unexpected("reply to a request for a session"),
+        }
+    }
+
+    /// Changes something about a session or its clients. Returns what it concerned.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn change(
+        &mut self,
+        session: impl Into<Target>,
+        change: SessionChange,
+    ) -> Result<ChangedSession, ClientError> {
+        let session = session.into();
+        match self.request(&ClientMessage::Change { session, change }).await? {
+            Reply::Changed(changed) => Ok(changed),
+            _ => unexpected("reply to a change"),
+        }
+    }
+
+    /// Asks to be told of what happens to all sessions: [`next`](Self::next) brings each as an
+    /// [`Event::Session`](crate::message::Event::Session).
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn listen(&mut self) -> Result<(), ClientError> {
+        match self.request(&ClientMessage::Listen).await? {
+            Reply::Listening => Ok(()),
+            _ => unexpected("reply to a request for events"),
         }
     }
 

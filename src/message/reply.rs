@@ -3,9 +3,10 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::ClientEnvironment;
+use super::{Access, ClientEnvironment};
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// The answer to a request that was carried out.
@@ -38,6 +39,28 @@ pub enum Reply {
     Screen(Box<SessionScreen>),
     /// To `Wait`: the session has ended.
     Ended(ExitStatus),
+    /// To `Find`.
+    Found(Box<SessionInfo>),
+    /// To `Change`.
+    Changed(ChangedSession),
+    /// To `Listen`.
+    Listening,
+}
+
+/// What a change concerned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChangedSession {
+    /// What the session is called now.
+    pub name: SessionName,
+    /// How many clients were detached, or asked to switch.
+    pub clients: usize,
+}
+
+impl ChangedSession {
+    pub(crate) fn new(name: SessionName, clients: usize) -> Self {
+        Self { name, clients }
+    }
 }
 
 /// The session a client now watches.
@@ -78,7 +101,7 @@ pub struct SessionInfo {
     pub id: SessionId,
     /// Its name.
     pub name: SessionName,
-    /// The program and its arguments, for people.
+    /// The program and its arguments, quoted as a shell reads them. A long one is cut, and ends with `…`.
     pub command: String,
     /// Whether it runs.
     pub state: SessionState,
@@ -90,6 +113,20 @@ pub struct SessionInfo {
     pub size: TerminalSize,
     /// Seconds since it was started.
     pub age_seconds: u64,
+    /// Seconds since it ended; `None` while it runs.
+    pub ended_seconds: Option<u64>,
+    /// The title that its program set, or else the one that it was created with. A long one is cut.
+    pub title: Option<String>,
+    /// Milliseconds since a terminal attached to it or typed into it; `None` if none ever did.
+    pub used_ms: Option<u64>,
+    /// Seconds since its program printed or a terminal was used.
+    pub idle_seconds: u64,
+    /// Bytes it has printed since its last terminal left; 0 while there is one.
+    pub unseen: u64,
+    /// Whether there was a bell among them.
+    pub bell: bool,
+    /// Of the terminals that may type, the one used last.
+    pub latest: Option<ClientId>,
 }
 
 /// Whether a session runs.
@@ -133,7 +170,10 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Signal(signal) => match Signal::try_from(*signal) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {signal}"),
+            },
             Self::Unknown => f.write_str("exit status unknown"),
         }
     }
@@ -213,6 +253,14 @@ pub struct ClientStats {
     pub writes: u64,
     /// Milliseconds since it last took a byte.
     pub idle_ms: u64,
+    /// Its process id, where the system tells.
+    pub pid: Option<u32>,
+    /// The size of its terminal; `None` of a client that is none, or watches nothing.
+    pub size: Option<TerminalSize>,
+    /// What it may do.
+    pub access: Access,
+    /// Seconds since it attached to the session that it watches.
+    pub attached_seconds: Option<u64>,
 }
 
 /// Where a client stands with respect to its session.
@@ -277,6 +325,52 @@ pub enum Event {
     },
     /// A line for the person at the terminal.
     Notice(String),
+    /// The person at this client's terminal wants to watch another session. The client attaches to it, if it will.
+    Switch {
+        /// Which session.
+        to: SessionId,
+    },
+    /// Something happened, of which this client asked to be told.
+    Session(Box<SessionEvent>),
+    /// This client was too slow for what it asked to be told, and so many of them were dropped.
+    Lost(u64),
+}
+
+/// Something that happened to a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SessionEvent {
+    /// The session's id.
+    pub session: SessionId,
+    /// Its name, after the event.
+    pub name: SessionName,
+    /// What happened.
+    pub what: Happened,
+}
+
+/// What happened to a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Happened {
+    /// It was started.
+    Created,
+    /// A client began to watch it.
+    Attached(ClientId),
+    /// A client stopped watching it.
+    Detached(ClientId),
+    /// Its program rang the bell. Bells within a second are one.
+    Bell,
+    /// A client fell so far behind that it was not sent these bytes.
+    Gap {
+        /// Which client.
+        client: ClientId,
+        /// How many.
+        bytes: u64,
+    },
+    /// It ended. Its clients may still be reading its last output.
+    Ended(ExitStatus),
+    /// It had this name before.
+    Renamed(SessionName),
 }
 
 /// Why the server closes a connection.
@@ -300,6 +394,8 @@ pub enum CloseReason {
     Disconnected,
     /// The server lost this client's queue, so that it would not hear of new output.
     Unregistered,
+    /// Another client asked for this one to be detached.
+    Detached,
 }
 
 impl fmt::Display for CloseReason {
@@ -317,6 +413,7 @@ impl fmt::Display for CloseReason {
             Self::Malformed(what) => write!(f, "this client sent a malformed message: {what}"),
             Self::Disconnected => f.write_str("the server's program ended this connection"),
             Self::Unregistered => f.write_str("the server no longer knows this client; connect again"),
+            Self::Detached => f.write_str("this client was detached by `fugue-server detach`"),
         }
     }
 }
@@ -402,6 +499,28 @@ pub enum RequestError {
         session: SessionName,
         /// From the session whose terminal the client runs in, each shown in the next one's terminal, to `session`.
         way: Vec<SessionName>,
+    },
+    /// The beginning of a name is that of several sessions'.
+    #[error("{prefix} is the beginning of several names: {}; write more of it", names.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// The names that begin with it.
+        names: Vec<String>,
+    },
+    /// The client does not run in a session's terminal.
+    #[error("this is not the terminal of a session; name one (`list` shows which there are)")]
+    NotInside,
+    /// No terminal that may type watches the session.
+    #[error("no terminal is attached to session {0}")]
+    NobodyAttached(SessionName),
+    /// The client does not watch the session.
+    #[error("{client} is not attached to session {session}; `list --clients` shows which are")]
+    NotAttached {
+        /// Which client.
+        client: ClientId,
+        /// Which session.
+        session: SessionName,
     },
 }
 

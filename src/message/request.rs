@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{ClientEnvironment, PixelSize, TerminalSettings};
-use crate::{SessionId, SessionName, TerminalSize};
+use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// A client's request. Each has exactly one reply, under the id it was sent with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,21 @@ pub enum ClientMessage {
         /// Which session.
         session: Target,
     },
+    /// Which session this is, and how it stands. Answered by `Reply::Found`.
+    Find {
+        /// Which session.
+        session: Target,
+    },
+    /// Changes something about a session or its clients. Answered by `Reply::Changed`.
+    Change {
+        /// Which session.
+        session: Target,
+        /// What is to be done.
+        change: SessionChange,
+    },
+    /// Asks to be told of what happens to all sessions, from now on and until the connection ends. Answered by
+    /// `Reply::Listening`, after which each `Event::Session` is one thing that happened.
+    Listen,
     /// What the server counts. Answered by `Reply::Stats`.
     Stats,
     /// Answered by `Reply::Pong`.
@@ -102,6 +117,11 @@ pub struct Create {
     pub pixels: Option<PixelSize>,
     /// Its terminal's settings at the start. Those that are not known are the system's for a new terminal, and `iutf8`.
     pub settings: TerminalSettings,
+    /// What lists show as its title until its program sets one.
+    pub title: Option<String>,
+    /// What the program is told its own name is (`argv[0]`), if that is not how it is called. A shell whose name begins
+    /// with a hyphen is a login shell.
+    pub program_name: Option<Vec<u8>>,
 }
 
 impl Create {
@@ -119,6 +139,8 @@ impl Create {
             attach: None,
             pixels: None,
             settings: TerminalSettings::UNKNOWN,
+            title: None,
+            program_name: None,
         }
     }
 }
@@ -188,6 +210,10 @@ pub enum Target {
     Name(SessionName),
     /// This session and no other: what resuming after a lost connection needs.
     Id(SessionId),
+    /// The session of this name; if there is none, the only live one whose name begins with it. For what people type.
+    Prefix(SessionName),
+    /// The session in whose terminal the client runs, as the system knows it.
+    Here,
 }
 
 impl From<SessionName> for Target {
@@ -200,6 +226,42 @@ impl From<SessionId> for Target {
     fn from(id: SessionId) -> Self {
         Self::Id(id)
     }
+}
+
+/// What is to be changed about a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SessionChange {
+    /// Its name, to one that is free. Its program keeps `FUGUE_SESSION` as it was.
+    Rename(SessionName),
+    /// What its terminal is sized by, and its size, if one is given.
+    Size {
+        /// How its size changes from now on.
+        policy: SizePolicy,
+        /// The size that it has until then.
+        size: Option<TerminalSize>,
+    },
+    /// Sends the processes in the foreground of its terminal a signal, by its number.
+    Signal(i32),
+    /// Closes the connections of these clients, which are told that they were detached.
+    Detach(DetachWhich),
+    /// Asks the client that it was used from last to watch another session in its place. The client is told
+    /// `Event::Switch`, and attaches by itself.
+    Switch(Target),
+}
+
+/// Which of a session's clients are detached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DetachWhich {
+    /// The terminal that was used last, of those that may type.
+    Latest,
+    /// All other terminals.
+    Others,
+    /// All terminals. What records the session goes on.
+    Terminals,
+    /// This client, whatever it is.
+    One(ClientId),
 }
 
 /// How a client watches a session.

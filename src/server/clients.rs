@@ -51,12 +51,22 @@ impl Connected {
         Self(Mutex::new(Rank::Leaf, ConnectionTable::default()))
     }
 
-    fn get(&self, client: ClientId) -> Option<Arc<Link>> {
+    pub(super) fn get(&self, client: ClientId) -> Option<Arc<Link>> {
         self.0.with(|table| table.links.get(&client).cloned())
     }
 
     fn all(&self) -> Vec<Arc<Link>> {
         self.0.with(|table| table.links.values().cloned().collect())
+    }
+
+    /// Ends a client's connection, after telling it why where it reads. Returns whether there was one.
+    pub(super) fn close(&self, client: ClientId, reason: CloseReason) -> bool {
+        let Some(link) = self.get(client) else { return false };
+        if link.try_send(Command::Close(reason)).is_err() {
+            // It sends requests and reads no replies, so it would not read this one.
+            link.cancel();
+        }
+        true
     }
 
     /// Has every writer look whether the server is stopping.
@@ -210,12 +220,7 @@ impl Clients {
 
     /// Ends a client's connection, after telling it so where it reads. Returns whether there was one.
     pub fn disconnect(&self, client: ClientId) -> bool {
-        let Some(link) = self.shared.clients.get(client) else { return false };
-        if link.try_send(Command::Close(CloseReason::Disconnected)).is_err() {
-            // It sends requests and reads no replies, so it would not read this one.
-            link.cancel();
-        }
-        true
+        self.shared.clients.close(client, CloseReason::Disconnected)
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn run(
         };
         shared.counters.connected();
 
-        let link = Arc::new(Link::new(ClientStatus::new(client)));
+        let link = Arc::new(Link::new(ClientStatus::new(client, process)));
         let follower =
             Follower::new(client, shared.registry.clone(), link.status(), queue, shared.queue_depth);
         let _listed = ListingGuard::new(&shared, client, &link);

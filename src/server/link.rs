@@ -190,7 +190,7 @@ mod tests {
     use crate::ClientId;
 
     fn link() -> Arc<Link> {
-        Arc::new(Link::new(ClientStatus::new(ClientId::from(1))))
+        Arc::new(Link::new(ClientStatus::new(ClientId::from(1), None)))
     }
 
     fn is_ready(future: impl Future) -> bool {

@@ -64,6 +64,14 @@ impl Nesting {
     }
 }
 
+impl Nesting {
+    /// The way from one of `within` to `session`, each shown in the next one's terminal, if there is one: a client that
+    /// runs in the terminals of `within` can't show `session`.
+    pub(super) fn way(&self, within: &[SessionId], session: SessionId) -> Option<Vec<SessionId>> {
+        self.0.with(|table| table.way(within, session, None))
+    }
+}
+
 impl NestingTable {
     /// The shortest way from one of `from` to `to`, both of them included. One client does not count.
     fn way(&self, from: &[SessionId], to: SessionId, except: Option<u64>) -> Option<Vec<SessionId>> {

@@ -70,6 +70,12 @@ impl Terminals {
         }
     }
 
+    /// Only the one that controls a process itself.
+    pub(super) fn controlling(process: i32) -> Self {
+        let controlling = parent_and_terminal(process).and_then(|(_, terminal)| terminal);
+        Self { open: Vec::new(), controlling: controlling.into_iter().collect() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.controlling.is_empty()
     }

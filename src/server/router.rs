@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, task::JoinSet};
+use tracing::info;
 
 use super::{
     ServerState,
+    changes::tell_events,
     command::{AttachCommand, Command},
     input::Input,
     link::{Closed, Link},
@@ -21,8 +23,8 @@ use super::{
 use crate::{
     ClientId, SessionId,
     message::{
-        Access, Attach, AttachOptions, ClientEnvironment, ClientMessage, Create, Reply, RequestError,
-        StartAt, Target,
+        Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, Create, Reply,
+        RequestError, SessionChange, StartAt, Target,
     },
     session::{Claim, Session, Window},
     wire,
@@ -41,6 +43,8 @@ pub(super) struct Router {
     link: Arc<Link>,
     /// Kills and waits whose reply is outstanding. Most clients have none.
     waiting: Option<JoinSet<()>>,
+    /// What tells it what happens to sessions, if it asked.
+    listening: Option<JoinSet<()>>,
     input: Option<Box<Input>>,
 }
 
@@ -90,7 +94,8 @@ impl Router {
         // A client of the embedder's own shows nothing by itself.
         let own = i32::try_from(std::process::id()).ok();
         let process = process.filter(|process| Some(*process) != own);
-        Self { shared, client, process, watching: None, link, waiting: None, input: None }
+        let (watching, waiting, listening, input) = (None, None, None, None);
+        Self { shared, client, process, watching, link, waiting, listening, input }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
@@ -110,7 +115,10 @@ impl Router {
     async fn carry_out(&mut self, id: u64, request: ClientMessage) -> Result<Handled, Failure> {
         let changes = matches!(
             request,
-            ClientMessage::Create(_) | ClientMessage::Input { .. } | ClientMessage::Kill { .. }
+            ClientMessage::Create(_)
+                | ClientMessage::Input { .. }
+                | ClientMessage::Kill { .. }
+                | ClientMessage::Change { .. }
         );
         if changes && self.is_read_only() {
             return Err(RequestError::ReadOnly.into());
@@ -121,7 +129,7 @@ impl Router {
             ClientMessage::Ping => return Ok(Handled::Reply(Reply::Pong)),
             ClientMessage::Create(create) => return self.create(id, create).await,
             ClientMessage::Attach(Attach { session, options, environment }) => {
-                let session = self.shared.sessions.find(&session)?;
+                let session = self.find(&session)?;
                 self.watch(id, session, (options, environment), None).await?;
             }
             ClientMessage::Detach => {
@@ -134,14 +142,15 @@ impl Router {
             }
             ClientMessage::Resync => self.command(Command::Resync { request: id }).await?,
             ClientMessage::Kill { session } => {
-                let (session, link) = (self.shared.sessions.find(&session)?, Arc::clone(&self.link));
+                let (session, link) = (self.find(&session)?, Arc::clone(&self.link));
+                info!(session = %session.id(), name = %session.name(), client = %self.client, "told to end");
                 let waiting = self.room_to_wait()?;
                 session.hang_up();
                 waiting.spawn(answer_when_gone(id, link, async move {
                     session.killed().await.map(Reply::Killed)
                 }));
             }
-            ClientMessage::Wait { session } => match self.shared.sessions.find(&session) {
+            ClientMessage::Wait { session } => match self.find(&session) {
                 Err(RequestError::SessionEnded { status, .. }) => {
                     return Ok(Handled::Reply(Reply::Ended(status)));
                 }
@@ -153,13 +162,21 @@ impl Router {
                 }
             },
             ClientMessage::ReadScreen { session, lines } => {
-                let session = self.shared.sessions.find(&session)?;
+                let session = self.find(&session)?;
                 self.command(Command::ReadScreen { request: id, session, lines }).await?;
             }
             ClientMessage::Environment { session } => {
-                let environment = self.shared.sessions.find(&session)?.environment();
+                let environment = self.find(&session)?.environment();
                 return Ok(Handled::Reply(Reply::Environment(Box::new(environment))));
             }
+            ClientMessage::Find { session } => {
+                let info = self.shared.sessions.info(&*self.find(&session)?);
+                return Ok(Handled::Reply(Reply::Found(Box::new(info))));
+            }
+            ClientMessage::Change { session, change } => {
+                return Ok(Handled::Reply(self.change(&session, change)?));
+            }
+            ClientMessage::Listen => return Ok(Handled::Reply(self.listen())),
         }
         Ok(Handled::Later)
     }
@@ -225,14 +242,7 @@ impl Router {
         }
         let now = self.watching.as_ref().and_then(|watching| watching.nested.as_ref());
         let nested = self.shared.nesting.enter(session.id(), within, now);
-        nested.map(Some).map_err(|way| {
-            // One that ended just now has no name any more.
-            let name = |id: SessionId| Some(self.session(id).ok()?.name().clone());
-            RequestError::Circle {
-                session: session.name().clone(),
-                way: way.into_iter().filter_map(name).collect(),
-            }
-        })
+        nested.map(Some).map_err(|way| self.shared.circle(session, &way))
     }
 
     fn is_read_only(&self) -> bool {
@@ -246,8 +256,41 @@ impl Router {
         self.watching.as_ref().filter(|watching| watching.id == session)
     }
 
+    /// The session that is meant.
+    fn find(&self, target: &Target) -> Result<Arc<Session>, RequestError> {
+        let Target::Here = target else { return self.shared.sessions.find(target) };
+        let terminal = self.process.map(Terminals::controlling).unwrap_or_default();
+        match self.shared.sessions.with_terminals(|other| terminal.contain(other))[..] {
+            [session] => self.session(session),
+            // A terminal's number alone does not say in which of several containers it is.
+            _ => Err(RequestError::NotInside),
+        }
+    }
+
     fn session(&self, id: SessionId) -> Result<Arc<Session>, RequestError> {
         self.shared.sessions.find(&Target::Id(id))
+    }
+
+    fn change(&self, target: &Target, change: SessionChange) -> Result<Reply, RequestError> {
+        let session = self.find(target)?;
+        let mut clients = 0;
+        match change {
+            SessionChange::Rename(name) => self.shared.sessions.rename(&session, &name)?,
+            SessionChange::Size { policy, size } => session.set_size(policy, size),
+            SessionChange::Signal(signal) => session.signal(signal)?,
+            SessionChange::Detach(which) => clients = self.shared.detach(&session, which)?,
+            SessionChange::Switch(to) => clients = self.shared.switch(&session, &*self.find(&to)?)?,
+        }
+        Ok(Reply::Changed(ChangedSession::new(session.name(), clients)))
+    }
+
+    /// Tells the client from now on what happens to sessions. Once is enough.
+    fn listen(&mut self) -> Reply {
+        if self.listening.is_none() {
+            let telling = tell_events(self.shared.sessions.listen(), Arc::clone(&self.link));
+            self.listening.get_or_insert_default().spawn(telling);
+        }
+        Reply::Listening
     }
 
     async fn resize(&mut self, request: u64, session: SessionId, window: Window) -> Result<Handled, Failure> {

@@ -28,6 +28,8 @@ pub(super) struct Answers {
     newest: AtomicU64,
     /// The client that is to be passed a question; 0 for none.
     passed_to: AtomicU64,
+    /// The offset after the newest bell.
+    newest_bell: AtomicU64,
 }
 
 impl Answers {
@@ -37,15 +39,19 @@ impl Answers {
             changed: Notify::new(),
             newest: AtomicU64::new(0),
             passed_to: AtomicU64::new(0),
+            newest_bell: AtomicU64::new(0),
         }
     }
 
     /// Takes note of output from offset `at` on. Returns whether it asks something.
     pub(super) fn printed(&self, output: &[u8], at: u64) -> bool {
         // Read only where there is a question, which is seldom.
-        let Some(newest) = self.queries.with(|queries| queries.printed(output, at, Instant::now())) else {
-            return false;
-        };
+        let (newest, bell) = self.queries.with(|queries| {
+            let newest = queries.printed(output, at, Instant::now());
+            (newest, queries.newest_bell())
+        });
+        self.newest_bell.store(bell, Ordering::Relaxed);
+        let Some(newest) = newest else { return false };
         // Relaxed: a follower that misses it is late to say that its client was sent the question.
         self.newest.store(newest, Ordering::Relaxed);
         self.changed.notify_one();
@@ -55,6 +61,16 @@ impl Answers {
     /// The offset after the newest question.
     pub(super) fn newest(&self) -> u64 {
         self.newest.load(Ordering::Relaxed)
+    }
+
+    /// The offset after the newest bell; 0 if none was rung.
+    pub(super) fn newest_bell(&self) -> u64 {
+        self.newest_bell.load(Ordering::Relaxed)
+    }
+
+    /// Of the terminals that may type, the one used last.
+    pub(super) fn latest(&self) -> Option<ClientId> {
+        self.queries.with(|queries| queries.latest())
     }
 
     /// Runs `change`, after which something may be due.

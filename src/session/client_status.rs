@@ -11,7 +11,7 @@
 
 use std::{
     sync::atomic::{
-        AtomicBool, AtomicU8, AtomicU64,
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
         Ordering::{self, Relaxed},
     },
     time::Instant,
@@ -19,9 +19,10 @@ use std::{
 
 use tracing::debug;
 
+use super::{packed, unpacked};
 use crate::{
-    ClientId, SessionId,
-    message::{ClientState, ClientStats},
+    ClientId, SessionId, TerminalSize,
+    message::{Access, ClientState, ClientStats},
 };
 
 #[derive(Debug)]
@@ -42,13 +43,23 @@ pub(crate) struct ClientStatus {
     bytes_written: AtomicU64,
     /// Milliseconds after `connected`.
     last_progress: AtomicU64,
+    /// Its process; 0 where that is not known.
+    process: u32,
+    /// The size of the terminal that it watches with, columns first; 0 for none.
+    size: AtomicU32,
+    /// Milliseconds after `connected` of its attach, and one more; 0 while it watches nothing. The highest bit says
+    /// that it only reads.
+    attached: AtomicU64,
 }
+
+const READ_ONLY: u64 = 1 << 63;
 
 const STATES: [ClientState; 4] =
     [ClientState::Live, ClientState::Behind, ClientState::Gap, ClientState::Closed];
 
 impl ClientStatus {
-    pub(crate) fn new(client: ClientId) -> Self {
+    /// Of a client that just connected. Its process is known where the system tells it.
+    pub(crate) fn new(client: ClientId, process: Option<i32>) -> Self {
         Self {
             client,
             connected: Instant::now(),
@@ -64,7 +75,43 @@ impl ClientStatus {
             writes: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             last_progress: AtomicU64::new(0),
+            process: process.and_then(|process| u32::try_from(process).ok()).unwrap_or(0),
+            size: AtomicU32::new(0),
+            attached: AtomicU64::new(0),
         }
+    }
+
+    /// Its process, where that is known.
+    pub(crate) fn process(&self) -> Option<i32> {
+        i32::try_from(self.process).ok().filter(|process| *process > 0)
+    }
+
+    /// Whether it watches as a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.size.load(Relaxed) != 0
+    }
+
+    /// The client watches a session from now on, in a terminal of this size if it is one.
+    pub(crate) fn attached(&self, size: Option<TerminalSize>, access: Access) {
+        self.size.store(size.map_or(0, packed), Relaxed);
+        let read_only = if access == Access::ReadOnly { READ_ONLY } else { 0 };
+        self.attached.store((self.millis() + 1) | read_only, Relaxed);
+    }
+
+    /// The client watches nothing from now on.
+    pub(crate) fn detached(&self) {
+        self.size.store(0, Relaxed);
+        self.attached.store(0, Relaxed);
+    }
+
+    /// Its terminal has another size.
+    pub(crate) fn resized(&self, size: TerminalSize) {
+        self.size.store(packed(size), Relaxed);
+    }
+
+    /// Milliseconds since it connected.
+    fn millis(&self) -> u64 {
+        u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(READ_ONLY - 2).min(READ_ONLY - 2)
     }
 
     fn state(&self) -> ClientState {
@@ -114,8 +161,7 @@ impl ClientStatus {
     pub(crate) fn wrote(&self, bytes: usize) {
         add(&self.writes, 1);
         add(&self.bytes_written, bytes as u64);
-        let now = self.connected.elapsed().as_millis();
-        self.last_progress.store(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
+        self.last_progress.store(self.millis(), Relaxed);
     }
 
     /// Writes to the client's socket, and bytes written to it.
@@ -132,7 +178,8 @@ impl ClientStatus {
     /// For `stats`; `watched` is the session and its newest offset.
     pub(crate) fn stats(&self, watched: Option<(SessionId, u64)>) -> ClientStats {
         let lag_bytes = watched.map_or(0, |(_, head)| head.saturating_sub(self.taken.load(Relaxed)));
-        let now = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.millis();
+        let (attached, size) = (self.attached.load(Relaxed), self.size.load(Relaxed));
         ClientStats {
             client: self.client,
             session: watched.map(|(session, _)| session),
@@ -146,6 +193,10 @@ impl ClientStatus {
             messages: self.messages.load(Relaxed),
             writes: self.writes.load(Relaxed),
             idle_ms: now.saturating_sub(self.last_progress.load(Relaxed)),
+            pid: Some(self.process).filter(|process| *process > 0),
+            size: unpacked(size),
+            access: if attached & READ_ONLY == 0 { Access::ReadWrite } else { Access::ReadOnly },
+            attached_seconds: (attached != 0).then(|| now.saturating_sub(attached & !READ_ONLY) / 1000),
         }
     }
 }

@@ -81,6 +81,8 @@ struct Attachment {
     pictures_failed: bool,
     /// Up to where those that wait for answers know that the client was sent its output.
     reached: u64,
+    /// It was told of as one that began, and so will be as one that ended.
+    is_announced: bool,
 }
 
 /// What a client is sent next.
@@ -176,6 +178,7 @@ impl Follower {
             next_picture: None,
             pictures_failed: !session.screen.has_model(),
             reached: 0,
+            is_announced: false,
             session,
         };
         let session = Arc::clone(&attachment.session);
@@ -213,13 +216,16 @@ impl Follower {
         self.status.stands_at(self.cursor, session.head());
         let to = AttachedTo {
             session: session.id(),
-            name: session.name().clone(),
+            name: session.name(),
             start: self.cursor,
             size: attachment.session_size,
         };
         attachment.shows(self.cursor, None);
         let claim = attachment.claim;
+        attachment.is_announced = true;
+        session.attached(self.client, attachment.size.is_some());
         self.attachment = Some(attachment);
+        self.status.attached(options.size, options.access);
         self.status.set_watching(true);
         Ok(Followed { to, drawn, claim })
     }
@@ -235,6 +241,7 @@ impl Follower {
     pub(crate) fn leave(&mut self) {
         if self.attachment.take().is_some() {
             self.status.set_watching(false);
+            self.status.detached();
             // An error says that the client was unregistered before; it is in no session then.
             let _ = self.registry.detach_from_session(self.client);
         }
@@ -246,6 +253,7 @@ impl Follower {
             && attachment.size.is_some_and(|before| before != size)
         {
             attachment.size = Some(size);
+            self.status.resized(size);
             attachment.redraw |= attachment.is_drawn();
         }
     }
@@ -421,6 +429,9 @@ impl Follower {
         self.status.skipped(drawn.at - self.cursor);
         let gap = Event::Gap { from: self.cursor, to: drawn.at };
         // What is gathered or queued before that offset is recognised as such by its own.
+        if draw == Draw::RedrawAfterGap {
+            session.gap(self.client, drawn.at - self.cursor);
+        }
         self.cursor = drawn.at;
         Some(((draw == Draw::RedrawAfterGap).then_some(gap), drawn))
     }
@@ -551,6 +562,9 @@ impl Drop for Attachment {
         self.session.history.detach(&self.reader);
         if let Some(claim) = self.claim {
             self.session.leave_terminal(claim, self.client);
+        }
+        if self.is_announced {
+            self.session.detached(self.client, self.size.is_some());
         }
     }
 }

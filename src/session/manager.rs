@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, atomic::AtomicU32},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,8 +16,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use super::{
-    Session,
+    Session, Times,
     answers::Answers,
+    command_line::{shell_words, shown_title},
+    events::{EventQueue, SessionEvents},
     feed::{PrintQueue, Prints},
     history::History,
     output::{OutputSink, ReadTimes},
@@ -30,7 +35,8 @@ use super::{
 use crate::{
     ServerMessage, SessionId, SessionName, TerminalSize,
     message::{
-        Create, ExitStatus, Pace, RequestError, SessionInfo, SessionState, SessionStats, SizePolicy, Target,
+        Create, ExitStatus, Happened, Pace, RequestError, SessionInfo, SessionState, SessionStats,
+        SizePolicy, Target,
     },
     registry::ClientRegistry,
     sync::{Mutex, Rank},
@@ -47,9 +53,8 @@ mod tests;
 /// How many ended sessions are remembered, so that attaching late says how one ended.
 const REMEMBERED: usize = 64;
 
-/// Characters of a command line that lists show: some lines of a terminal. Linux allows 2 MiB, of which a few would
-/// fill a reply, and the remembered ones the memory.
-const MAX_DISPLAY_CHARS: usize = 500;
+/// Names that an ambiguous one is answered with.
+const MAX_NAMES_LISTED: usize = 20;
 
 /// How long a shutdown waits for sessions after the grace. A program that can't be killed is given up within three
 /// seconds.
@@ -88,6 +93,7 @@ pub(crate) struct Manager {
     stopping: CancellationToken,
     undrained: TaskTracker,
     turns: Option<Arc<ReadTimes>>,
+    events: SessionEvents,
     /// A leaf: nothing is locked under it, and nothing is spawned or freed.
     book: Mutex<SessionTable>,
 }
@@ -97,7 +103,8 @@ struct SessionTable {
     live: HashMap<SessionId, Arc<Session>>,
     /// The names that are taken; `None` while the session is being started.
     names: HashMap<SessionName, Option<SessionId>>,
-    ended: VecDeque<SessionInfo>,
+    /// Those that ended last, and when.
+    ended: VecDeque<(SessionInfo, Instant)>,
     closed: bool,
 }
 
@@ -105,6 +112,7 @@ struct SessionTable {
 struct Program {
     /// With its arguments, for people.
     command: String,
+    title: Option<String>,
     pid: u32,
     pty: Arc<Pty>,
 }
@@ -123,6 +131,7 @@ impl Manager {
             stopping: CancellationToken::new(),
             undrained: TaskTracker::new(),
             turns,
+            events: SessionEvents::new(),
             book: Mutex::new(Rank::Leaf, SessionTable::default()),
         }
     }
@@ -162,7 +171,7 @@ impl Manager {
                 Ok(program) => Ok(manager.run((id, surroundings), &create, program, start)),
                 Err(why) => {
                     manager.release(&create.name);
-                    Err(why.into_refusal(display_command(create.command.get(..1).unwrap_or_default())))
+                    Err(why.into_refusal(shell_words(create.command.get(..1).unwrap_or_default())))
                 }
             };
             // An error says that the client is gone; the session runs all the same.
@@ -208,13 +217,15 @@ impl Manager {
 
     /// Enters a session into the book under the name that was reserved for it; before it runs, and so may end.
     fn enter(&self, session: &Arc<Session>) {
+        let name = session.name();
         let is_late = self.with(|book| {
-            if let Some(reserved) = book.names.get_mut(&session.name) {
+            if let Some(reserved) = book.names.get_mut(&name) {
                 *reserved = Some(session.id);
             }
             book.live.insert(session.id, Arc::clone(session));
             book.closed
         });
+        session.tell(Happened::Created);
         // It was not in the book yet when all were hung up. That wakes its tasks, so not under the lock.
         if is_late {
             session.hang_up();
@@ -252,7 +263,8 @@ impl Manager {
     ) -> Arc<Session> {
         let pty = Arc::new(pty);
         let program = Program {
-            command: display_command(&create.command),
+            command: shell_words(&create.command),
+            title: create.title.as_deref().map(shown_title),
             pid: child.id().unwrap_or_default(),
             pty: Arc::clone(&pty),
         };
@@ -293,13 +305,13 @@ impl Manager {
             history.set_floor(0);
         }
         let answers = Arc::new(Answers::new(model.is_some()));
-        let (command, pid, pty) = match program {
-            Some(Program { command, pid, pty }) => (command, Some(pid), Some(pty)),
-            None => (String::new(), None, None),
+        let (command, title, pid, pty) = match program {
+            Some(Program { command, title, pid, pty }) => (command, title, Some(pid), Some(pty)),
+            None => (String::new(), None, None, None),
         };
         let session = Arc::new(Session {
             id,
-            name: name.clone(),
+            name: Mutex::new(Rank::Name, name.clone()),
             command,
             started: Instant::now(),
             pid,
@@ -314,8 +326,13 @@ impl Manager {
             hang_up: CancellationToken::new(),
             survivor: OnceLock::new(),
             gone: CancellationToken::new(),
+            title,
+            times: Times::default(),
+            seen: AtomicU64::new(0),
+            terminals: AtomicUsize::new(0),
+            events: self.events.clone(),
         });
-        info!(session = %session.id, name = %session.name, pid = session.pid, "started");
+        info!(session = %session.id, %name, pid = session.pid, "started");
         let followed = Arc::clone(&session);
         self.tasks.spawn(async move { followed.follow().await });
         session
@@ -337,36 +354,70 @@ impl Manager {
     /// Removes an ended session from the table. Clients that still read it hold it.
     fn forget(&self, session: &Session, status: ExitStatus) {
         let info = SessionInfo { state: SessionState::Ended(status), ..session.info(0) };
-        let removed = self.with(|book| {
-            let oldest = if book.ended.len() == REMEMBERED { book.ended.pop_front() } else { None };
-            book.ended.push_back(info);
-            (oldest, book.names.remove_entry(&session.name), book.live.remove(&session.id))
+        let removed = session.name.with(|name| {
+            self.with(|book| {
+                let oldest = if book.ended.len() == REMEMBERED { book.ended.pop_front() } else { None };
+                book.ended.push_back((info, Instant::now()));
+                (oldest, book.names.remove_entry(name), book.live.remove(&session.id))
+            })
         });
         drop(removed);
     }
 
-    /// The live session of this name or id, or what became of it.
+    /// Gives a live session another name, which must be free.
+    pub(crate) fn rename(&self, session: &Session, to: &SessionName) -> Result<(), RequestError> {
+        let before = session.name.with(|name| {
+            if name == to {
+                return Ok(None);
+            }
+            let freed = self.with(|book| {
+                if !book.live.contains_key(&session.id) {
+                    return Err(RequestError::UnknownSession(name.to_string()));
+                }
+                match book.names.entry(to.clone()) {
+                    Entry::Occupied(_) => return Err(RequestError::NameTaken(to.clone())),
+                    Entry::Vacant(free) => free.insert(Some(session.id)),
+                };
+                Ok(book.names.remove_entry(name))
+            })?;
+            Ok(Some((freed, std::mem::replace(name, to.clone()))))
+        })?;
+        if let Some((_, before)) = before {
+            info!(session = %session.id, %before, name = %to, "renamed");
+            session.tell(Happened::Renamed(before));
+        }
+        Ok(())
+    }
+
+    /// Takes part in what happens to sessions, from now on.
+    pub(crate) fn listen(&self) -> EventQueue {
+        self.events.listen()
+    }
+
+    /// The live session that is meant, or what became of it. Which one the client is in, its connection knows.
     pub(crate) fn find(&self, target: &Target) -> Result<Arc<Session>, RequestError> {
         self.with(|book| {
-            let id = match target {
-                Target::Name(name) => book.names.get(name).copied().flatten(),
-                Target::Id(id) => Some(*id),
+            let named = |name: &SessionName| book.names.get(name).copied().flatten();
+            let (id, is_it): (_, &dyn Fn(&SessionInfo) -> bool) = match target {
+                Target::Name(name) | Target::Prefix(name) => (named(name), &|info| info.name == *name),
+                Target::Id(id) => (Some(*id), &|info| info.id == *id),
+                Target::Here => return Err(RequestError::NotInside),
             };
-            let live = id.and_then(|id| book.live.get(&id));
-            let is_it = |info: &&SessionInfo| match target {
-                Target::Name(name) => info.name == *name,
-                Target::Id(id) => info.id == *id,
-            };
-            let ended = book.ended.iter().rev().find(is_it);
-            live.cloned().ok_or_else(|| match ended {
-                Some(SessionInfo { name, state: SessionState::Ended(status), .. }) => {
-                    RequestError::SessionEnded { name: name.to_string(), status: *status }
-                }
-                _ => RequestError::UnknownSession(match target {
-                    Target::Name(name) => name.to_string(),
-                    Target::Id(id) => id.to_string(),
-                }),
-            })
+            if let Some(live) = id.and_then(|id| book.live.get(&id)) {
+                return Ok(Arc::clone(live));
+            }
+            // Before any whose name only begins like this: what was meant has ended.
+            if let Some((info, _)) = book.ended.iter().rev().find(|(info, _)| is_it(info))
+                && let SessionState::Ended(status) = info.state
+            {
+                return Err(RequestError::SessionEnded { name: info.name.to_string(), status });
+            }
+            match target {
+                Target::Prefix(prefix) => book.find_by_prefix(prefix),
+                Target::Id(id) => Err(RequestError::UnknownSession(id.to_string())),
+                Target::Name(name) => Err(RequestError::UnknownSession(name.to_string())),
+                Target::Here => Err(RequestError::NotInside),
+            }
         })
     }
 
@@ -375,8 +426,13 @@ impl Manager {
         let (mut live, ended): (Vec<_>, Vec<_>) = self
             .with(|book| (book.live.values().cloned().collect(), book.ended.iter().rev().cloned().collect()));
         live.sort_by_key(|session| session.started);
-        let live = live.iter().map(|session| session.info(self.registry.session_client_count(session.id)));
-        live.chain(ended).collect()
+        let live = live.iter().map(|session| self.info(session));
+        live.chain(ended.into_iter().map(|(info, at)| ended_at(info, at))).collect()
+    }
+
+    /// One session for `list`.
+    pub(crate) fn info(&self, session: &Session) -> SessionInfo {
+        session.info(self.registry.session_client_count(session.id))
     }
 
     /// The live sessions whose terminals satisfy a condition.
@@ -445,26 +501,36 @@ impl Manager {
     }
 }
 
-/// The start of a command line for people: text as it is, anything that could steer a terminal escaped.
-fn display_command(command: &[Vec<u8>]) -> String {
-    let mut text = String::new();
-    let mut left = MAX_DISPLAY_CHARS;
-    for (index, word) in command.iter().enumerate() {
-        // A character has at most four bytes, so this is enough of the word.
-        let enough = &word[..word.len().min(4 * MAX_DISPLAY_CHARS)];
-        let word = String::from_utf8_lossy(enough);
-        for character in (index > 0).then_some(' ').into_iter().chain(word.chars()) {
-            if left == 0 {
-                text.push('…');
-                return text;
-            }
-            left -= 1;
-            if character.is_control() {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
+impl SessionTable {
+    /// The only live session whose name begins like this.
+    fn find_by_prefix(&self, prefix: &SessionName) -> Result<Arc<Session>, RequestError> {
+        let begins = |name: &SessionName| name.as_str().starts_with(prefix.as_str());
+        let fits = self.names.iter().filter(|(name, _)| begins(name));
+        let mut fits = fits.filter_map(|(name, id)| Some((name, self.live.get(&(*id)?)?)));
+        let Some((first, session)) = fits.next() else {
+            return Err(RequestError::UnknownSession(prefix.to_string()));
+        };
+        let mut names: Vec<_> = fits.map(|(name, _)| name.to_string()).collect();
+        if names.is_empty() {
+            return Ok(Arc::clone(session));
         }
+        names.push(first.to_string());
+        names.sort_unstable();
+        // A reply has room for more, and nobody reads them.
+        names.truncate(MAX_NAMES_LISTED);
+        Err(RequestError::Ambiguous { prefix: prefix.to_string(), names })
     }
-    text
+}
+
+/// What is remembered of a session that ended at `time`, as it is to be shown now.
+fn ended_at(info: SessionInfo, time: Instant) -> SessionInfo {
+    let since = time.elapsed().as_secs();
+    SessionInfo {
+        age_seconds: info.age_seconds + since,
+        idle_seconds: info.idle_seconds + since,
+        used_ms: info.used_ms.map(|used| used + since * 1000),
+        ended_seconds: Some(since),
+        latest: None,
+        ..info
+    }
 }

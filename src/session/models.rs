@@ -64,7 +64,7 @@ pub(super) fn session_with(
     let answers = Arc::new(Answers::new(screen.is_some()));
     Arc::new(Session {
         id: SessionId::from(1_u64),
-        name: "model".parse().unwrap(),
+        name: Mutex::new(Rank::Name, "model".parse().unwrap()),
         command: String::new(),
         started: Instant::now(),
         pid: None,
@@ -79,6 +79,11 @@ pub(super) fn session_with(
         hang_up: CancellationToken::new(),
         survivor: std::sync::OnceLock::new(),
         gone: CancellationToken::new(),
+        title: None,
+        times: Times::default(),
+        seen: AtomicU64::new(0),
+        terminals: AtomicUsize::new(0),
+        events: SessionEvents::none(),
     })
 }
 
@@ -163,7 +168,7 @@ impl Client {
         let client = registry.next_client_id();
         let (sender, queue) = queue(places);
         registry.register_client(client, sender).unwrap();
-        let status = Arc::new(ClientStatus::new(client));
+        let status = Arc::new(ClientStatus::new(client, None));
         let mut follower = Follower::new(client, registry.clone(), status, queue, places);
         let followed = model::block_on(follower.attach(Arc::clone(session), &view)).ok().unwrap();
         Self {

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use tracing::debug;
+use tracing::info;
 
 use super::Session;
 use crate::{
     ServerMessage,
-    message::ExitStatus,
+    message::{ExitStatus, Happened},
     registry::Publisher,
     sync::{Mutex, Rank},
 };
@@ -67,6 +67,7 @@ impl OutputSink {
         }
         let mut offset = self.head;
         let mut asks = false;
+        let bell = self.session.answers.newest_bell();
         let mut at = offset;
         for chunk in &*chunks {
             asks |= self.session.printed(chunk, at);
@@ -85,6 +86,7 @@ impl OutputSink {
         // Skipped clients are counted by the registry and brought back by their writers.
         let _ = self.publisher.broadcast_burst(&self.burst);
         self.burst.clear();
+        self.session.printed_at(read_at, self.session.answers.newest_bell() != bell);
         self.session.screen.appended();
         let is_far_ahead = self.head >= self.hurry_at;
         if is_far_ahead {
@@ -98,8 +100,9 @@ impl OutputSink {
     /// Writes the log's final entry, after the last byte.
     pub(super) fn finish(mut self, status: ExitStatus) {
         self.session.history.end(status);
-        debug!(session = %self.session.id, %status, printed = self.head, "ended");
+        info!(session = %self.session.id, name = %self.session.name(), %status, printed = self.head, "ended");
         // Only the doorbell: a writer that misses it finds the end in the log before it sleeps.
         let _ = self.publisher.broadcast(Arc::new(ServerMessage::Ended { session: self.session.id }));
+        self.session.tell(Happened::Ended(status));
     }
 }

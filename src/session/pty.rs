@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process_group},
     termios::{
-        InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcsetattr,
+        InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcgetpgrp, tcsetattr,
         tcsetwinsize,
     },
 };
@@ -98,6 +98,9 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
         .envs(create.env.iter().map(|(key, value)| (argument(key), argument(value))))
         .env("FUGUE_SESSION", create.name.as_str())
         .env("FUGUE_SOCKET", socket);
+    if let Some(name) = &create.program_name {
+        command = command.arg0(argument(name));
+    }
     if let Some(cwd) = &create.cwd {
         command = command.current_dir(Path::new(OsStr::from_bytes(cwd)));
     }
@@ -252,6 +255,13 @@ impl Pty {
         (settings.local_modes.contains(LocalModes::ISIG) && character != 0).then_some(character)
     }
 
+    /// Sends the processes in the foreground a signal, as the terminal does for a key.
+    pub(super) fn signal_foreground(&self, signal: Signal) -> io::Result<()> {
+        let master = self.master().ok_or(io::ErrorKind::BrokenPipe)?;
+        // Linux tells the master which processes its slave has in the foreground.
+        Ok(kill_process_group(tcgetpgrp(&master.reading)?, signal)?)
+    }
+
     pub(super) fn resize(&self, window: Window) -> io::Result<()> {
         // A program that is gone has no size to be told.
         self.master().map_or(Ok(()), |master| Ok(tcsetwinsize(&master.reading, winsize(window))?))
@@ -288,6 +298,12 @@ pub(super) async fn supervise(
 pub(super) async fn exit_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let status = tokio::time::timeout(limit, child.wait()).await.ok()?;
     Some(status.map_or(ExitStatus::Unknown, ExitStatus::from))
+}
+
+/// The signal of this number, if it is one that people send.
+pub(super) fn signal(number: i32) -> Option<Signal> {
+    let is_known = nix::sys::signal::Signal::try_from(number).is_ok();
+    is_known.then(|| Signal::from_named_raw(number)).flatten()
 }
 
 fn kill(child: &Child, signal: Signal) {

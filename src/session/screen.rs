@@ -70,6 +70,9 @@ pub(super) struct Screen {
     answers: Arc<Answers>,
 }
 
+/// Characters of a title that lists show.
+const MAX_TITLE: usize = 200;
+
 /// What is known beside the model.
 #[derive(Default)]
 struct Beside {
@@ -77,6 +80,8 @@ struct Beside {
     resizes: VecDeque<(u64, TerminalSize)>,
     /// The newest drawings, one of each size; none where the session was resized since.
     drawings: Vec<Drawing>,
+    /// The title that the program set.
+    title: Option<String>,
 }
 
 /// Which lines above a screen are drawn: the newest `lines` of those that scrolled off after the offset `since`, if
@@ -171,7 +176,7 @@ impl Screen {
 
     /// The terminal has this size from offset `at` on.
     pub(super) fn resized(&self, at: u64, size: TerminalSize) {
-        let outdated = self.beside.with(|Beside { resizes, drawings }| {
+        let outdated = self.beside.with(|Beside { resizes, drawings, .. }| {
             match resizes.back_mut() {
                 // Nothing was printed in the size before, if it began here. So there is never more than one for each
                 // byte of output, however often a client is resized.
@@ -189,6 +194,11 @@ impl Screen {
         self.model.lock().await.with(|model| model.rest());
         let drawings = self.beside.with(|beside| std::mem::take(&mut beside.drawings));
         drop(drawings);
+    }
+
+    /// The title that the program set, cut to what lists show.
+    pub(super) fn title(&self) -> Option<String> {
+        self.beside.with(|beside| beside.title.as_ref().map(|title| title.chars().take(MAX_TITLE).collect()))
     }
 
     /// Where the model stands, and whether it panicked.
@@ -297,7 +307,7 @@ impl Screen {
 
     /// A drawing that still holds, if there is one.
     fn drawing(&self, is_it: impl Fn(&Drawing) -> bool) -> Option<Drawing> {
-        self.beside.with(|Beside { resizes, drawings }| {
+        self.beside.with(|Beside { resizes, drawings, .. }| {
             let drawing = drawings.iter().find(|drawing| is_it(drawing));
             drawing.filter(|_| resizes.is_empty()).cloned()
         })
@@ -308,7 +318,7 @@ impl Screen {
         if drawing.drawn.bytes.len() > MAX_DRAWING_BYTES {
             return;
         }
-        let replaced = self.beside.with(|Beside { resizes, drawings }| {
+        let replaced = self.beside.with(|Beside { resizes, drawings, .. }| {
             // It is outdated if the session was resized meanwhile.
             if !resizes.is_empty() {
                 return Some(drawing);
@@ -376,6 +386,7 @@ impl Screen {
             model.scrolled.stands_at(model.at, scrolled);
         }
         self.report(model);
+        self.note_title(model);
         self.answer(model);
         history.set_floor(if model.model.is_some() { model.at } else { u64::MAX });
         more
@@ -388,6 +399,18 @@ impl Screen {
         if model.model.is_some() {
             self.answers.put_to(model.at, |question| model.with(|model| model.answer(question)).flatten());
         }
+    }
+
+    /// Notes the model's title, if that is another than before.
+    fn note_title(&self, model: &mut ModelFeed) {
+        let outdated = model.with(|model| {
+            let title = model.title();
+            self.beside.with(|beside| {
+                let is_new = title != beside.title.as_deref();
+                is_new.then(|| std::mem::replace(&mut beside.title, title.map(str::to_owned)))
+            })
+        });
+        drop(outdated);
     }
 
     /// Says in which modes the model is, if those are others than before.

@@ -95,6 +95,15 @@ impl Sizing {
         }
     }
 
+    /// It is sized in this way from now on, and has this size now, if one is given. Returns what changed.
+    pub(super) fn set_policy(&mut self, policy: SizePolicy, size: Option<TerminalSize>) -> Option<Window> {
+        self.policy = policy;
+        match size {
+            Some(size) => self.change(self.window.with_size(size)),
+            None => self.settle(),
+        }
+    }
+
     /// How many clients count.
     #[cfg(test)]
     pub(super) fn claims(&self) -> usize {

@@ -14,6 +14,9 @@ pub(crate) enum Rank {
     /// Who decides a session's size. Apart from the registry; leaves may be taken under it.
     #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has no use for it"))]
     Size,
+    /// What a session is called. Apart from the registry; the manager's book is taken under it.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has no use for it"))]
+    Name,
     /// A lock under which no other is taken: a session's log, its queries, where it is used from, the
     /// manager's book, the lists of clients and of nested ones, the departures that are still to be told of.
     Leaf,
@@ -76,7 +79,7 @@ mod check {
             match (held, self) {
                 (Self::Clients, Self::Sessions(_)) => true,
                 (Self::Sessions(held), Self::Sessions(next)) => held < next,
-                (Self::Clients | Self::Sessions(_) | Self::Size, Self::Leaf) => true,
+                (Self::Clients | Self::Sessions(_) | Self::Size | Self::Name, Self::Leaf) => true,
                 _ => false,
             }
         }

@@ -123,6 +123,10 @@ impl ScreenModel for Emulator {
         answers::answer(self.wake(), question)
     }
 
+    fn title(&self) -> Option<&str> {
+        self.state.settings.titles.window.as_deref().filter(|title| !title.is_empty())
+    }
+
     fn mode(&self, private: bool, number: u16) -> bool {
         let number = if private { modes::Number::Private(number) } else { modes::Number::Ansi(number) };
         modes::index_of(number).is_some_and(|row| self.state.is_set(row))

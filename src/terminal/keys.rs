@@ -59,8 +59,8 @@ const WINDOWS_SHIFT: u32 = 16;
 /// The parse state of what one terminal sends.
 #[derive(Debug)]
 pub(crate) struct KeyFinder {
-    /// The control character that a legacy encoding sends for the key.
-    key: u8,
+    /// The control character that a legacy encoding sends for the key, if one is looked for.
+    key: Option<u8>,
     within: KeyState,
     /// The sequence so far, from its ESC on, while it may be the key or begin a paste.
     kept: Vec<u8>,
@@ -68,6 +68,8 @@ pub(crate) struct KeyFinder {
     passed: usize,
     /// When anything came last.
     last: Option<Instant>,
+    /// The last press of the key, as the terminal sent it.
+    press: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,30 +106,44 @@ pub(crate) struct KeysFound {
 }
 
 impl KeyFinder {
-    /// Finds the key whose legacy encoding is the control character `key`.
-    pub(crate) fn new(key: u8) -> Self {
-        Self { key, within: KeyState::Text, kept: Vec::new(), passed: 0, last: None }
+    /// Finds the key whose legacy encoding is the control character `key`; none without one.
+    pub(crate) fn new(key: impl Into<Option<u8>>) -> Self {
+        let key = key.into();
+        Self { key, within: KeyState::Text, kept: Vec::new(), passed: 0, last: None, press: Vec::new() }
+    }
+
+    /// The last press of the key, as the terminal sent it.
+    pub(crate) fn press(&self) -> &[u8] {
+        &self.press
     }
 
     /// Looks for the key in `input`, which came at `now`.
+    #[cfg(test)]
     pub(crate) fn find(&mut self, input: &[u8], now: Instant) -> KeysFound {
+        self.find_first(input, now).0
+    }
+
+    /// Looks for the key in `input`, which came at `now`. Also returns what follows the first press.
+    pub(crate) fn find_first<'a>(&mut self, input: &'a [u8], now: Instant) -> (KeysFound, &'a [u8]) {
         let mut found =
             KeysFound { passes: Vec::with_capacity(self.kept.len() + input.len()), is_pressed: false };
         if self.expire(now) {
+            self.press = vec![ESC];
+            self.settle(&mut Vec::new());
             found.is_pressed = true;
-            return found;
+            return (found, input);
         }
-        for byte in input {
+        for (at, byte) in input.iter().enumerate() {
             if self.take(*byte, &mut found.passes) {
                 found.is_pressed = true;
-                return found;
+                return (found, &input[at + 1..]);
             }
         }
         // An ESC that nothing follows passes at once, unless it may be the key itself.
-        if matches!(self.within, KeyState::Escape { .. }) && self.key != ESC {
+        if matches!(self.within, KeyState::Escape { .. }) && self.key != Some(ESC) {
             self.pass_kept(&mut found.passes);
         }
-        found
+        (found, &[])
     }
 
     /// Whether something is kept back. If nothing follows within [`MOMENT`], the caller takes it with
@@ -144,6 +160,8 @@ impl KeyFinder {
     /// Gives up what is kept back. What follows is still parsed as its rest.
     pub(crate) fn flush(&mut self) -> KeysFound {
         if self.is_escape_the_key() {
+            self.press = vec![ESC];
+            self.settle(&mut Vec::new());
             return KeysFound { passes: Vec::new(), is_pressed: true };
         }
         let mut found = KeysFound::default();
@@ -153,7 +171,7 @@ impl KeyFinder {
 
     /// Whether a lone ESC is kept back that is the key, unless its rest comes at once.
     fn is_escape_the_key(&self) -> bool {
-        self.key == ESC && self.is_holding() && matches!(self.within, KeyState::Escape { .. })
+        self.key == Some(ESC) && self.is_holding() && matches!(self.within, KeyState::Escape { .. })
     }
 
     /// Takes note of the pause before `now`. Returns whether it makes an ESC the key.
@@ -207,7 +225,8 @@ impl KeyFinder {
             self.begin();
             return false;
         }
-        if byte == self.key {
+        if Some(byte) == self.key {
+            self.press = vec![byte];
             return true;
         }
         passes.push(byte);
@@ -249,8 +268,10 @@ impl KeyFinder {
             }
             b'@'..=b'~' => {
                 let parameters = self.kept.get(2..);
-                if parameters.is_some_and(|parameters| is_press(self.key, parameters, byte)) {
+                if self.key.zip(parameters).is_some_and(|(key, parameters)| is_press(key, parameters, byte)) {
                     let is_cut = self.passed > 1;
+                    self.kept.push(byte);
+                    self.press = std::mem::take(&mut self.kept);
                     self.forget();
                     passes.extend(is_cut.then_some(HARMLESS_FINAL));
                     self.within = KeyState::Text;

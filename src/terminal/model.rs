@@ -51,6 +51,11 @@ pub trait ScreenModel: Send {
         None
     }
 
+    /// The title of its window, as the program set it; not empty. A list of sessions shows it.
+    fn title(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether a mode is set: one of DEC's private modes, or one of ANSI's. One that it does not know is not.
     fn mode(&self, private: bool, number: u16) -> bool {
         let _ = (private, number);

@@ -352,6 +352,16 @@ impl Queries {
         &self.modes
     }
 
+    /// The terminal used last.
+    pub(crate) fn latest(&self) -> Option<ClientId> {
+        self.terminals.last().map(|terminal| terminal.client)
+    }
+
+    /// The offset after the newest bell; 0 if none was rung.
+    pub(crate) fn newest_bell(&self) -> u64 {
+        self.asides.newest_bell()
+    }
+
     /// A client that may type watches with a terminal, for a stay of this number. If `is_drawn`, it can be redrawn at
     /// any time.
     pub(crate) fn joined(&mut self, client: ClientId, stay: u64, shows: Shows, is_drawn: bool) {

@@ -37,6 +37,12 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
             ClientMessage::ReadScreen { session, lines }
         }
         Kind::Wait => ClientMessage::Wait { session: from_postcard(payload, "wait request")? },
+        Kind::Find => ClientMessage::Find { session: from_postcard(payload, "request to find a session")? },
+        Kind::Change => {
+            let (session, change) = from_postcard(payload, "change request")?;
+            ClientMessage::Change { session, change }
+        }
+        Kind::Listen => ClientMessage::Listen,
         Kind::Stats => ClientMessage::Stats,
         Kind::Ping => ClientMessage::Ping,
         Kind::Resync => ClientMessage::Resync,
@@ -69,6 +75,9 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Environment { session } => encode(Kind::Environment, id, session),
         ClientMessage::ReadScreen { session, lines } => encode(Kind::ReadScreen, id, &(session, lines)),
         ClientMessage::Wait { session } => encode(Kind::Wait, id, session),
+        ClientMessage::Find { session } => encode(Kind::Find, id, session),
+        ClientMessage::Change { session, change } => encode(Kind::Change, id, &(session, change)),
+        ClientMessage::Listen => encode(Kind::Listen, id, &()),
         ClientMessage::Stats => encode(Kind::Stats, id, &()),
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
         ClientMessage::Resync => encode(Kind::Resync, id, &()),

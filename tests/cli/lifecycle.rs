@@ -43,7 +43,7 @@ fn kill_ends_a_program_and_says_how_it_went() {
     let pid = home.session("a")["pid"].as_u64().unwrap();
     let killed = home.run(&["kill", "a"]);
     assert!(killed.status.success());
-    assert!(String::from_utf8_lossy(&killed.stderr).contains("killed by signal 1"), "{killed:?}");
+    assert!(String::from_utf8_lossy(&killed.stderr).contains("killed by SIGHUP"), "{killed:?}");
     assert!(!lives(pid));
     assert_eq!(home.session("a")["exit_code"], 129);
     let unknown = home.run(&["kill", "b"]);
@@ -164,7 +164,7 @@ fn a_program_ignores_no_signal_that_its_server_was_started_to_ignore() {
     assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & ((1 << 31) - 1), 0, "{status}");
     // Hung up, not killed after the grace.
     let killed = home.run(&["kill", "a"]);
-    assert!(String::from_utf8_lossy(&killed.stderr).contains("killed by signal 1"), "{killed:?}");
+    assert!(String::from_utf8_lossy(&killed.stderr).contains("killed by SIGHUP"), "{killed:?}");
     // The server itself goes on ignoring them.
     home.signal_server(Signal::USR1);
     home.succeed(&["list"]);

@@ -2,10 +2,12 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod choosing;
 mod faults;
 mod finding;
 mod hostile;
 mod hung;
+mod inside;
 mod keys;
 mod leaving;
 mod lifecycle;
@@ -17,6 +19,7 @@ mod scripts;
 mod security;
 mod surroundings;
 mod surroundings_of_clients;
+mod table;
 mod terminals;
 mod unkillable;
 mod usage;

@@ -99,7 +99,9 @@ fn a_circle_over_several_sessions_is_refused_with_the_way_around_it() {
         terminal.type_in(&format!("clear; unset FUGUE_SESSION; {FUGUE} attach {next}\n"));
         eventually("the next is attached", || clients(&home, next) == 1);
     }
-    terminal.type_in(&format!("clear; echo in-c-$((1 + 1)); {FUGUE} attach a; echo refused $((40 + 2))\n"));
+    terminal.type_in(&format!(
+        "clear; echo in-c-$((1 + 1)); unset FUGUE_SESSION; {FUGUE} attach a; echo refused $((40 + 2))\n"
+    ));
     terminal.wait_for("refused 42");
     let told = terminal.wait_until("the way", |shown| {
         let text = shown.text().replace('\n', "");
@@ -120,9 +122,9 @@ fn where_a_client_has_left_there_is_no_circle() {
     session(&home, "a");
     session(&home, "b");
     let (in_a, in_b) = (attach(&home, "a"), attach(&home, "b"));
-    in_a.type_in(&format!("clear; {FUGUE} attach b\n"));
+    in_a.type_in(&format!("clear; unset FUGUE_SESSION; {FUGUE} attach b\n"));
     eventually("b is shown in a", || clients(&home, "b") == 2);
-    in_b.type_in(&format!("clear; {FUGUE} attach a\n"));
+    in_b.type_in(&format!("clear; unset FUGUE_SESSION; {FUGUE} attach a\n"));
     in_b.wait_for("which is shown in session a");
     // The inner client ends, as its outer one's detach key is also its own.
     let inner = home.session("a")["pid"].as_u64().unwrap();
@@ -131,4 +133,18 @@ fn where_a_client_has_left_there_is_no_circle() {
     eventually("it has left", || clients(&home, "b") == 1);
     in_b.type_in(&format!("clear; {FUGUE} attach a\n"));
     eventually("a is shown in b", || clients(&home, "a") == 2);
+}
+
+#[test]
+fn a_terminal_within_a_session_is_not_switched_to_that_session() {
+    let home = Home::new();
+    session(&home, "a");
+    session(&home, "b");
+    let terminal = attach(&home, "a");
+    terminal.type_in(&format!("clear; env -u FUGUE_SESSION {FUGUE} attach b\n"));
+    eventually("b is shown in a", || clients(&home, "b") == 1);
+    terminal.type_in(&format!("clear; {FUGUE} attach a; echo refused $((40 + 2))\n"));
+    terminal.wait_for("refused 42");
+    terminal.wait_for("is session a itself");
+    assert_eq!([clients(&home, "a"), clients(&home, "b")], [1, 1]);
 }

@@ -3,7 +3,10 @@
 use super::*;
 
 fn commands() -> impl Iterator<Item = &'static str> {
-    let commands = ["serve", "new", "attach", "env", "list", "kill", "send", "screen", "wait", "stats"];
+    let commands = [
+        "serve", "new", "attach", "detach", "list", "events", "send", "screen", "wait", "rename", "resize",
+        "kill", "env", "stats", "stop",
+    ];
     commands.into_iter().chain(cfg!(feature = "bench").then_some("bench"))
 }
 
@@ -35,7 +38,17 @@ fn wrong_usage_exits_2_with_a_hint() {
     for (arguments, hint) in [
         (&["atach", "x"][..], "attach"),
         (&[], "Usage"),
-        (&["new"], "<NAME>"),
+        (&["rename", "a"], "<NEW>"),
+        (&["kill"], "<NAME>"),
+        (&["kill", "a", "--all"], "cannot be used with"),
+        (&["kill", "a", "-s", "SIGFOO"], "kill -l"),
+        (&["kill", "a", "-s", "0"], "from 1 to 31"),
+        (&["resize", "a", "80"], "WIDTHxHEIGHT"),
+        (&["new", "-e", "A"], "KEY=VALUE"),
+        (&["attach", "-A"], "<NAME>"),
+        (&["detach", "a", "1", "--others"], "cannot be used with"),
+        (&["detach", "a", "b"], "invalid digit"),
+        (&["attach", "two words"], "1 to 64 letters"),
         (&["new", "two words"], "1 to 64 letters"),
         (&["new", "x", "--size", "80"], "WIDTHxHEIGHT"),
         (&["attach", "x", "--detach-key", "q"], "ctrl-"),

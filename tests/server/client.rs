@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fugue_server::{
     Client, ClientId, SessionId,
     client::{CONNECT_TIMEOUT, ClientError, ConnectError, Incoming, REQUEST_TIMEOUT},
-    message::{ClientMessage, Reply},
+    message::{ClientMessage, ExitStatus, Reply},
     wire::{self, Frame, FrameReader, HEADER_LEN, Header, HelloReply, Kind, Side},
 };
 use tempfile::TempDir;
@@ -222,7 +222,7 @@ async fn a_server_of_another_version_is_told_apart_with_both_versions() {
     assert!(matches!(error, ConnectError::OtherVersion { server: 9, .. }), "{error}");
     let text = error.to_string();
     assert!(
-        text.contains("version 9") && text.contains("version 2") && text.contains("start it again"),
+        text.contains("version 9") && text.contains("version 3") && text.contains("start it again"),
         "{text}"
     );
 
@@ -249,7 +249,7 @@ async fn an_answer_that_cannot_be_read_says_versions_and_what_may_have_happened(
     let request = shell("a", "true", None);
     let (answer, ()) = soon(async { tokio::join!(client.request(&request), answer) }).await;
     let text = answer.unwrap_err().to_string();
-    assert!(text.contains("protocol version 2") && text.contains("may have been done"), "{text}");
+    assert!(text.contains("protocol version 3") && text.contains("may have been done"), "{text}");
 }
 
 #[tokio::test]
@@ -281,4 +281,17 @@ async fn a_request_that_is_begun_and_never_finished_ends_the_connection() {
     }
     // One that says nothing at all is only idle.
     soon(idle.ping()).await.unwrap();
+}
+
+#[tokio::test]
+async fn answers_may_come_in_another_order_than_they_are_awaited() {
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    let id = create(&mut client, "a", "sleep 1000").await.id;
+    let wait = soon(client.send(&ClientMessage::Wait { session: id.into() })).await.unwrap();
+    let ping = soon(client.send(&ClientMessage::Ping)).await.unwrap();
+    let kill = soon(client.send(&kill("a"))).await.unwrap();
+    assert_eq!(soon(client.answer(kill)).await.unwrap(), Reply::Killed(ExitStatus::Signal(1)));
+    assert_eq!(soon(client.answer(ping)).await.unwrap(), Reply::Pong);
+    assert_eq!(soon(client.answer(wait)).await.unwrap(), Reply::Ended(ExitStatus::Signal(1)));
 }

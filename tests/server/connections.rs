@@ -112,7 +112,7 @@ async fn another_version_is_told_both_versions_and_what_to_do() {
     stream.write_all(&hello).await.unwrap();
     let why = refusal(&rest(&mut stream).await);
     assert!(
-        why.contains("version 99") && why.contains("version 2") && why.contains("start it again"),
+        why.contains("version 99") && why.contains("version 3") && why.contains("start it again"),
         "{why}"
     );
 }

@@ -4,6 +4,7 @@ mod answers;
 mod asleep;
 mod attaching;
 mod broadcast;
+mod changes;
 mod client;
 mod connections;
 mod embedding;

@@ -73,7 +73,7 @@ async fn a_list_tells_names_programs_sizes_states_and_watchers() {
     let all = sessions(&mut client).await;
     let [first, second] = &all[..] else { panic!("{all:?}") };
     assert_eq!((first.name.as_str(), first.clients, first.size), ("running", 3, size));
-    assert_eq!(first.command, "/bin/sh -c exec sleep 1000");
+    assert_eq!(first.command, "/bin/sh -c 'exec sleep 1000'");
     assert!(matches!(first.state, SessionState::Running { pid: Some(pid) } if pid > 0));
     assert_eq!((second.name.as_str(), second.printed), ("over", 5));
     assert_eq!(second.state, SessionState::Ended(ExitStatus::Code(9)));

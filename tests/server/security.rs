@@ -28,7 +28,7 @@ async fn sessions_with_the_longest_command_lines_are_listed_by_their_beginnings(
     assert_eq!(sessions.len(), 3);
     for session in &sessions {
         let shown = &session.command;
-        assert!(shown.starts_with(r"/bin/sleep 1000 \u{1b}\u{1b}") && shown.ends_with('…'), "{shown}");
+        assert!(shown.starts_with(r"/bin/sleep 1000 $'\033\033") && shown.ends_with('…'), "{shown}");
         assert!(shown.len() < 4096, "{} bytes", shown.len());
     }
     let long = with_command("d", vec![vec![b'x'; 100_000]]);

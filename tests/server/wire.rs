@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use fugue_server::{
     ClientId, SessionId, SessionName, TerminalSize,
     message::{
-        Attach, AttachOptions, ClientMessage, CloseReason, Create, Event, ExitStatus, OnLag, Pace, Reply,
-        RequestError, SizePolicy, StartAt, Target,
+        Attach, AttachOptions, ClientMessage, CloseReason, Create, DetachWhich, Event, ExitStatus, OnLag,
+        Pace, Reply, RequestError, SessionChange, SizePolicy, StartAt, Target,
     },
     wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
 };
@@ -21,6 +21,9 @@ fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
         (Kind::Resize, 256),
         (Kind::ReadScreen, 256),
         (Kind::Wait, 256),
+        (Kind::Find, 256),
+        (Kind::Change, 256),
+        (Kind::Listen, 0),
         (Kind::Attach, 17 * KIB + 256),
         (Kind::Input, 65_536 + 16),
         (Kind::Create, 2_097_152),
@@ -56,6 +59,26 @@ fn requests() -> Vec<ClientMessage> {
         ClientMessage::Environment { session: Target::Id(session) },
         ClientMessage::ReadScreen { session: Target::Id(session), lines: u32::MAX },
         ClientMessage::Wait { session: Target::Name("n".parse().unwrap()) },
+        ClientMessage::Find { session: Target::Prefix("n".parse().unwrap()) },
+        ClientMessage::Find { session: Target::Here },
+        ClientMessage::Change {
+            session: Target::Id(session),
+            change: SessionChange::Rename("b".parse().unwrap()),
+        },
+        ClientMessage::Change {
+            session: Target::Here,
+            change: SessionChange::Switch(Target::Name("x".repeat(64).parse().unwrap())),
+        },
+        ClientMessage::Change {
+            session: Target::Name("x".repeat(64).parse().unwrap()),
+            change: SessionChange::Size { policy: SizePolicy::Fixed, size: TerminalSize::new(1000, 1000) },
+        },
+        ClientMessage::Change {
+            session: Target::Id(session),
+            change: SessionChange::Detach(DetachWhich::One(ClientId(u64::MAX))),
+        },
+        ClientMessage::Change { session: Target::Id(session), change: SessionChange::Signal(-1) },
+        ClientMessage::Listen,
         ClientMessage::Stats,
         ClientMessage::Resync,
         ClientMessage::Ping,
@@ -118,6 +141,7 @@ async fn replies_and_events_survive_the_wire() {
         Ok(Reply::Ended(ExitStatus::Code(3))),
         Ok(Reply::Screen(Box::new(screen))),
         Err(RequestError::OffsetNotHeld { offset: 1, oldest: 2, head: 3 }),
+        Err(RequestError::Ambiguous { prefix: "a".into(), names: vec!["ab".into(), "ac".into()] }),
     ] {
         let frame = wire::encode_reply(3, &answer);
         assert_eq!(wire::decode_reply(&frame[HEADER_LEN..]).unwrap(), answer);
@@ -126,6 +150,9 @@ async fn replies_and_events_survive_the_wire() {
         Event::Ended { session: SessionId::random(), status: ExitStatus::Code(-1) },
         Event::Closing(CloseReason::FellBehind { from: 1, to: 2 }),
         Event::Notice("ü".into()),
+        Event::Switch { to: SessionId::random() },
+        Event::Lost(u64::MAX),
+        Event::Closing(CloseReason::Detached),
     ] {
         let frame = wire::encode_event(&event).unwrap();
         assert_eq!(wire::decode_event(&frame[HEADER_LEN..]).unwrap(), event);

@@ -1,6 +1,8 @@
 //! What was typed and is yet to be sent: searched for the detach key, and gathered so that a paste arrives as one
 //! piece.
 //!
+//! The detach key typed twice within [`TWICE`] is typed: the program gets it once.
+//!
 //! What waits is joined, up to what one message holds. The beginning of a bracketed paste waits for its end, as long as
 //! more of it comes; so pastes of two people do not mix. Anything else is ready at once.
 
@@ -13,6 +15,11 @@ use crate::{
     terminal::{KeyFinder, MOMENT},
     wire::MAX_INPUT,
 };
+
+const ESC: u8 = 0x1b;
+
+/// How long a second press of the detach key is waited for, before the first one detaches.
+const TWICE: Duration = Duration::from_millis(300);
 
 /// With this much waiting, in bytes, nothing more is taken. A terminal keeps what is typed then.
 const ENOUGH: usize = 256 * 1024;
@@ -27,28 +34,55 @@ pub(super) struct Outbox {
     is_open: bool,
     /// When what is kept back is given up, unless something comes before.
     gives_up: Option<Instant>,
+    /// When the detach key was pressed, if a second press would type it.
+    pressed: Option<Instant>,
 }
 
 impl Outbox {
-    /// Empty. `detach_key` is a control character.
-    pub(super) fn new(detach_key: u8) -> Self {
+    /// Empty. `detach_key` is a control character, if there is one.
+    pub(super) fn new(detach_key: impl Into<Option<u8>>) -> Self {
         let finder = KeyFinder::new(detach_key);
-        Self { finder, pieces: VecDeque::new(), bytes: 0, is_open: false, gives_up: None }
+        Self { finder, pieces: VecDeque::new(), bytes: 0, is_open: false, gives_up: None, pressed: None }
     }
 
     pub(super) fn has_room(&self) -> bool {
         self.bytes < ENOUGH
     }
 
-    /// Takes what was typed at `now`, up to the detach key. Returns whether that was pressed; then all is ready.
-    pub(super) fn take(&mut self, typed: &[u8], now: Instant) -> bool {
-        let was_pasting = self.finder.is_pasting();
-        let found = self.finder.find(typed, now);
-        let is_pasting = self.finder.is_pasting();
-        self.push(&found.passes, is_pasting && !was_pasting);
-        self.is_open = is_pasting && !found.is_pressed;
-        self.gives_up = (self.is_open || self.finder.is_holding()).then(|| now + MOMENT);
-        found.is_pressed
+    /// Takes what was typed at `now`. Returns whether it detaches: then all before the detach key is ready, and what
+    /// came after it is dropped.
+    pub(super) fn take(&mut self, mut typed: &[u8], now: Instant) -> bool {
+        loop {
+            let was_pasting = self.finder.is_pasting();
+            let (found, rest) = self.finder.find_first(typed, now);
+            let is_pasting = self.finder.is_pasting();
+            typed = rest;
+            match self.pressed {
+                // Only this comes between two presses: the beginning of the next, or the end of the first.
+                Some(_) if found.passes.is_empty() || is_release(&found.passes) => {}
+                Some(_) => return true,
+                None => self.push(&found.passes, is_pasting && !was_pasting),
+            }
+            if !found.is_pressed {
+                self.is_open = is_pasting;
+                let holds = self.is_open || self.finder.is_holding();
+                self.gives_up = self.pressed.map(|pressed| pressed + TWICE).or(holds.then(|| now + MOMENT));
+                return false;
+            }
+            self.press(now);
+        }
+    }
+
+    /// The detach key was pressed: for the first time, or for the second.
+    fn press(&mut self, now: Instant) {
+        self.is_open = false;
+        if self.pressed.take().is_none() {
+            self.pressed = Some(now);
+            self.gives_up = Some(now + TWICE);
+            return;
+        }
+        let press = self.finder.press().to_vec();
+        self.push(&press, false);
     }
 
     /// How long until [`give_up`](Self::give_up) is to be called, if nothing is typed before.
@@ -56,13 +90,20 @@ impl Outbox {
         self.gives_up.map(|time| time.saturating_duration_since(now))
     }
 
-    /// Nothing came for a moment. Makes ready what was kept back. Returns whether it was the detach key.
-    pub(super) fn give_up(&mut self) -> bool {
+    /// Nothing came for a moment, until `now`. Makes ready what was kept back. Returns whether that detaches.
+    pub(super) fn give_up(&mut self, now: Instant) -> bool {
         self.gives_up = None;
         self.is_open = false;
         let found = self.finder.flush();
-        self.push(&found.passes, false);
-        found.is_pressed
+        match self.pressed {
+            Some(_) if !found.is_pressed => return true,
+            Some(_) => {}
+            None => self.push(&found.passes, false),
+        }
+        if found.is_pressed {
+            self.press(now);
+        }
+        false
     }
 
     /// How long the next piece is that is ready, in bytes.
@@ -95,6 +136,18 @@ impl Outbox {
     }
 }
 
+/// Whether keys are let go here and none is pressed, as terminals tell that report it: `CSI 92;5:3u` and the like, and
+/// `CSI 220;43;28;0;8;1_`. The ESC of one may have come, or come, by itself.
+fn is_release(keys: &[u8]) -> bool {
+    keys.split(|byte| *byte == ESC).all(|sequence| {
+        let is_of_windows =
+            sequence.ends_with(b"_") && sequence.split(|byte| *byte == b';').nth(3) == Some(b"0");
+        sequence.is_empty()
+            || sequence.starts_with(b"[")
+                && (is_of_windows || sequence.windows(2).any(|event| event == b":3"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,7 +174,7 @@ mod tests {
         let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
         outbox.take(b"a\x1b[92", now);
         assert_eq!((outbox.ready(), outbox.gives_up_in(now)), (Some(1), Some(MOMENT)));
-        assert!(outbox.take(b";5uz", now));
+        assert!(outbox.take(b";5uz", now), "another key follows");
         assert_eq!((outbox.pop().as_deref(), outbox.pop()), (Some(&b"a"[..]), None));
     }
 
@@ -130,11 +183,58 @@ mod tests {
         let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
         outbox.take(b"\x1b[9", now);
         assert_eq!(outbox.ready(), None);
-        assert!(!outbox.give_up());
+        assert!(!outbox.give_up(now));
         assert_eq!(outbox.pop().as_deref(), Some(&b"\x1b[9"[..]));
         let mut escape = Outbox::new(0x1b);
         escape.take(b"\x1b", now);
-        assert!(escape.give_up());
+        assert!(!escape.give_up(now), "it may be typed twice");
+        assert_eq!(escape.gives_up_in(now), Some(TWICE));
+        assert!(escape.give_up(now));
+    }
+
+    #[test]
+    fn the_detach_key_typed_twice_is_typed_once() {
+        for (twice, once) in [
+            ("\x1c\x1c", "\x1c"),
+            ("\x1b[92;5u\x1b[92;5u", "\x1b[92;5u"),
+            ("\x1b[92;5:1u\x1b[92;5:3u\x1b[92;5:1u", "\x1b[92;5:1u"),
+            ("\x1b[220;43;28;1;8;1_\x1b[220;43;28;0;8;1_\x1b[220;43;28;1;8;1_", "\x1b[220;43;28;1;8;1_"),
+        ] {
+            for cut in 0..twice.len() {
+                let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+                let (before, after) = twice.split_at(cut);
+                for keys in [before, after, "x"] {
+                    assert!(!outbox.take(keys.as_bytes(), now), "{twice:?} cut at {cut}");
+                }
+                // By itself it may have been the key of that name.
+                let escape =
+                    if cut == 1 { twice.trim_start_matches('\x1c').get(..1).unwrap_or_default() } else { "" };
+                assert_eq!(
+                    outbox.pop(),
+                    Some([escape, once, "x"].concat().into_bytes()),
+                    "{twice:?} cut at {cut}"
+                );
+                assert_eq!(outbox.gives_up_in(now), None, "it does not detach");
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_detach_key_detaches_at_the_next_key_or_after_a_moment() {
+        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        assert!(!outbox.take(b"a\x1c", now));
+        assert_eq!((outbox.pop().as_deref(), outbox.gives_up_in(now)), (Some(&b"a"[..]), Some(TWICE)));
+        assert!(outbox.give_up(now + TWICE));
+        let mut outbox = Outbox::new(DETACH);
+        assert!(outbox.take(b"\x1cb", now));
+        assert_eq!(outbox.pop(), None);
+    }
+
+    #[test]
+    fn without_a_detach_key_all_is_typed() {
+        let (mut outbox, now) = (Outbox::new(None), Instant::now());
+        assert!(!outbox.take(b"\x1c\x1b[92;5u\0\x1b", now));
+        assert_eq!(outbox.pop().as_deref(), Some(&b"\x1c\x1b[92;5u\0\x1b"[..]));
     }
 
     #[test]
@@ -152,7 +252,7 @@ mod tests {
         outbox.take(&vec![b'x'; MAX_INPUT], now);
         assert_eq!(pieces(&mut outbox), [3, MAX_INPUT]);
         // So does one that pauses.
-        assert!(!outbox.give_up());
+        assert!(!outbox.give_up(now));
         assert_eq!(pieces(&mut outbox), [6]);
         outbox.take(b"\x1b[201~", now);
         assert_eq!(pieces(&mut outbox), [6]);

@@ -26,7 +26,7 @@ fn follower(session: &Arc<Session>, places: usize) -> Follower {
     let client = session.registry.next_client_id();
     let (sender, queue) = queue(places);
     session.registry.register_client(client, sender).unwrap();
-    Follower::new(client, session.registry.clone(), Arc::new(ClientStatus::new(client)), queue, places)
+    Follower::new(client, session.registry.clone(), Arc::new(ClientStatus::new(client, None)), queue, places)
 }
 
 impl Fixture {

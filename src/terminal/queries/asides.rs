@@ -17,17 +17,24 @@ const MAX_ASIDES: usize = 64;
 pub(super) struct Asides {
     kept: VecDeque<(u64, Bytes)>,
     bytes: usize,
+    newest_bell: u64,
 }
 
 const BELL: &[u8] = b"\x07";
 
 impl Asides {
     pub(super) fn bell(&mut self, at: u64) {
+        self.newest_bell = at;
         // Many bells at once are one.
         match self.kept.back_mut() {
             Some((last, aside)) if &aside[..] == BELL => *last = at,
             _ => self.push(at, Bytes::from_static(BELL)),
         }
+    }
+
+    /// The offset after the newest bell; 0 if none was rung.
+    pub(super) fn newest_bell(&self) -> u64 {
+        self.newest_bell
     }
 
     pub(super) fn push(&mut self, at: u64, aside: Bytes) {

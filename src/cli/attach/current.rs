@@ -1,0 +1,100 @@
+//! Which session is shown, and which one is to be shown in its place: what sender and receiver share of it.
+
+use std::cell::{Cell, RefCell};
+
+use tokio::sync::Notify;
+
+use crate::{SessionId, SessionName, message::AttachedTo};
+
+pub(super) struct Current {
+    session: Cell<SessionId>,
+    name: RefCell<SessionName>,
+    state: Cell<Switch>,
+    /// Nothing is drawn of a session that has printed nothing, and the one before is still to be seen.
+    is_blank: Cell<bool>,
+    /// There is something for the sender to do, or to go on with.
+    changed: Notify,
+}
+
+/// Where a change to another session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Switch {
+    None,
+    /// The person wants to see this one.
+    Wanted(SessionId),
+    /// The server was asked, by this request.
+    Asked(u64),
+}
+
+impl Current {
+    pub(super) fn new(attached: AttachedTo) -> Self {
+        Self {
+            session: Cell::new(attached.session),
+            name: RefCell::new(attached.name),
+            state: Cell::new(Switch::None),
+            is_blank: Cell::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.session.get()
+    }
+
+    pub(super) fn name(&self) -> SessionName {
+        self.name.borrow().clone()
+    }
+
+    /// Whether another session may be shown soon: what is typed meanwhile is for that one.
+    pub(super) fn is_switching(&self) -> bool {
+        self.state.get() != Switch::None
+    }
+
+    /// Another session is to be shown. Only one at a time: what comes meanwhile comes too early.
+    pub(super) fn want(&self, session: SessionId) {
+        if !self.is_switching() {
+            self.state.set(Switch::Wanted(session));
+            self.changed.notify_one();
+        }
+    }
+
+    /// The session that the server is to be asked for.
+    pub(super) fn wanted(&self) -> Option<SessionId> {
+        if let Switch::Wanted(session) = self.state.get() { Some(session) } else { None }
+    }
+
+    /// The server was asked, by this request.
+    pub(super) fn asked(&self, request: u64) {
+        self.state.set(Switch::Asked(request));
+    }
+
+    pub(super) fn is_asked(&self, request: u64) -> bool {
+        self.state.get() == Switch::Asked(request)
+    }
+
+    /// Another session is shown from now on.
+    pub(super) fn switched_to(&self, attached: AttachedTo) {
+        self.session.set(attached.session);
+        self.name.replace(attached.name);
+        self.is_blank.set(attached.start == 0);
+        self.stays();
+    }
+
+    /// The session that is shown now stays.
+    pub(super) fn stays(&self) {
+        self.state.set(Switch::None);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn take_blank(&self) -> bool {
+        self.is_blank.take()
+    }
+
+    /// Waits until there is something to do.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what nobody waited for is kept.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}

@@ -1,0 +1,24 @@
+//! `resize`: says what a session's terminal is sized by.
+
+use super::{Exit, Globals, block_on, new::Size, target::SessionArg};
+use crate::message::{SessionChange, SizePolicy};
+
+/// Gives a session's terminal a size that stays, or lets it follow those that are attached
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The session's name, or its beginning
+    name: SessionArg,
+    /// WxH, which stays whoever attaches; or that of the terminal used last (latest), the smallest or largest of all
+    size: Size,
+}
+
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    let change = match args.size {
+        Size::Fixed(size) => SessionChange::Size { policy: SizePolicy::Fixed, size: Some(size) },
+        Size::Follow(policy) => SessionChange::Size { policy, size: None },
+    };
+    block_on(async {
+        common.connect().await?.change(args.name.0, change).await?;
+        Ok(Exit::SUCCESS)
+    })
+}

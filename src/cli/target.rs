@@ -1,0 +1,117 @@
+//! Which session a command is about: by what a person types, by where the command runs, or by what is left to choose.
+
+use std::{
+    env, fmt,
+    io::{self, BufRead, IsTerminal},
+    str::FromStr,
+};
+
+use anyhow::{Context, bail};
+
+use super::print_note;
+use crate::{
+    SessionId, SessionName,
+    client::{Client, ClientError},
+    message::{RequestError, SessionInfo, SessionState, Target},
+};
+
+/// A session as people type it: its name, or a beginning of it that no other has; after `=` its name and no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SessionArg(pub(super) Target);
+
+impl FromStr for SessionArg {
+    type Err = <SessionName as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(match text.strip_prefix('=') {
+            Some(name) => Target::Name(name.parse()?),
+            None => Target::Prefix(text.parse()?),
+        }))
+    }
+}
+
+impl fmt::Display for SessionArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Target::Name(name) | Target::Prefix(name) => name.fmt(f),
+            Target::Id(id) => id.fmt(f),
+            Target::Here => f.write_str("the session here"),
+        }
+    }
+}
+
+/// The variable that a session's program is told its name by.
+const SESSION: &str = "FUGUE_SESSION";
+
+/// Whether this runs in a session, as far as the environment says. `env -u FUGUE_SESSION` makes it run as if not.
+pub(super) fn is_inside() -> bool {
+    env::var_os(SESSION).is_some()
+}
+
+/// The session that this runs in: by its terminal, which knows it under every name; else by the environment.
+pub(super) async fn this_session(client: &mut Client) -> Result<Target, ClientError> {
+    match client.find(Target::Here).await {
+        Ok(info) => Ok(info.id.into()),
+        Err(ClientError::Refused(RequestError::NotInside)) => {
+            let name = env::var(SESSION).ok().and_then(|name| name.parse().ok());
+            name.map(Target::Name).ok_or(RequestError::NotInside.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The session to attach to where none is named: the only one, or the one used last; else what the person chooses. The
+/// one that this runs in does not count.
+pub(super) async fn choose(client: &mut Client) -> anyhow::Result<Target> {
+    let here = if is_inside() { client.find(Target::Here).await.ok().map(|info| info.id) } else { None };
+    let runs = |info: &SessionInfo| matches!(info.state, SessionState::Running { .. });
+    let mut sessions = client.list().await?;
+    sessions.retain(|info| runs(info) && Some(info.id) != here);
+    match choose_alone(&sessions) {
+        Some(only) => Ok(only.into()),
+        None if sessions.is_empty() => {
+            bail!("there is no session to attach to; `fugue-server new` starts one")
+        }
+        None if io::stdin().is_terminal() && io::stderr().is_terminal() => ask(&sessions),
+        None => {
+            let names: Vec<_> = sessions.iter().map(|info| info.name.as_str()).collect();
+            bail!("there are several sessions: {}; say which", names.join(", "))
+        }
+    }
+}
+
+/// What needs no choice.
+fn choose_alone(sessions: &[SessionInfo]) -> Option<SessionId> {
+    let used = sessions.iter().filter(|info| info.used_ms.is_some()).min_by_key(|info| info.used_ms);
+    let only = if let [only] = sessions { Some(only) } else { None };
+    only.or(used).map(|info| info.id)
+}
+
+/// Has the person choose by number, or by a name or its beginning.
+fn ask(sessions: &[SessionInfo]) -> anyhow::Result<Target> {
+    for (number, info) in (1..).zip(sessions) {
+        print_note(format_args!("{number:>3}  {}  {}", info.name, info.command));
+    }
+    print_note(format_args!("Which one? Type its number or name, and Return:"));
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).context("reading the choice failed")?;
+    chosen(line.trim(), sessions)
+}
+
+fn chosen(text: &str, sessions: &[SessionInfo]) -> anyhow::Result<Target> {
+    if text.is_empty() {
+        bail!("no session was chosen");
+    }
+    // A name wins: one may be a number.
+    if let Some(info) = sessions.iter().find(|info| info.name.as_str() == text) {
+        return Ok(info.id.into());
+    }
+    if let Some(number) = text.parse().ok().and_then(|number: usize| number.checked_sub(1)) {
+        let count = sessions.len();
+        let info =
+            sessions.get(number).with_context(|| format!("there are {count} sessions to choose from"))?;
+        return Ok(info.id.into());
+    }
+    let SessionArg(target) = text.parse()?;
+    Ok(target)
+}
