@@ -5,6 +5,7 @@ mod kept;
 mod payload;
 mod peer;
 mod plot;
+mod process;
 mod receiver;
 mod role;
 mod row;

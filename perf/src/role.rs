@@ -22,7 +22,10 @@ pub(crate) fn play() -> Option<anyhow::Result<()>> {
             _ => Err(anyhow!("how much to print, and a file to make before")),
         },
         "role-echo" => argument.context("a file to make before").and_then(|ready| echo(ready.as_ref())),
-        "role-serve" => argument.context("where to listen").and_then(|socket| served::run(socket.as_ref())),
+        "role-serve" => match (argument, arguments.next()) {
+            (Some(socket), Some(history)) => served::run(socket.as_ref(), &history),
+            _ => Err(anyhow!("where to listen, and how much to hold")),
+        },
         _ => return None,
     };
     Some(played)

@@ -19,6 +19,8 @@ use fugue_server::{Server, SessionId, TerminalSize, message::Pace};
 use crate::payload::lines;
 
 const MESSAGE_BYTES: usize = 64 * 1024;
+/// The library's own default.
+const DEFAULT_HISTORY: usize = 4 * 1024 * 1024;
 /// More than any suite connects.
 const MAX_CLIENTS: usize = 12_000;
 
@@ -48,9 +50,15 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(socket: &Path) -> anyhow::Result<Self> {
+        Self::start_with(socket, DEFAULT_HISTORY)
+    }
+
+    /// A server whose sessions hold so many bytes of output.
+    pub(crate) fn start_with(socket: &Path, history: usize) -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg("role-serve")
             .arg(socket)
+            .arg(history.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -93,10 +101,11 @@ impl Drop for Served {
 }
 
 /// The process itself.
-pub(crate) fn run(socket: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(socket: &Path, history: &str) -> anyhow::Result<()> {
+    let history = history.parse()?;
     let runtime = crate::system::runtime()?;
     let inside = runtime.enter();
-    let server = Server::builder(socket).max_clients(MAX_CLIENTS).bind()?;
+    let server = Server::builder(socket).max_clients(MAX_CLIENTS).history_bytes(history).bind()?;
     let feeds = server.feeds();
     let feed = feeds.start("feed".parse()?, TerminalSize::DEFAULT, Pace::Free)?;
     let mut frames = None;

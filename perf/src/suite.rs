@@ -10,6 +10,7 @@ mod pictures;
 mod pty;
 mod registry;
 mod scale;
+mod sessions;
 mod shards;
 mod stall;
 
@@ -53,6 +54,8 @@ pub(crate) enum Suite {
     Echo,
     /// What a client costs the server.
     Memory,
+    /// What a session costs the server.
+    Sessions,
     /// Terminals of another size than their session's.
     Pictures,
     /// The same with receiving tasks.
@@ -84,6 +87,7 @@ impl Suite {
             Self::Stall => stall::run(scale),
             Self::Echo => echo::run(scale),
             Self::Memory => memory::run(scale),
+            Self::Sessions => sessions::run(scale),
             Self::Pictures => pictures::run(scale),
             Self::Delivery => delivery::run(scale),
             Self::Shards => shards::run(scale),

@@ -1,7 +1,7 @@
 //! Joining and leaving: ten thousand at once, with and without a broadcast going on, and one at a time.
 //!
 //! To join is to attach and to leave is to detach; registering, before, and unregistering, after, are measured beside
-//! them. The channels are made before all of it, and their other ends dropped after.
+//! them, and all four as one: a client's life. The channels are made before all of it, and their other ends dropped after.
 
 use std::{
     hash::BuildHasher,
@@ -113,6 +113,8 @@ enum Step {
     Join,
     Leave,
     Unregister,
+    /// All four, which is what a client's life costs.
+    Life,
 }
 
 type Fugue = ClientRegistry<Bytes>;
@@ -125,6 +127,7 @@ pub(crate) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
         ("joins", "ns_per_join", Step::Join),
         ("leaving", "ns_per_leave", Step::Leave),
         ("unregistering", "ns_per_unregister", Step::Unregister),
+        ("life", "ns_per_life", Step::Life),
     ] {
         let mut contest = Contest::new("membership", case, CROWD, (metric, "ns"), "two-dashmaps");
         contest
@@ -158,7 +161,7 @@ fn crowd<M: Membership>(step: Step, scale: Scale, broadcasting: bool) -> anyhow:
         let mut time = |this: Step, each: &mut dyn FnMut()| {
             let start = Instant::now();
             each();
-            spent += if this == step { start.elapsed() } else { Duration::ZERO };
+            spent += if this == step || step == Step::Life { start.elapsed() } else { Duration::ZERO };
         };
         let mut senders = (1..).zip(senders);
         time(Step::Register, &mut || senders.by_ref().for_each(|(id, sender)| registry.register(id, sender)));

@@ -2,10 +2,8 @@
 //! that ran a session of its own to its end and is idle again.
 
 use std::{
-    fs,
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::Path,
 };
 
 use anyhow::Context;
@@ -15,6 +13,7 @@ use fugue_server::{
 };
 
 use crate::{
+    process::resident,
     receiver::{Address, Protocol, Socket},
     row::Row,
     served::Served,
@@ -155,12 +154,4 @@ fn peer(system: System, clients: usize) -> anyhow::Result<f64> {
 
 fn subscribe(clients: usize, address: &Address, protocol: &Protocol) -> anyhow::Result<Vec<Socket>> {
     (0..clients).map(|_| Ok(Socket::subscribe(address, protocol, false)?.0)).collect()
-}
-
-/// A process's resident memory, in bytes.
-fn resident(pid: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kilobytes * 1024.0)
 }
