@@ -6,14 +6,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
+#[path = "support/random.rs"]
+mod random;
 #[allow(dead_code, unused_imports, reason = "shared with the other tests, which need more of it")]
 #[path = "support/mod.rs"]
 mod support;
 
 use std::{
-    collections::hash_map::RandomState,
     fs,
-    hash::{BuildHasher, Hasher},
     io::{BufRead, BufReader, Read},
     os::unix::{fs::MetadataExt, net::UnixListener},
     path::PathBuf,
@@ -31,6 +31,7 @@ use fugue_server::{
     client::{ClientError, Incoming},
     message::{Event, ExitStatus, SessionInfo, SessionState},
 };
+use random::Random;
 use rustix::process::{Pid, Signal, kill_process};
 use support::*;
 use tokio::task::JoinHandle;
@@ -51,7 +52,7 @@ fn main() {
     if rounds == 0 || arguments.iter().any(|argument| argument == "--list") {
         return;
     }
-    let mut random = Random::seeded();
+    let mut random = Random::seeded("kills");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let start = Instant::now();
     let home = Home::new();
@@ -343,23 +344,4 @@ fn a_race(round: u64) {
     kill_process(Pid::from_child(&winner), Signal::TERM).unwrap();
     assert!(winner.wait_with_output().unwrap().status.success());
     assert!(!home.socket.exists());
-}
-
-/// Choices that can be made again: xorshift, from a printed seed.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Self {
-        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        println!("SEED={seed}");
-        Self(seed | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "cli")]
 mod cli;
+#[path = "support/random.rs"]
+mod random;
 mod registry;
 #[cfg(feature = "server")]
 mod server;

@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
+#[path = "support/random.rs"]
+mod random;
 mod scenarios;
 #[allow(dead_code, unused_imports, reason = "shared with the other tests, which need more of it")]
 mod support;

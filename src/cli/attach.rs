@@ -72,7 +72,7 @@ pub(super) struct Args {
     #[arg(short = 'A', long = "create", requires = "name")]
     create: bool,
     /// What to start with: the screen, nothing (now), all that is held (start), or the lines in the newest BYTES
-    /// [default: screen, into a file or pipe: now]
+    /// [default: screen, into a file or pipe: start]
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
     from: Option<StartArg>,
     /// Lines above the screen to scroll back to, at most
@@ -179,7 +179,7 @@ impl Args {
     }
 
     fn from(&self) -> StartArg {
-        self.from.unwrap_or(if terminal::is_interactive() { StartArg::Screen } else { StartArg::Now })
+        self.from.unwrap_or(if terminal::is_interactive() { StartArg::Screen } else { StartArg::Start })
     }
 
     /// How to watch a session from now on.
@@ -215,11 +215,13 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 pub(super) async fn watch_from(client: Client, attached: AttachedTo, args: &Args) -> anyhow::Result<Exit> {
     let from = args.from();
     if from == StartArg::Start && attached.start > 0 && !terminal::is_interactive() {
-        bail!(
-            "the first {} bytes of session {} are no longer held; `--from now` records from here on",
-            attached.start,
-            attached.name
-        );
+        let gone =
+            format!("the first {} bytes of session {} are no longer held", attached.start, attached.name);
+        if args.from.is_some() {
+            bail!("{gone}; without `--from`, a recording begins after them");
+        }
+        // Nobody asked for them.
+        print_note(format_args!("[{gone}; this begins after them]"));
     }
     watch(client, attached, args, from == StartArg::Screen).await
 }

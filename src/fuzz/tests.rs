@@ -1,14 +1,16 @@
 //! The entry points on the corpus, and on what random changes make of it.
 
 use std::{
-    collections::hash_map::RandomState,
     fs,
-    hash::BuildHasher,
     path::{Path, PathBuf},
     thread,
 };
 
+use self::random::Random;
 use super::*;
+
+#[path = "../../tests/support/random.rs"]
+mod random;
 
 /// How many changed inputs each target is given: together they take a few seconds of a debug build.
 const CHANGED: [(&str, usize); 8] = [
@@ -49,45 +51,27 @@ impl Drop for Trying<'_> {
     }
 }
 
-/// A small random sequence (SplitMix64), from a seed that a failing test shows and `SEED` sets.
-struct Random(u64);
-
 impl Random {
-    fn seeded() -> Self {
-        let given = std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"));
-        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(()));
-        println!("SEED={seed}"); // shown when the test fails
-        Self(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
-    }
-
     /// Changes an input as fuzzers do: a few bits, bytes and numbers, a part left out, doubled, or of another input.
     fn change(&mut self, input: &mut Vec<u8>, other: &[u8]) {
-        for _ in 0..=self.below(4) {
-            let at = self.below(input.len() + 1);
-            let end = at + self.below((input.len() - at).min(64) + 1);
-            match self.below(7) {
-                0 if at < input.len() => input[at] ^= 1 << self.below(8),
-                1 if at < input.len() => input[at] = self.below(256) as u8,
-                2 if at < input.len() => input[at] = [0, 1, 0x1b, 0x7f, 0x80, 0xff][self.below(6)],
+        for _ in 0..=self.index(4) {
+            let at = self.index(input.len() + 1);
+            let end = at + self.index((input.len() - at).min(64) + 1);
+            match self.index(7) {
+                0 if at < input.len() => input[at] ^= 1 << self.index(8),
+                1 if at < input.len() => input[at] = self.index(256) as u8,
+                2 if at < input.len() => input[at] = [0, 1, 0x1b, 0x7f, 0x80, 0xff][self.index(6)],
                 3 => drop(input.drain(at..end)),
                 4 => {
                     let part = input[at..end].to_vec();
                     drop(input.splice(at..at, part));
                 }
                 5 => {
-                    let from = self.below(other.len() + 1);
-                    let to = from + self.below((other.len() - from).min(256) + 1);
+                    let from = self.index(other.len() + 1);
+                    let to = from + self.index((other.len() - from).min(256) + 1);
                     drop(input.splice(at..at, other[from..to].iter().copied()));
                 }
-                _ => input.insert(at, self.below(256) as u8),
+                _ => input.insert(at, self.index(256) as u8),
             }
         }
         input.truncate(4096);
@@ -101,11 +85,11 @@ fn holds(target: &str) {
         let _trying = Trying(target, file, input);
         run(target, input);
     }
-    let mut random = Random::seeded();
+    let mut random = Random::seeded("fuzz");
     let (_, count) = CHANGED.iter().find(|(name, _)| *name == target).unwrap();
     for _ in 0..*count {
-        let (file, input) = &corpus[random.below(corpus.len())];
-        let (_, other) = &corpus[random.below(corpus.len())];
+        let (file, input) = &corpus[random.index(corpus.len())];
+        let (_, other) = &corpus[random.index(corpus.len())];
         let mut input = input.clone();
         random.change(&mut input, other);
         let _trying = Trying(target, file, &input);
@@ -183,11 +167,11 @@ fn a_recorded_session_that_is_cut_anywhere_is_answered_as_far_as_it_goes() {
 #[test]
 fn a_request_with_a_flipped_bit_is_answered_or_closed_with_a_reason() {
     let recorded = recorded();
-    let mut random = Random::seeded();
+    let mut random = Random::seeded("fuzz");
     // The first byte only says how it is cut. All bits of all bytes would take half a minute; they have their turn in
     // time.
     for at in 1..recorded.len() {
-        let bit = random.below(8);
+        let bit = random.index(8);
         let mut input = recorded.clone();
         input[at] ^= 1 << bit;
         let _trying = Trying("connection", &format!("bit {bit} of {at}"), &input);

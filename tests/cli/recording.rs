@@ -12,10 +12,10 @@ fn a_recording_is_the_programs_bytes_and_its_status() {
 }
 
 #[test]
-fn a_recording_from_the_start_has_what_was_printed_before_it_came() {
+fn a_recording_has_what_was_printed_before_it_came() {
     let home = Home::new();
     home.succeed(&["new", "a", "-d", "--", "sh", "-c", "seq 1 20000; read end"]);
-    let recorder = home.command(&["attach", "a", "--from", "start"]).stdout(Stdio::piped()).spawn().unwrap();
+    let recorder = home.command(&["attach", "a"]).stdout(Stdio::piped()).spawn().unwrap();
     eventually("the recorder is attached", || home.session("a")["clients"] == 1);
     let numbers: String = (1..=20_000).map(|number| format!("{number}\r\n")).collect();
     // The terminal echoes the newline where the program stands: it must have printed everything.
@@ -29,7 +29,7 @@ fn a_recording_from_the_start_has_what_was_printed_before_it_came() {
 }
 
 #[test]
-fn a_recording_whose_beginning_is_gone_is_refused() {
+fn a_recording_whose_beginning_is_gone_is_refused_or_says_so() {
     let home = Home::new();
     let started = script(&home, "fugue-server new a -d -- sh -c 'head -c 9000000 /dev/zero; echo; read end'");
     assert!(started.status.success(), "{started:?}");
@@ -38,6 +38,20 @@ fn a_recording_whose_beginning_is_gone_is_refused() {
     assert_eq!(output.status.code(), Some(255));
     assert!(output.stdout.is_empty());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no longer held"), "{output:?}");
+
+    // Nobody asked for the beginning: the rest is recorded, and what is missing is counted.
+    let recorder =
+        home.command(&["attach", "a"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+    assert!(script(&home, "echo | fugue-server send a").status.success());
+    let output = recorder.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&output.stderr);
+    let gone =
+        told.split_once("[the first ").and_then(|(_, rest)| rest.split_once(" bytes of session a are no"));
+    let gone: usize = gone.expect("what is missing").0.parse().unwrap();
+    // The program's own newline and the echo of the one that ended it come last, each as two bytes.
+    assert_eq!(gone + output.stdout.len(), 9_000_004, "{told}");
 }
 
 #[test]
@@ -66,7 +80,7 @@ fn what_is_sent_arrives_whole() {
     let program = "stty raw -echo; printf ready; head -c 2000000 | cksum; printf done";
     home.succeed(&["new", "a", "-d", "--", "sh", "-c", program]);
     eventually("the terminal is raw", || home.session("a")["printed_bytes"] == 5);
-    let recorder = home.command(&["attach", "a", "--from", "start"]).stdout(Stdio::piped()).spawn().unwrap();
+    let recorder = home.command(&["attach", "a"]).stdout(Stdio::piped()).spawn().unwrap();
     eventually("the recorder is attached", || home.session("a")["clients"] == 1);
     let sent = script(
         &home,

@@ -3,42 +3,15 @@
 //! This is what exercises the inside of a big session: chunks that fill, empty and are copied while a publisher holds
 //! them, members that take the place of one that left, and the map of positions.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasher, RandomState},
-};
+use std::collections::{HashMap, HashSet};
 
 use fugue_server::{ClientId, ClientRegistry, Publisher, SessionId};
 use tokio::sync::mpsc::Receiver;
 
 use super::{connect, drain, is_freed, session, with_registries};
+use crate::random::Random;
 
 const CLIENTS: usize = 1000;
-
-/// A small random sequence (SplitMix64), from a seed that a failing test shows and `SEED` sets.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let given = std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"));
-        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(()));
-        println!("SEED={seed}"); // shown when the test fails
-        Self(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
-        }
-    }
-}
 
 /// A registry's clients beside what a plain set says of them.
 struct Model {
@@ -125,7 +98,7 @@ impl Model {
 #[test]
 fn a_thousand_members_join_and_leave_in_random_order() {
     with_registries(|registry| {
-        let mut random = Random::new();
+        let mut random = Random::seeded("registry");
         for shared in [false, true] {
             let mut publisher = shared.then(|| registry.publisher(session(1)));
             let mut model = Model::new(&registry, &[session(1)]);
@@ -149,19 +122,19 @@ fn a_thousand_members_join_and_leave_in_random_order() {
 fn a_thousand_clients_move_between_sessions_at_random() {
     let sessions = [session(1), session(2), session(3)];
     with_registries(|registry| {
-        let mut random = Random::new();
+        let mut random = Random::seeded("registry");
         let mut model = Model::new(&registry, &sessions);
         // Two of the three sessions have a publisher.
         let mut publishers =
             sessions.map(|session| (session != sessions[0]).then(|| registry.publisher(session)));
         let clients = model.shuffled(&mut random);
         for step in 0..6000 {
-            let client = clients[random.below(CLIENTS)];
-            match random.below(4) {
+            let client = clients[random.index(CLIENTS)];
+            match random.index(4) {
                 0 => model.detach(client),
                 to => model.attach(client, sessions[to - 1]),
             }
-            let checked = random.below(3);
+            let checked = random.index(3);
             model.check_every(60, step, sessions[checked], publishers[checked].as_mut());
         }
         for (session, publisher) in sessions.into_iter().zip(&mut publishers) {
@@ -178,14 +151,14 @@ fn a_thousand_clients_move_between_sessions_at_random() {
 #[test]
 fn members_that_vanish_at_random_are_cleaned_up_by_the_next_broadcast() {
     with_registries(|registry| {
-        let mut random = Random::new();
+        let mut random = Random::seeded("registry");
         let mut model = Model::new(&registry, &[session(1)]);
         let mut publisher = registry.publisher(session(1));
         for client in model.shuffled(&mut random) {
             model.attach(client, session(1));
         }
         while !model.queues.is_empty() {
-            let vanishing = random.below(model.queues.len()) + 1;
+            let vanishing = random.index(model.queues.len()) + 1;
             for client in model.shuffled(&mut random).into_iter().take(vanishing) {
                 model.queues.remove(&client);
                 model.members.get_mut(&session(1)).unwrap().remove(&client);
@@ -204,7 +177,7 @@ fn members_that_vanish_at_random_are_cleaned_up_by_the_next_broadcast() {
 #[test]
 fn a_big_sessions_channels_are_freed_as_its_members_unregister() {
     with_registries(|registry| {
-        let mut random = Random::new();
+        let mut random = Random::seeded("registry");
         let mut model = Model::new(&registry, &[session(1)]);
         let mut publisher = registry.publisher(session(1));
         for client in model.shuffled(&mut random) {

@@ -11,8 +11,8 @@ use fugue_server::{
     message::{AttachOptions, ClientMessage, OnLag, StartAt},
 };
 
-use super::{flood::*, random::Random};
-use crate::support::*;
+use super::flood::*;
+use crate::{random::Random, support::*};
 
 pub(super) async fn thousands_join_and_leave_a_flood_and_none_is_sent_a_wrong_byte() {
     const STAYS: u64 = 1000;

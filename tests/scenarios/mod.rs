@@ -6,7 +6,6 @@ mod flood;
 mod joins;
 mod memory;
 pub(crate) mod process;
-mod random;
 mod registry;
 mod sessions;
 mod sizes;

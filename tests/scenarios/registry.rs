@@ -19,7 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::random::Random;
+use crate::random::Random;
 
 const THREADS: usize = 4;
 const WORKERS: u64 = 32;

@@ -8,8 +8,8 @@ use fugue_server::{
     message::{Access, AttachOptions, ClientMessage, Event, OnLag, Reply, StartAt},
 };
 
-use super::{flood::session, random::Random};
-use crate::support::*;
+use super::flood::session;
+use crate::{random::Random, support::*};
 
 pub(super) async fn resizes_during_a_flood_leave_every_terminal_with_the_true_screen() {
     const RESIZES: u64 = 2000;

@@ -17,11 +17,8 @@ use std::time::{Duration, Instant};
 use fugue_server::Client;
 
 use self::round::{Tally, patiently};
-use super::{
-    process::{Holdings, Process},
-    random::Random,
-};
-use crate::support::stats;
+use super::process::{Holdings, Process};
+use crate::{random::Random, support::stats};
 
 /// About how long a round takes.
 const ROUND: Duration = Duration::from_secs(30);

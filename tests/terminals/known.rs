@@ -47,6 +47,7 @@ const DISPUTED: &[(Witness, &str, &str)] = &[
         "row reverse wrap-around",
         "takes back that a line goes on from the one above; xterm does not",
     ),
+    (Witness::XtermJs, "row hyperlink, alternate", "keeps of a saved pen the colours, not the link"),
     (Witness::XtermJs, "row Latin-1 bytes", "drops them"),
     (Witness::XtermJs, "row mouse, the last one counts", "does not know the last one"),
     (Witness::XtermJs, "row DECSTBM, alternate", "has a scroll region for each screen; xterm has one"),

@@ -44,7 +44,7 @@ const QUOTED: [Quoted; 31] = [
     ("REMEMBERED", 1, "", SECURITY, "ended sessions that are remembered"),
     ("REQUEST_TIMEOUT", 1, " s", SECURITY, "for an answer"),
     ("RESYNC_TIMEOUT", 60, " min", BUILDER, "if that says nothing"),
-    ("RESYNC_TIMEOUT", 60, " minutes", README, "One that resyncs has"),
+    ("RESYNC_TIMEOUT", 60, " minutes", README, "For `resync` it is"),
     ("RESYNC_TIMEOUT", 60, " min", SECURITY, "takes nothing of what waits"),
     ("STALL_TIMEOUT", 1, " s", BUILDER, "nothing more of it. The default"),
     ("STALL_TIMEOUT", 1, " s", SECURITY, "takes nothing of what waits"),

@@ -7,11 +7,14 @@ use fugue_server::{
 use rustix::process::Signal;
 
 use super::{
-    super::{process::signal, random::Random},
+    super::process::signal,
     round::{Live, Stage, Tally, patiently},
     stream::{LINE, Seen, program},
 };
-use crate::support::{LOSSLESS, attached, input, sessions, shell};
+use crate::{
+    random::Random,
+    support::{LOSSLESS, attached, input, sessions, shell},
+};
 
 /// Keeps one slot busy with one session after another, each watched by a client that must be sent all of it.
 pub(super) async fn drive(stage: Stage, slot: u64, mut random: Random) -> Tally {

@@ -13,14 +13,12 @@ use tokio::{
 };
 
 use super::{
-    super::{
-        process::{binary, signal},
-        random::Random,
-    },
+    super::process::{binary, signal},
     programs,
     round::{Stage, Tally, patiently},
     stream::Recorded,
 };
+use crate::random::Random;
 
 pub(super) async fn are_killed(stage: Stage, mut random: Random) -> Tally {
     let mut tally = Tally::default();

@@ -12,8 +12,11 @@ use fugue_server::{Client, SessionId};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{super::random::Random, programs, recorders, viewers};
-use crate::support::{sessions, stats};
+use super::{programs, recorders, viewers};
+use crate::{
+    random::Random,
+    support::{sessions, stats},
+};
 
 /// Sessions at a time, clients on sockets of their own, and clients that are processes.
 const SLOTS: u64 = 5;

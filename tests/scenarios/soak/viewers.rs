@@ -10,11 +10,10 @@ use fugue_server::{
 use tokio::time::timeout;
 
 use super::{
-    super::random::Random,
     round::{Live, Stage, Tally, patiently},
     stream::Seen,
 };
-use crate::support::attach_id;
+use crate::{random::Random, support::attach_id};
 
 pub(super) async fn come_and_go(stage: Stage, mut random: Random) -> Tally {
     let mut tally = Tally::default();
