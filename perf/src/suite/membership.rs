@@ -1,7 +1,8 @@
 //! Joining and leaving: ten thousand at once, with and without a broadcast going on, and one at a time.
 //!
 //! To join is to attach and to leave is to detach; registering, before, and unregistering, after, are measured beside
-//! them, and all four as one: a client's life. The channels are made before all of it, and their other ends dropped after.
+//! them, and all four as one: a client's life. The channels are made before all of it, and their other ends dropped
+//! after.
 
 use std::{
     hash::BuildHasher,
