@@ -388,6 +388,31 @@ proptest! {
 }
 
 #[test]
+fn a_pen_that_was_saved_is_undone_when_it_comes_back() {
+    let pens = [
+        ("\x1b]8;;http://a.b/\x1b\\", "\x1b]8;;\x1b\\"),
+        ("\x1b[1\"q", "\x1b[0\"q"),
+        ("\x1bV", "\x1bW"),
+        ("\x1b(0", "\x1b(B"),
+    ];
+    for (set, reset) in pens {
+        for (save, comes_back) in [("\x1b[?1049h", ""), ("\x1b7", "\x1b8"), ("\x1b[?1048h", "\x1b[?1048l")] {
+            let output = format!("{set}{save}{reset}x{comes_back}");
+            let mut terminal = Emulator::new(size(80, 6));
+            let mut modes = ChangedModes::default();
+            modes.follow(output.as_bytes());
+            terminal.advance(output.as_bytes());
+            terminal.advance(&modes.undo());
+            assert_eq!(
+                undone_state(&terminal),
+                undone_state(&Emulator::new(size(80, 6))),
+                "after {output:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_flood_of_text_is_mostly_skipped_and_titles_do_not_fill_the_memory() {
     struct Count(usize);
     impl Sink for Count {

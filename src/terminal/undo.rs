@@ -26,6 +26,7 @@ struct Seen {
     margins: bool,
     /// Anything was shown, so colours and character sets may be left set.
     anything: bool,
+    /// These three were so at some time. A pen that was saved then, and that undoing brings back, has it still.
     protected: bool,
     linked: bool,
     shifted: bool,
@@ -152,7 +153,7 @@ impl Perform for Seen {
             }
             (0, [], b'r') => self.margins = sequence.parameter(0, 1) > 1 || sequence.parameter(1, 0) > 0,
             (0, [], b'g' | b'W') => self.tabs = true,
-            (0, [b'"'], b'q') => self.protected = sequence.parameter(0, 0) == 1,
+            (0, [b'"'], b'q') => self.protected |= sequence.parameter(0, 0) == 1,
             (0, [b'!'], b'p') => self.margins = false,
             _ => {}
         }
@@ -161,7 +162,7 @@ impl Perform for Seen {
     fn string(&mut self, introducer: u8, contents: &[u8]) {
         if introducer == b']' {
             if let Some(link) = contents.strip_prefix(b"8;") {
-                self.linked = !link.ends_with(b";");
+                self.linked |= !link.ends_with(b";");
             } else {
                 self.settings.command(contents);
             }
