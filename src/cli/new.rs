@@ -63,7 +63,7 @@ struct StartArgs {
     /// WxH, or follow the latest, smallest or largest terminal
     #[arg(long, value_name = "SIZE", default_value = "latest")]
     size: Size,
-    /// Whom it waits for: fastest viewer, slowest, free
+    /// Which viewer it waits for: fastest, slowest, free
     #[arg(long, value_enum, value_name = "WHOM", default_value_t = PaceArg::Fastest, hide_possible_values = true)]
     pace: PaceArg,
     /// Fail where no server runs

@@ -40,7 +40,7 @@ impl SessionEvents {
         }
     }
 
-    /// Tells whoever listens. Not under a lock: it wakes them.
+    /// Tells the listeners. Not under a lock: it wakes them.
     pub(super) fn tell(&self, session: SessionId, name: impl FnOnce() -> SessionName, what: Happened) {
         let Some(events) = self.0.as_ref().filter(|events| events.receiver_count() > 0) else { return };
         // An error says that nobody listens any more.
