@@ -50,12 +50,15 @@ async fn left(home: &Home, server: TestServer, set: &str, way: Way) -> Vec<u8> {
     let script = format!("set -m; fugue-server attach undo --socket {socket}; printf LEFT; read -r go");
     let terminal = home.shell_terminal(&script);
     eventually("the terminal watches", || feed.watchers() == 1).await;
-    soon(feed.print(format!("{set}MARK").into())).await.unwrap();
     let wait_for = |text: &str| {
         terminal.wait_until(text, |shown| {
             shown.bytes.windows(text.len()).any(|bytes| bytes == text.as_bytes()).then_some(())
         });
     };
+    // What is printed before the terminal's first bytes may be drawn, and a drawing may cut a word in two.
+    soon(feed.print("READY".into())).await.unwrap();
+    wait_for("READY");
+    soon(feed.print(format!("\r\x1b[K{set}MARK").into())).await.unwrap();
     wait_for("MARK");
     // Session and server go on meanwhile, unless their end is the way.
     let mut remaining = Some((server, feed));
