@@ -7,6 +7,8 @@ mod attach;
 #[cfg(feature = "bench")]
 mod bench;
 mod bytes;
+mod completions;
+mod config;
 mod connect;
 mod detach;
 mod env;
@@ -15,12 +17,14 @@ mod events;
 pub(crate) mod fuzz;
 mod kill;
 mod list;
+mod man;
 mod new;
 mod rename;
 mod resize;
 mod screen;
 mod send;
 mod serve;
+mod settings;
 mod start;
 mod stats;
 mod stop;
@@ -42,6 +46,7 @@ use std::{
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::Level;
 
+use self::settings::GivenSettings;
 use crate::server::default_socket;
 
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
@@ -50,23 +55,15 @@ use crate::server::default_socket;
 #[command(help_template = "{about}\n\n{usage-heading} {usage}\n\n{subcommands}{after-help}")]
 #[command(override_usage = "fugue-server <COMMAND>")]
 #[command(after_help = "\
-To begin:  fugue-server new work       a shell that outlives this terminal; ctrl-\\ detaches
-           fugue-server attach work    from another terminal; both see the same
+To begin:  `fugue-server new work`, a shell that outlives this terminal; ctrl-\\ detaches
 All take --help, --socket PATH and --log LEVEL [env: FUGUE_SOCKET, FUGUE_LOG]. Or --version.")]
 struct Args {
     /// The socket [default: in $XDG_RUNTIME_DIR or /tmp]
-    #[arg(
-        long,
-        global = true,
-        hide = true,
-        value_name = "PATH",
-        env = "FUGUE_SOCKET",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, hide = true, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// How much to log: error, warn, info, debug or trace
-    #[arg(long, global = true, hide = true, value_name = "LEVEL", env = "FUGUE_LOG", default_value_t = Level::WARN)]
-    #[arg(hide_env_values = true, hide_default_value = true)]
+    #[arg(long, global = true, hide = true, value_name = "LEVEL", default_value = "warn")]
+    #[arg(hide_default_value = true)]
     log: Level,
     #[command(subcommand)]
     command: Command,
@@ -90,6 +87,13 @@ enum Command {
     Env(env::Args),
     Stats(stats::Args),
     Stop(stop::Args),
+    Config(config::Args),
+    #[command(hide = true)]
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Complete(completions::CompleteArgs),
+    #[command(hide = true)]
+    Man(man::Args),
     #[cfg(feature = "bench")]
     Bench(bench::Args),
     #[cfg(feature = "bench")]
@@ -117,12 +121,13 @@ struct Globals {
     /// Nobody said which socket.
     is_default: bool,
     log: Level,
+    settings: GivenSettings,
 }
 
 /// Parses the command line, runs the command, and says how it went.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Args { socket, log, command } = parse(args_os()).unwrap_or_else(|error| exit_with(&error));
+    let (Args { socket, log, command }, settings) = parse_with_settings();
     let is_default = socket.is_none();
     let socket = socket.unwrap_or_else(|| {
         let (path, warning) = default_socket();
@@ -132,7 +137,7 @@ pub fn run() -> ExitCode {
         path
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
-    let common = Globals { socket, is_default, log };
+    let common = Globals { socket, is_default, log, settings };
     let not_attached = matches!(command, Command::New(_) | Command::Attach(_) | Command::Wait(_));
     let result = match command {
         Command::Serve(args) => serve::run(&common, args),
@@ -151,6 +156,10 @@ pub fn run() -> ExitCode {
         Command::Env(args) => env::run(&common, args),
         Command::Stats(args) => stats::run(&common, args),
         Command::Stop(args) => stop::run(&common, args),
+        Command::Config(args) => config::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Complete(args) => completions::complete(args),
+        Command::Man(args) => man::run(args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&common, args),
         #[cfg(feature = "bench")]
@@ -163,10 +172,27 @@ pub fn run() -> ExitCode {
     ExitCode::from(exit.0)
 }
 
+/// Parses this process's command line. What it does not say, the settings do.
+fn parse_with_settings() -> (Args, GivenSettings) {
+    // First without them: help and what is wrong with the command line itself come before what is wrong with a file.
+    let args = parse(args_os(), &GivenSettings::default()).unwrap_or_else(|error| exit_with(&error));
+    if !args.command.takes_settings() {
+        return (args, GivenSettings::default());
+    }
+    let settings = GivenSettings::load_or_exit();
+    if settings.is_empty() {
+        return (args, settings);
+    }
+    (parse(args_os(), &settings).unwrap_or_else(|error| exit_with(&error)), settings)
+}
+
 /// Parses a command line. What is wrong with it is shown with the usage that `--help` shows: by itself clap would show
-/// one of its own making, with those options that the environment sets.
-fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<Args, clap::Error> {
-    let mut command = Args::command();
+/// one of its own making.
+fn parse<W: Into<OsString> + Clone>(
+    words: impl IntoIterator<Item = W>,
+    settings: &GivenSettings,
+) -> Result<Args, clap::Error> {
+    let mut command = settings.apply(Args::command());
     command.build();
     let mut matches = command
         .mut_subcommands(|mut subcommand| {
@@ -178,7 +204,24 @@ fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Resul
     Args::from_arg_matches_mut(&mut matches)
 }
 
+impl Command {
+    /// Whether files and the environment may set it up. Those that look at settings run when these are wrong.
+    fn takes_settings(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Completions(_) | Self::Complete(_) | Self::Man(_) => false,
+            #[cfg(feature = "bench")]
+            Self::BenchChild(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl Globals {
+    /// What a command would do if no more than its name were typed.
+    fn unsaid(&self, command: &str) -> Result<Command, clap::Error> {
+        Ok(parse(["fugue-server", command], &self.settings)?.command)
+    }
+
     /// Starts logging to stderr.
     fn log_to_stderr(&self) {
         tracing_subscriber::fmt()
@@ -250,7 +293,7 @@ fn exit_with(error: &clap::Error) -> ! {
         error.exit();
     }
     let words = args_os().map(|word| escape_controls(&word.to_string_lossy()));
-    match parse(words) {
+    match parse(words, &GivenSettings::default()) {
         Err(error) => error.exit(),
         // Only what was wrong with it was escaped.
         Ok(_) => {

@@ -15,7 +15,7 @@ use crate::{SessionId, SessionName, TerminalSize};
 pub type EntryPoint = fn(&[u8]);
 
 /// Every entry point, by the name of its target and its corpus.
-pub const TARGETS: [(&str, EntryPoint); 8] = [
+pub const TARGETS: [(&str, EntryPoint); 9] = [
     ("frames", crate::wire::fuzz::frames),
     ("messages", crate::wire::fuzz::messages),
     ("connection", crate::server::fuzz::connection),
@@ -23,6 +23,7 @@ pub const TARGETS: [(&str, EntryPoint); 8] = [
     ("queries", crate::terminal::fuzz_queries),
     ("modes", crate::terminal::fuzz::modes),
     ("command_line", crate::cli::fuzz::command_line),
+    ("settings", crate::cli::fuzz::settings),
     ("names", names),
 ];
 

@@ -38,7 +38,7 @@ use self::{
     window::TerminalWindow,
 };
 use super::{
-    Exit, Globals, block_on,
+    Command, Exit, Globals, block_on,
     bytes::ByteCount,
     print_note,
     target::{SessionArg, choose, is_inside},
@@ -93,7 +93,7 @@ pub(super) struct WatchArgs {
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     on_lag: Option<Lag>,
     /// Detaches; FUGUE_DETACH_KEY sets it; none for none
-    #[arg(long, value_name = "KEY", default_value = r"ctrl-\", env = "FUGUE_DETACH_KEY", hide_env = true)]
+    #[arg(long, value_name = "KEY", default_value = r"ctrl-\")]
     detach_key: DetachKey,
 }
 
@@ -146,9 +146,12 @@ impl WatchArgs {
 }
 
 impl Args {
-    /// Those of a client that watches in this way, and otherwise as by default.
-    pub(super) fn with(watch: WatchArgs) -> Self {
-        Self { name: None, create: false, from: None, scrollback: SCROLLBACK, read_only: false, watch }
+    /// Those of a client that watches in this way, and otherwise as it does if no more is said.
+    pub(super) fn with(common: &Globals, watch: WatchArgs) -> anyhow::Result<Self> {
+        match common.unsaid("attach")? {
+            Command::Attach(args) => Ok(Self { watch, ..args }),
+            _ => bail!("`attach` is another command"),
+        }
     }
 
     /// Whether the session is created if there is none.

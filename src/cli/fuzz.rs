@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 
-use super::{Args, bytes::ByteCount, terminal::DetachKey, time::TimeSpan};
+use super::{Args, bytes::ByteCount, settings::check_text, terminal::DetachKey, time::TimeSpan};
 use crate::terminal::{NamedKey, SnapshotModes};
 
 /// Parses a command line, one word to a line: it is understood, or refused with words that can be shown.
@@ -32,5 +32,21 @@ pub(crate) fn command_line(input: &[u8]) {
         if let Ok(TimeSpan(span)) = word.parse() {
             assert!(span.as_secs() <= 366 * 24 * 3600);
         }
+    }
+}
+
+/// Reads a configuration file: each mistake in it is told in one line, in order, with a place that is in it.
+pub(crate) fn settings(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let mut last = (1, 1);
+    for told in check_text(&text) {
+        let mut parts = told.splitn(4, ':').skip(1);
+        let mut number = || parts.next().and_then(|part| part.parse::<usize>().ok()).expect("a place");
+        let place = (number(), number());
+        assert!(place >= last, "{told}");
+        last = place;
+        let line = text.split('\n').nth(place.0 - 1).expect("a line that is there");
+        assert!((1..=line.chars().count() + 1).contains(&place.1), "{told}");
+        assert!(parts.next().is_some_and(|what| !what.trim().is_empty()), "{told}");
     }
 }

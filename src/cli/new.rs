@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::{
-    Exit, Globals,
+    Command, Exit, Globals,
     attach::{self, Entered},
     block_on, print,
     start::{self, Started},
@@ -46,7 +46,7 @@ pub(super) struct Args {
 }
 
 /// How a session's program is started.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 struct StartArgs {
     /// Where the program starts [default: here]
     #[arg(short = 'C', long, value_name = "DIR")]
@@ -95,12 +95,6 @@ pub(super) enum Size {
     Follow(SizePolicy),
 }
 
-impl Default for Size {
-    fn default() -> Self {
-        Self::Follow(SizePolicy::Latest)
-    }
-}
-
 impl std::str::FromStr for Size {
     type Err = String;
 
@@ -117,9 +111,8 @@ impl std::str::FromStr for Size {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum PaceArg {
-    #[default]
     Fastest,
     Slowest,
     Free,
@@ -129,16 +122,14 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     let name = args.name.clone().map_or_else(|| name_of_directory(args.start.directory.as_deref()), Ok)?;
     let create = create(name, args.command, &args.start)?;
     let numbers = args.name.is_none() && !args.attach;
+    let attach = attach::Args::with(common, args.watch)?;
     block_on(async {
         let (mut client, started) = connect(common, args.start.no_start).await?;
         if args.attach {
-            let attach = attach::Args::with(args.watch);
             return attach_or(client, started, create, &attach).await;
         }
-        match start(&mut client, create, numbers, args.detached, &args.watch).await {
-            Ok(Begun::Attached(attached)) => {
-                attach::watch(client, attached, &attach::Args::with(args.watch), false).await
-            }
+        match start(&mut client, create, numbers, args.detached, attach.watch_args()).await {
+            Ok(Begun::Attached(attached)) => attach::watch(client, attached, &attach, false).await,
             Ok(Begun::Detached(id)) => {
                 print(&format!("{id}\n"))?;
                 Ok(Exit::SUCCESS)
@@ -152,9 +143,10 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 /// As `attach` with this name, but creates the session if there is none.
 pub(super) fn attach_or_create(common: &Globals, args: attach::Args) -> anyhow::Result<Exit> {
     args.check()?;
-    let create = create(args.exact_name()?, Vec::new(), &StartArgs::default())?;
+    let Command::New(new) = common.unsaid("new")? else { bail!("`new` is another command") };
+    let create = create(args.exact_name()?, Vec::new(), &new.start)?;
     block_on(async {
-        let (client, started) = connect(common, false).await?;
+        let (client, started) = connect(common, new.start.no_start).await?;
         attach_or(client, started, create, &args).await
     })
 }

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::{Exit, Globals, bytes::ByteCount, print_note};
 use crate::server::{
     DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK, Server,
+    ServerBuilder, ServerError,
 };
 
 /// Said on stdout once clients can connect, for what started this server.
@@ -48,20 +49,33 @@ pub(super) struct Args {
     background: bool,
 }
 
+impl Args {
+    /// A server with these settings.
+    fn server(&self, socket: &Path) -> ServerBuilder {
+        let server = Server::builder(socket)
+            .history_bytes(self.history.0)
+            .scrollback_lines(self.scrollback)
+            .queue_depth(self.queue)
+            .max_clients(self.max_clients);
+        match self.shards {
+            Some(shards) => server.shards(shards),
+            None => server,
+        }
+    }
+
+    /// Refuses what is out of bounds.
+    pub(super) fn check(&self) -> Result<(), ServerError> {
+        self.server(Path::new("")).check()
+    }
+}
+
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     // First of all, while this is the only thread and has nothing open of its own.
     close_what_was_inherited();
     unblock_signals();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut server = Server::builder(&common.socket)
-            .history_bytes(args.history.0)
-            .scrollback_lines(args.scrollback)
-            .queue_depth(args.queue)
-            .max_clients(args.max_clients);
-        if let Some(shards) = args.shards {
-            server = server.shards(shards);
-        }
+        let server = args.server(&common.socket);
         // From before the socket is there, so that a signal never leaves it behind.
         let mut signals = StopSignals::new()?;
         ignore_no_signal();

@@ -13,7 +13,7 @@ use super::*;
 mod random;
 
 /// How many changed inputs each target is given: together they take a few seconds of a debug build.
-const CHANGED: [(&str, usize); 8] = [
+const CHANGED: [(&str, usize); 9] = [
     ("frames", 3000),
     ("messages", 3000),
     ("connection", 1000),
@@ -21,6 +21,7 @@ const CHANGED: [(&str, usize); 8] = [
     ("queries", 2000),
     ("modes", 2000),
     ("command_line", 200),
+    ("settings", 300),
     ("names", 3000),
 ];
 
@@ -130,6 +131,11 @@ fn modes_hold() {
 #[test]
 fn the_command_line_holds() {
     holds("command_line");
+}
+
+#[test]
+fn settings_hold() {
+    holds("settings");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::{
     stall::StallTimeouts,
 };
 use crate::{
-    TerminalSize,
+    ServerMessage, TerminalSize,
     registry::ClientRegistry,
     session::{Manager, ReadTimes, SessionSettings},
     terminal::{DEFAULT_SCROLLBACK, MakeModel, ScreenModel, emulator},
@@ -216,22 +216,7 @@ impl ServerBuilder {
     /// # Panics
     /// Outside a Tokio runtime with I/O and time enabled.
     pub fn bind(self) -> Result<Server, ServerError> {
-        let bounds = [
-            ("the queue depth", self.queue_depth, 1, 4096),
-            ("the history size in bytes", self.history_bytes, 64 * 1024, 1024 * 1024 * 1024),
-            ("the scrollback in lines", self.scrollback, 0, MAX_SCROLLBACK),
-            ("the most clients", self.max_clients, 1, Semaphore::MAX_PERMITS),
-        ];
-        for (what, value, min, max) in bounds {
-            if !(min..=max).contains(&value) {
-                return Err(ServerError::OutOfBounds { what, value, min, max });
-            }
-        }
-        let mut registry = ClientRegistry::builder();
-        if let Some(shards) = self.shards {
-            registry = registry.shards(shards);
-        }
-        let registry = registry.build()?;
+        let registry = self.registry()?;
         let socket = BoundSocket::bind(&self.socket)?;
         let settings = SessionSettings {
             socket: socket.path().to_owned(),
@@ -263,6 +248,32 @@ impl ServerBuilder {
             closing: CancellationToken::new(),
         });
         Ok(Server { socket, shared, max_clients: self.max_clients, drain_timeout: self.drain_timeout })
+    }
+
+    /// Refuses settings that are out of bounds, as [`bind`](Self::bind) does before all else.
+    #[cfg(feature = "cli")]
+    pub(crate) fn check(&self) -> Result<(), ServerError> {
+        self.registry().map(drop)
+    }
+
+    /// The registry, unless a setting is out of bounds.
+    fn registry(&self) -> Result<ClientRegistry<Arc<ServerMessage>>, ServerError> {
+        let bounds = [
+            ("the queue depth", self.queue_depth, 1, 4096),
+            ("the history size in bytes", self.history_bytes, 64 * 1024, 1024 * 1024 * 1024),
+            ("the scrollback in lines", self.scrollback, 0, MAX_SCROLLBACK),
+            ("the most clients", self.max_clients, 1, Semaphore::MAX_PERMITS),
+        ];
+        for (what, value, min, max) in bounds {
+            if !(min..=max).contains(&value) {
+                return Err(ServerError::OutOfBounds { what, value, min, max });
+            }
+        }
+        let mut registry = ClientRegistry::builder();
+        if let Some(shards) = self.shards {
+            registry = registry.shards(shards);
+        }
+        Ok(registry.build()?)
     }
 }
 

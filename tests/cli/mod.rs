@@ -3,6 +3,8 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod choosing;
+mod completing;
+mod config;
 mod faults;
 mod finding;
 mod hostile;
@@ -65,9 +67,11 @@ impl Home {
         self.directory.path().join("fugue/server.sock")
     }
 
-    fn environment(&self) -> [(&'static str, PathBuf); 5] {
+    fn environment(&self) -> [(&'static str, PathBuf); 6] {
         [
             ("FUGUE_SOCKET", self.socket()),
+            // Nobody's settings change what the tests see.
+            ("XDG_CONFIG_HOME", self.directory.path().join("config")),
             ("TERM", "xterm-256color".into()),
             ("SHELL", "/bin/sh".into()),
             ("PS1", "ready> ".into()),

@@ -5,7 +5,7 @@ use super::*;
 fn commands() -> impl Iterator<Item = &'static str> {
     let commands = [
         "serve", "new", "attach", "detach", "list", "events", "send", "screen", "wait", "rename", "resize",
-        "kill", "env", "stats", "stop",
+        "kill", "env", "stats", "stop", "config",
     ];
     commands.into_iter().chain(cfg!(feature = "bench").then_some("bench"))
 }
@@ -15,6 +15,7 @@ fn every_help_fits_a_screen() {
     let home = Home::new();
     let mut helps = vec![home.succeed(&["--help"])];
     helps.extend(commands().map(|command| home.succeed(&[command, "--help"])));
+    helps.extend(["show", "check", "path"].map(|action| home.succeed(&["config", action, "--help"])));
     for help in helps {
         assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");

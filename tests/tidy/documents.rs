@@ -16,7 +16,7 @@ const README: &str = "README.md";
 const SECURITY: &str = "SECURITY.md";
 const SERVE: &str = "src/cli/serve.rs";
 
-const QUOTED: [Quoted; 31] = [
+const QUOTED: [Quoted; 32] = [
     ("CONNECT_TIMEOUT", 1, " s", SECURITY, "for the server's hello"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", BUILDER, "Output each session holds"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", README, "history"),
@@ -33,6 +33,7 @@ const QUOTED: [Quoted; 31] = [
     ("HANDSHAKE_TIMEOUT", 1, " s", SECURITY, "for a hello"),
     ("HANG_UP_GRACE", 1, " s", BUILDER, "before it is killed. The default"),
     ("LOSSLESS_TIMEOUT", 1, " s", BUILDER, "may hold its session's program back"),
+    ("MAX_FILE_BYTES", 1 << 10, " KiB", SECURITY, "a configuration file |"),
     ("MAX_OUTPUT", 1 << 10, " KiB", SECURITY, "a write of"),
     ("MAX_QUESTIONS", 1, " questions", SECURITY, "what a program asks"),
     ("MAX_SCROLLBACK", 1, "", BUILDER, "keeps, from 0"),

@@ -1,0 +1,254 @@
+//! A configuration file, in TOML: where it is looked for, what is read of it, and what is wrong with it.
+
+use std::{
+    env, fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use toml::{
+    Spanned,
+    de::{DeInteger, DeTable, DeValue},
+};
+
+use super::{Given, Origin, SETTINGS, Setting, SettingError, ValueKind};
+
+/// The machine's file, for all its users.
+const MACHINE: &str = "/etc/fugue/config.toml";
+
+/// How much is read of a file: a hundred times what all settings take.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// How alike two names are, from 0 to 1, if one may be meant by the other.
+const ALIKE: f64 = 0.8;
+
+/// A file that settings may be in.
+#[derive(Debug)]
+pub(in crate::cli) struct SettingsFile {
+    pub(in crate::cli) path: PathBuf,
+    /// Somebody named it, so it has to be there.
+    is_named: bool,
+}
+
+/// The files that count, the strongest last.
+pub(in crate::cli) fn files() -> Vec<SettingsFile> {
+    match env::var_os("FUGUE_CONFIG") {
+        Some(none) if none.is_empty() => Vec::new(),
+        Some(named) => vec![SettingsFile::named(named.into())],
+        None => {
+            let paths = [Some(MACHINE.into()), user_file()];
+            let file = |path: PathBuf| SettingsFile { path, is_named: false };
+            paths.into_iter().flatten().map(file).collect()
+        }
+    }
+}
+
+/// The file for one's own settings.
+pub(in crate::cli) fn edited_file() -> Option<PathBuf> {
+    env::var_os("FUGUE_CONFIG").map_or_else(user_file, |named| Some(named.into()))
+}
+
+fn user_file() -> Option<PathBuf> {
+    // The XDG specification has relative paths ignored.
+    let directory = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = directory("XDG_CONFIG_HOME").or_else(|| directory("HOME").map(|home| home.join(".config")));
+    config.map(|config| config.join("fugue/config.toml"))
+}
+
+impl SettingsFile {
+    pub(super) fn named(path: PathBuf) -> Self {
+        Self { path, is_named: true }
+    }
+
+    /// Its path and text; nothing if it is not there and need not be.
+    pub(super) fn read(self) -> Result<Option<(PathBuf, String)>, SettingError> {
+        match self.text() {
+            Ok(text) => Ok(Some((self.path, text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => Ok(None),
+            Err(error) => {
+                let what = format!("it can't be read: {error}");
+                Err(SettingError { origin: Origin::File(self.path, None), what })
+            }
+        }
+    }
+
+    fn text(&self) -> io::Result<String> {
+        // To open a pipe would wait for whoever writes to it. One that was named may be meant.
+        if !self.is_named && !fs::metadata(&self.path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let mut text = String::new();
+        fs::File::open(&self.path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::other(format!("it has more than {MAX_FILE_BYTES} bytes")));
+        }
+        Ok(text)
+    }
+}
+
+/// The settings in a file's text, and all that is wrong with it, in the file's order.
+pub(super) fn parse(
+    path: &Path,
+    text: &str,
+    command_line: &clap::Command,
+) -> (Vec<Given>, Vec<SettingError>) {
+    let (document, broken) = DeTable::parse_recoverable(text);
+    let mut reader = SettingsReader { path, text, command_line, given: Vec::new(), wrong: Vec::new() };
+    reader.table(None, document.get_ref());
+    // What a line that could not be read seems to say is not to be trusted.
+    let broken: Vec<_> = broken
+        .iter()
+        .map(|error| {
+            let message = error.message().split('\n').collect::<Vec<_>>().join(", ");
+            (error.span().map_or(0, |span| span.start), message)
+        })
+        .collect();
+    let lines: Vec<_> = broken.iter().map(|(at, _)| place(text, *at).0).collect();
+    reader.wrong.retain(|(at, _)| !lines.contains(&place(text, *at).0));
+    reader.wrong.extend(broken);
+    reader.wrong.sort_by_key(|(at, _)| *at);
+    let error = |(at, what)| SettingError { origin: origin(path, text, at), what };
+    (reader.given, reader.wrong.into_iter().map(error).collect())
+}
+
+fn origin(path: &Path, text: &str, at: usize) -> Origin {
+    Origin::File(path.to_owned(), Some(place(text, at)))
+}
+
+/// The line and the column, in characters, of a byte.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.char_indices().take_while(|(index, _)| *index < at);
+    before.fold((1, 1), |(line, column), (_, letter)| match letter {
+        '\n' => (line + 1, 1),
+        _ => (line, column + 1),
+    })
+}
+
+/// Reads what a parser found.
+struct SettingsReader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    command_line: &'a clap::Command,
+    given: Vec<Given>,
+    /// With the byte where it is.
+    wrong: Vec<(usize, String)>,
+}
+
+impl SettingsReader<'_> {
+    fn table(&mut self, table: Option<&'static str>, entries: &DeTable<'_>) {
+        for (key, value) in entries {
+            let name: &str = key.get_ref();
+            let setting = SETTINGS.iter().find(|setting| setting.table == table && setting.name == name);
+            let inner = SETTINGS.iter().filter_map(|setting| setting.table).find(|table| *table == name);
+            match (setting, inner.filter(|_| table.is_none()), value.get_ref()) {
+                (Some(setting), _, _) => self.value(setting, value),
+                (None, Some(inner), DeValue::Table(entries)) => self.table(Some(inner), entries),
+                (None, Some(inner), other) => {
+                    let what = format!(
+                        "{inner} is not {}, but a table: write its keys below a line [{inner}]",
+                        a_kind(other)
+                    );
+                    self.wrong.push((value.span().start, what));
+                }
+                (None, None, other) => {
+                    let is_table = table.is_none() && matches!(other, DeValue::Table(_));
+                    let what = if is_table { unknown_table(name) } else { unknown_key(table, name) };
+                    self.wrong.push((key.span().start, what));
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>) {
+        let kind = setting.kind(self.command_line);
+        let at = value.span().start;
+        let text = match (kind, value.get_ref()) {
+            (ValueKind::Flag, DeValue::Boolean(value)) => value.to_string(),
+            (ValueKind::Number | ValueKind::Bytes, DeValue::Integer(number)) => decimal(number),
+            (ValueKind::Bytes | ValueKind::Text, DeValue::String(text)) => text.to_string(),
+            (_, other) => {
+                let wanted = self.wanted(setting, kind);
+                self.wrong.push((at, format!("{} is {wanted}, not {}", setting.key(), a_kind(other))));
+                return;
+            }
+        };
+        match setting.check(self.command_line, text.as_ref()) {
+            Ok(()) => {
+                let origin = origin(self.path, self.text, at);
+                self.given.push(Given { setting, value: text.into(), origin });
+            }
+            Err(reason) => self.wrong.push((at, format!("{} can't be {text:?}: {reason}", setting.key()))),
+        }
+    }
+
+    /// What a setting takes, with its default as an example.
+    fn wanted(&self, setting: &Setting, kind: ValueKind) -> String {
+        let example = setting.default(self.command_line).unwrap_or_default();
+        match kind {
+            ValueKind::Flag => "true or false".to_owned(),
+            ValueKind::Number => "a whole number, without quotes".to_owned(),
+            ValueKind::Bytes => format!("a number of bytes, such as 65536 or {example:?}"),
+            ValueKind::Text if example.is_empty() => "a string, in quotes".to_owned(),
+            ValueKind::Text => format!("a string, such as {example:?}"),
+        }
+    }
+}
+
+/// A number as the command line takes it.
+fn decimal(number: &DeInteger<'_>) -> String {
+    let decimal = i128::from_str_radix(number.as_str(), number.radix());
+    decimal.map_or_else(|_| number.to_string(), |number| number.to_string())
+}
+
+/// The kind of a value in words.
+fn a_kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The nearest of some names, and how alike it is.
+fn nearest<T>(name: &str, of: impl Iterator<Item = T>, called: impl Fn(&T) -> &str) -> Option<(T, f64)> {
+    let rated = of.map(|one| {
+        let alike = strsim::jaro_winkler(name, called(&one));
+        (one, alike)
+    });
+    rated.max_by(|(_, a), (_, b)| a.total_cmp(b))
+}
+
+fn unknown_key(table: Option<&str>, name: &str) -> String {
+    let there =
+        |table: Option<&str>| table.map_or("above all tables".into(), |table| format!("in [{table}]"));
+    let here = || SETTINGS.iter().filter(|setting| setting.table == table);
+    let what = match table {
+        Some(table) => format!("unknown key {name:?} in [{table}]"),
+        None => format!("unknown key {name:?}"),
+    };
+    if let Some(elsewhere) = SETTINGS.iter().find(|setting| setting.name == name) {
+        return format!("{what}; it belongs {}", there(elsewhere.table));
+    }
+    let is_near = |found: &(&Setting, f64)| found.1 >= ALIKE;
+    if let Some((near, _)) = nearest(name, here(), |setting| setting.name).filter(is_near) {
+        return format!("{what}; did you mean {:?}?", near.name);
+    }
+    if let Some((near, _)) = nearest(name, SETTINGS.iter(), |setting| setting.name).filter(is_near) {
+        return format!("{what}; did you mean {:?} {}?", near.name, there(near.table));
+    }
+    let known: Vec<_> = here().map(|setting| setting.name).collect();
+    format!("{what}; the keys {} are {}", there(table), known.join(", "))
+}
+
+fn unknown_table(name: &str) -> String {
+    let mut known: Vec<_> = SETTINGS.iter().filter_map(|setting| setting.table).collect();
+    known.dedup();
+    match nearest(name, known.iter(), |table| **table) {
+        Some((near, alike)) if alike >= ALIKE => format!("unknown table [{name}]; did you mean [{near}]?"),
+        _ => format!("unknown table [{name}]; the tables are {}", known.join(", ")),
+    }
+}

@@ -1,0 +1,116 @@
+//! Which options are settings, and which of several values counts.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// Options of `serve`, `new` and `attach` that say what one call is to do, so that no file has them: a recording keeps
+/// its promise only if `from` and `on-lag` mean what they do by themselves.
+const OF_ONE_CALL: [(&str, &[&str]); 3] = [
+    ("serve", &["background"]),
+    ("new", &["attach", "detached", "directory", "env", "on-lag", "title"]),
+    ("attach", &["create", "from", "on-lag", "read-only"]),
+];
+
+#[test]
+fn every_option_is_a_setting_or_is_of_one_call() {
+    let command_line = Args::command();
+    let mut found = BTreeSet::new();
+    for (name, of_one_call) in OF_ONE_CALL {
+        let command = command_line.find_subcommand(name).unwrap();
+        let options: Vec<_> = command.get_arguments().filter_map(Arg::get_long).collect();
+        for option in &options {
+            let is_it = |setting: &&Setting| {
+                setting.name == *option && setting.table.is_none_or(|table| table == name)
+            };
+            match SETTINGS.iter().find(is_it) {
+                Some(setting) => assert!(found.insert(setting.key()) || setting.table.is_none()),
+                None => assert!(of_one_call.contains(option), "`{name} --{option}` is in neither list"),
+            }
+        }
+        assert!(of_one_call.iter().all(|option| options.contains(option)), "{name}: {options:?}");
+    }
+    found.extend(["log".to_owned(), "socket".to_owned()]);
+    assert_eq!(found, SETTINGS.iter().map(Setting::key).collect());
+}
+
+#[test]
+fn every_setting_has_a_variable_of_its_own_and_takes_its_default() {
+    let command_line = Args::command();
+    let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+    assert_eq!(variables.len(), SETTINGS.len());
+    assert!(variables.contains("FUGUE_DETACH_KEY") && variables.contains("FUGUE_SERVE_MAX_CLIENTS"));
+    for setting in &SETTINGS {
+        if let Ok(default) = setting.default(&command_line) {
+            assert_eq!(setting.check(&command_line, default.as_ref()), Ok(()), "{}", setting.key());
+        }
+    }
+}
+
+/// The sizes that a server gets by settings, and by a word of its command line.
+fn history(files: &[&str], variable: Option<&str>, word: Option<&str>) -> usize {
+    let files: Vec<_> = files.iter().map(|text| (PathBuf::from("f"), (*text).to_owned())).collect();
+    let setting = SETTINGS.iter().find(|setting| setting.key() == "serve.history").unwrap();
+    let variables = variable.map(|value| (setting, value.into())).into_iter().collect();
+    let (settings, errors) = GivenSettings::of(&files, variables);
+    assert!(errors.is_empty(), "{errors:?}");
+    let words = ["fugue-server", "serve"].into_iter().chain(word);
+    let Command::Serve(args) = parse(words, &settings).unwrap().command else { panic!("another command") };
+    let shown = format!("{args:?}");
+    let (_, rest) = shown.split_once("history: ByteCount(").unwrap();
+    rest.split(')').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_the_users_file_over_the_machines() {
+    let machine = "[serve]\nhistory = \"1MiB\"\n";
+    let user = "serve.history = 131072";
+    assert_eq!(history(&[], None, None), 4 << 20);
+    assert_eq!(history(&[machine], None, None), 1 << 20);
+    assert_eq!(history(&[machine, "log = \"info\""], None, None), 1 << 20);
+    assert_eq!(history(&[machine, user], None, None), 128 << 10);
+    assert_eq!(history(&[machine, user], Some("2MiB"), None), 2 << 20);
+    assert_eq!(history(&[machine, user], Some("2MiB"), Some("--history=3MiB")), 3 << 20);
+}
+
+#[test]
+fn each_mistake_is_told_with_its_place_and_what_is_right() {
+    for (text, told) in [
+        ("histroy = 1", "f:1:1: unknown key \"histroy\"; did you mean \"history\" in [serve]?"),
+        ("[serve]\n  quue = 1", "f:2:3: unknown key \"quue\" in [serve]; did you mean \"queue\"?"),
+        ("[new]\nlog = 'info'", "f:2:1: unknown key \"log\" in [new]; it belongs above all tables"),
+        ("shards = 2", "f:1:1: unknown key \"shards\"; it belongs in [serve]"),
+        ("[atach]\nx = 1", "f:1:2: unknown table [atach]; did you mean [attach]?"),
+        ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach"),
+        (
+            "[new]\nzoo = 1",
+            "f:2:1: unknown key \"zoo\" in [new]; the keys in [new] are size, pace, login, no-start",
+        ),
+        ("new = 5", "f:1:7: new is not a number, but a table: write its keys below a line [new]"),
+        ("[serve]\nqueue = '1'", "f:2:9: serve.queue is a whole number, without quotes, not a string"),
+        ("[new]\nlogin = 1", "f:2:9: new.login is true or false, not a number"),
+        ("log = true", "f:1:7: log is a string, such as \"warn\", not true or false"),
+        (
+            "[serve]\nhistory = 4.5",
+            "f:2:11: serve.history is a number of bytes, such as 65536 or \"4MiB\", not a number with a fraction",
+        ),
+        ("[new]\npace = 'fast'", "f:2:8: new.pace can't be \"fast\": use fastest, slowest, free"),
+        (
+            "[serve]\nqueue = 0",
+            "f:2:9: serve.queue can't be \"0\": the queue depth is 0, but must be from 1 to 4096",
+        ),
+        (
+            "'é' = 1 # é\nsocket = ''",
+            "f:1:1: unknown key \"é\"; the keys above all tables are socket, log, detach-key",
+        ),
+    ] {
+        assert_eq!(check_text(text).first().map(String::as_str), Some(told), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_broken_is_told_of_once_a_line() {
+    let told = check_text("[serve]\nqueue = \nshards = 3\nqueue = 4\n[new\n");
+    let lines: Vec<_> = told.iter().map(|told| told.split(':').nth(1).unwrap()).collect();
+    assert_eq!(lines, ["2", "3", "4", "5"], "{told:#?}");
+}
