@@ -49,14 +49,21 @@ use tracing::Level;
 use self::settings::GivenSettings;
 use crate::server::default_socket;
 
+/// Commands that `--help` only names, so that it fits a screen.
+const SELDOM: &[&str] = if cfg!(feature = "bench") {
+    &["bench", "completions", "env", "man"]
+} else {
+    &["completions", "env", "man"]
+};
+
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
 #[derive(Debug, Parser)]
 #[command(name = "fugue-server", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(help_template = "{about}\n\n{usage-heading} {usage}\n\n{subcommands}{after-help}")]
+#[command(help_template = "{about}\n{usage-heading} {usage}\n\n{subcommands}{after-help}")]
 #[command(override_usage = "fugue-server <COMMAND>")]
-#[command(after_help = "\
-To begin:  `fugue-server new work`, a shell that outlives this terminal; ctrl-\\ detaches
-All take --help, --socket PATH and --log LEVEL [env: FUGUE_SOCKET, FUGUE_LOG]. Or --version.")]
+#[command(after_help = format!("\
+To begin: `fugue-server new work`; ctrl-\\ detaches. Also: {}.
+All take --help, --socket PATH and --log LEVEL [env: FUGUE_SOCKET, FUGUE_LOG]. Or --version.", SELDOM.join(", ")))]
 struct Args {
     /// The socket [default: in $XDG_RUNTIME_DIR or /tmp]
     #[arg(long, global = true, hide = true, value_name = "PATH")]
@@ -78,6 +85,8 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(list::Args),
     Events(events::Args),
+    Record(attach::record::Args),
+    Play(attach::play::Args),
     Send(send::Args),
     Screen(screen::Args),
     Wait(wait::Args),
@@ -88,11 +97,9 @@ enum Command {
     Stats(stats::Args),
     Stop(stop::Args),
     Config(config::Args),
-    #[command(hide = true)]
     Completions(completions::Args),
     #[command(hide = true)]
     Complete(completions::CompleteArgs),
-    #[command(hide = true)]
     Man(man::Args),
     #[cfg(feature = "bench")]
     Bench(bench::Args),
@@ -138,7 +145,8 @@ pub fn run() -> ExitCode {
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
     let common = Globals { socket, is_default, log, settings };
-    let not_attached = matches!(command, Command::New(_) | Command::Attach(_) | Command::Wait(_));
+    let not_attached =
+        matches!(command, Command::New(_) | Command::Attach(_) | Command::Record(_) | Command::Wait(_));
     let result = match command {
         Command::Serve(args) => serve::run(&common, args),
         Command::New(args) => new::run(&common, args),
@@ -147,6 +155,8 @@ pub fn run() -> ExitCode {
         Command::Detach(args) => detach::run(&common, args),
         Command::List(args) => list::run(&common, args),
         Command::Events(args) => events::run(&common, args),
+        Command::Record(args) => attach::record::run(&common, args),
+        Command::Play(args) => attach::play::run(args),
         Command::Send(args) => send::run(&common, args),
         Command::Screen(args) => screen::run(&common, args),
         Command::Wait(args) => wait::run(&common, args),
@@ -198,7 +208,9 @@ fn parse<W: Into<OsString> + Clone>(
         .mut_subcommands(|mut subcommand| {
             let usage = subcommand.render_usage().to_string();
             let usage = usage.trim_start_matches("Usage: ").to_owned();
-            subcommand.override_usage(usage)
+            let is_seldom = SELDOM.contains(&subcommand.get_name());
+            let is_hidden = is_seldom || subcommand.is_hide_set();
+            subcommand.override_usage(usage).hide(is_hidden)
         })
         .try_get_matches_from(words)?;
     Args::from_arg_matches_mut(&mut matches)

@@ -7,30 +7,35 @@
 //! Sending and receiving are two loops that do not wait for each other, and stdin and stdout have threads of their own,
 //! so that a stopped terminal delays neither a key nor a signal.
 
+mod cast_reader;
+mod cast_writer;
 mod current;
 mod display;
 mod io_threads;
 mod notices;
 mod outbox;
+pub(super) mod play;
+pub(super) mod record;
 mod signals;
+mod spool;
 mod window;
 
 use std::{
     collections::VecDeque,
     env::vars_os,
-    io::{IsTerminal, stderr},
+    io::{self, IsTerminal, stderr},
     os::unix::ffi::OsStrExt,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::oneshot;
 
 use self::{
     current::Current,
-    display::{CursorLeft, Display},
+    display::{CursorLeft, Display, Medium},
     io_threads::{Keys, UNDO_TIME},
     notices::Notices,
     outbox::Outbox,
@@ -39,7 +44,7 @@ use self::{
 };
 use super::{
     Command, Exit, Globals, block_on,
-    bytes::ByteCount,
+    bytes::{ByteCount, about},
     print_note,
     target::{SessionArg, choose, is_inside},
     terminal::{self, DetachKey},
@@ -56,6 +61,9 @@ use crate::{
 
 /// As many as a server keeps, unless told otherwise.
 const SCROLLBACK: u32 = DEFAULT_SCROLLBACK as u32;
+
+/// The most that waits in a temporary file for a slow reader of what is no terminal, in bytes.
+const SPOOL: usize = 1024 * 1024 * 1024;
 
 /// How long a detach waits for the server's word.
 const DETACH_TIME: Duration = Duration::from_secs(1);
@@ -81,6 +89,9 @@ pub(super) struct Args {
     /// Only watch: nothing typed here reaches the session, and this terminal's size does not count
     #[arg(short, long)]
     read_only: bool,
+    /// Into a file or pipe: how much a temporary file may hold for a slow reader
+    #[arg(long, value_name = "BYTES", default_value_t = ByteCount(SPOOL))]
+    spool: ByteCount,
     #[command(flatten)]
     watch: WatchArgs,
 }
@@ -117,6 +128,17 @@ impl std::str::FromStr for StartArg {
                 .parse()
                 .map(|ByteCount(bytes)| Self::Last(bytes))
                 .map_err(|_| "write screen, now, start, or a number of bytes such as 64KiB".to_owned()),
+        }
+    }
+}
+
+impl From<StartArg> for StartAt {
+    fn from(start: StartArg) -> Self {
+        match start {
+            StartArg::Screen => Self::Screen,
+            StartArg::Now => Self::Now,
+            StartArg::Start => Self::Oldest,
+            StartArg::Last(bytes) => Self::Last(bytes as u64),
         }
     }
 }
@@ -187,14 +209,12 @@ impl Args {
 
     /// How to watch a session from now on.
     fn options(&self) -> AttachOptions {
-        let start = match self.from() {
-            StartArg::Screen => StartAt::Screen,
-            StartArg::Now => StartAt::Now,
-            StartArg::Start => StartAt::Oldest,
-            StartArg::Last(bytes) => StartAt::Last(bytes as u64),
-        };
         let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
-        self.watch.options().with_start(start).with_access(access).with_scrollback(self.scrollback)
+        self.watch
+            .options()
+            .with_start(self.from().into())
+            .with_access(access)
+            .with_scrollback(self.scrollback)
     }
 }
 
@@ -273,8 +293,9 @@ enum Outcome {
     Ended(ExitStatus),
     /// A recording would have a gap of this many bytes.
     Gap(u64),
-    /// Nobody reads what this writes.
+    /// Nobody reads what this writes; or, until [`finish`] says why, it can't be written.
     NobodyReads,
+    NotWritten(io::Error),
     Signal(i32),
     Lost(ClientError),
 }
@@ -287,10 +308,18 @@ pub(super) async fn watch(
     args: &Args,
     scroll_away: bool,
 ) -> anyhow::Result<Exit> {
-    let interactive = terminal::is_interactive();
+    let medium = if terminal::is_interactive() {
+        Medium::Terminal { scroll_away }
+    } else {
+        Medium::File { file: None, spool: args.spool.0 as u64, cast: None }
+    };
+    show(client, attached, args, medium).await
+}
+
+async fn show(client: Client, attached: AttachedTo, args: &Args, medium: Medium) -> anyhow::Result<Exit> {
     let mut deadly = DeadlySignals::new()?;
-    let mut display = Display::start(interactive, scroll_away).context("setting the terminal failed")?;
-    let keys = if interactive { Some((Keys::start(), JobSignals::new()?)) } else { None };
+    let mut display = Display::start(medium)?;
+    let keys = if display.is_terminal() { Some((Keys::start(), JobSignals::new()?)) } else { None };
     let mut notices = Notices::default();
 
     let (requests, frames, early) = client.into_split();
@@ -306,32 +335,52 @@ pub(super) async fn watch(
     };
     let shown = (&window, &display, &current);
     let receiver = Receiver { frames, early, shown, ended: None, notices: &mut notices };
-    let mut outcome = tokio::select! {
+    let outcome = tokio::select! {
         signal = deadly.next() => Outcome::Signal(signal),
         outcome = sender.run(keys) => outcome,
         outcome = receiver.run() => outcome,
     };
 
-    let mut shown = Ok(());
-    // What is on its way to the screen gets there, unless the person wants to leave: then the terminal may be stopped.
-    if matches!(outcome, Outcome::Ended(_) | Outcome::Gap(_) | Outcome::Lost(_)) {
-        tokio::select! {
-            result = display.finish() => shown = result,
-            signal = deadly.next() => outcome = Outcome::Signal(signal),
-        }
-    }
+    let outcome = tokio::select! {
+        outcome = finish(outcome, &mut display) => outcome,
+        signal = deadly.next() => Outcome::Signal(signal),
+    };
     let cursor = match outcome {
         Outcome::Ended(ExitStatus::Code(_)) => CursorLeft::NextLine,
         _ => CursorLeft::Below,
     };
+    let unwritten = display.waiting();
     let is_put_back = display.leave(cursor).await;
-    let (exit, last_word) = report(outcome, &current.name());
+    let (exit, last_word) = report(outcome, &current.name(), unwritten);
     // A terminal that takes nothing would hold this up as well.
     if is_put_back || !stderr().is_terminal() {
         tell_in_time(notices.lines().chain(last_word).collect()).await;
     }
-    shown.context("writing the output failed")?;
     Ok(exit)
+}
+
+/// Waits until what is on its way to the screen or the file gets there. Not where the person wants to leave: then the
+/// terminal may be stopped. Returns how watching ended after all.
+async fn finish(outcome: Outcome, display: &mut Display) -> Outcome {
+    let is_awaited = match outcome {
+        Outcome::Ended(_) | Outcome::Gap(_) | Outcome::Lost(_) => true,
+        // It says why.
+        Outcome::NobodyReads => !display.is_terminal(),
+        // That is how a person ends a recording; another signal ends this wait.
+        Outcome::Signal(_) => display.records(),
+        _ => false,
+    };
+    if !is_awaited {
+        return outcome;
+    }
+    if let Outcome::Ended(status) = outcome {
+        display.ended(status).await;
+    }
+    match display.finish().await {
+        Ok(()) => outcome,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::NobodyReads,
+        Err(error) => Outcome::NotWritten(error),
+    }
 }
 
 /// Tells the person, who may be at a terminal that stops taking anything just now.
@@ -348,7 +397,7 @@ async fn tell_in_time(lines: Vec<String>) {
 }
 
 /// The exit status, and what the person is told.
-fn report(outcome: Outcome, name: &SessionName) -> (Exit, Option<String>) {
+fn report(outcome: Outcome, name: &SessionName, unwritten: u64) -> (Exit, Option<String>) {
     match outcome {
         Outcome::Detached => (Exit::SUCCESS, Some(format!("[detached from {name}]"))),
         Outcome::Ended(status) => {
@@ -361,7 +410,15 @@ fn report(outcome: Outcome, name: &SessionName) -> (Exit, Option<String>) {
             (Exit::CLOSED, Some(what))
         }
         Outcome::NobodyReads => (Exit(141), None),
-        Outcome::Signal(signal) => (Exit(128_u8.saturating_add(signal.to_le_bytes()[0])), None),
+        Outcome::NotWritten(error) => {
+            let what = format!("fugue-server: the recording ends here: writing it failed: {error}");
+            (Exit::CLOSED, Some(what))
+        }
+        Outcome::Signal(signal) => {
+            let what =
+                format!("fugue-server: the signal came before the last {} were written", about(unwritten));
+            (Exit(128_u8.saturating_add(signal.to_le_bytes()[0])), (unwritten > 0).then_some(what))
+        }
         Outcome::Lost(error) => (Exit::CLOSED, Some(format!("fugue-server: {error}"))),
     }
 }
@@ -512,6 +569,7 @@ impl Receiver<'_> {
                 Ok(Incoming::Reply { answer: Ok(Reply::Resynced), .. }) => display.screen_comes(),
                 // Input, typed or refused; the session's end explains a refusal.
                 Ok(Incoming::Reply { .. }) => window.answered(),
+                Ok(Incoming::Event(Event::Resized { size, .. })) => display.resized(room, size),
                 Ok(Incoming::Event(event)) => {
                     if let Some(outcome) = self.told(event) {
                         return outcome;

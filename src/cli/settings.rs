@@ -33,10 +33,11 @@ pub(super) struct Setting {
     name: &'static str,
 }
 
-pub(super) static SETTINGS: [Setting; 13] = [
+pub(super) static SETTINGS: [Setting; 14] = [
     Setting { table: None, name: "socket" },
     Setting { table: None, name: "log" },
     Setting { table: None, name: "detach-key" },
+    Setting { table: None, name: "spool" },
     Setting { table: Some("serve"), name: "history" },
     Setting { table: Some("serve"), name: "scrollback" },
     Setting { table: Some("serve"), name: "queue" },

@@ -1,8 +1,16 @@
 //! The person's terminal: its size, and its raw mode, after which it is as it was.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    os::fd::OwnedFd,
+};
 
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::{
+    io::fcntl_dupfd_cloexec,
+    stdio,
+    termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr},
+};
 
 use crate::{
     message::{PixelSize, TerminalSettings},
@@ -35,6 +43,16 @@ pub(super) fn settings() -> TerminalSettings {
     let standard = [tcgetattr(io::stdin()), tcgetattr(io::stdout()), tcgetattr(io::stderr())];
     let terminal = standard.into_iter().find_map(Result::ok);
     terminal.map_or(TerminalSettings::UNKNOWN, |terminal| TerminalSettings::of(&terminal))
+}
+
+/// Puts standard output aside, and nothing in its place. A server refuses a client that would print a session into that
+/// session's own terminal, and can't know that this one prints none of what it reads.
+pub(super) fn hide_stdout() -> io::Result<Option<File>> {
+    // Where it is closed there is nothing to hide.
+    let Ok(stdout) = fcntl_dupfd_cloexec(io::stdout(), 3) else { return Ok(None) };
+    let nothing: OwnedFd = File::options().write(true).open("/dev/null")?.into();
+    stdio::dup2_stdout(nothing)?;
+    Ok(Some(stdout.into()))
 }
 
 /// Raw mode: every key goes to the session, for as long as this lives.

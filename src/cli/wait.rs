@@ -7,19 +7,16 @@
 
 mod pattern;
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    os::fd::OwnedFd,
-    time::Duration,
-};
+use std::{fs::File, io::Write, time::Duration};
 
 use anyhow::{Context, bail};
-use rustix::{io::fcntl_dupfd_cloexec, stdio};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::pattern::{Found, Pattern, Searcher};
-use super::{Exit, Globals, block_on, print_error, print_note, target::SessionArg, time::TimeSpan};
+use super::{
+    Exit, Globals, block_on, print_error, print_note, target::SessionArg, terminal::hide_stdout,
+    time::TimeSpan,
+};
 use crate::{
     SessionId,
     client::{Client, ClientError, Incoming},
@@ -149,16 +146,6 @@ fn report(args: &Args, outcome: anyhow::Result<Outcome>, stdout: Option<File>) -
             _ => Err(error),
         },
     }
-}
-
-/// Puts standard output aside, and nothing in its place. A server refuses a client that would print a session into that
-/// session's own terminal, and can't know that this one prints none of what it reads.
-fn hide_stdout() -> io::Result<Option<File>> {
-    // Where it is closed there is nothing to hide.
-    let Ok(stdout) = fcntl_dupfd_cloexec(io::stdout(), 3) else { return Ok(None) };
-    let nothing: OwnedFd = File::options().write(true).open("/dev/null")?.into();
-    stdio::dup2_stdout(nothing)?;
-    Ok(Some(stdout.into()))
 }
 
 /// How this watches: nothing it does is seen in the session.

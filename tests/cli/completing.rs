@@ -14,11 +14,14 @@ fn offered(home: &Home, words: &[&str]) -> Vec<String> {
 
 /// Every command and its `--help`; those of `config` as well.
 fn helps(home: &Home) -> Vec<(Vec<String>, String)> {
-    // Commands are listed two columns in; what else there is begins with a sign, or elsewhere.
+    // Commands are listed two columns in; what else there is begins with a sign, or elsewhere. Some are only named.
     let listed = |help: &str| {
+        let named = help.split_once("Also: ").and_then(|(_, rest)| rest.split_once('.'));
+        let named = named.into_iter().flat_map(|(names, _)| names.split(", ")).map(str::to_owned);
         let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
         let names = lines.filter(|line| line.starts_with(|letter: char| letter.is_ascii_lowercase()));
-        names.map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+        let names = names.map(|line| line.split(' ').next().unwrap().to_owned());
+        names.chain(named).collect::<Vec<_>>()
     };
     let mut found = Vec::new();
     let mut left = vec![Vec::new()];

@@ -455,6 +455,7 @@ fn a_recorder_that_is_too_slow_ends_with_an_error_and_a_true_beginning() {
         let program = "stty -echo -opost; echo ready; read go; seq 1 600000; read go";
         home.succeed(&["new", on_lag, "-d", "--pace", "free", "--", "sh", "-c", program]);
         let mut recorder = home.command(&["attach", on_lag, "--from", "start", "--on-lag", on_lag]);
+        recorder.args(["--spool", "0"]);
         let recorder = recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         eventually("it is attached", || home.session(on_lag)["clients"] == 1);
         eventually("it is ready", || home.session(on_lag)["printed_bytes"] == "ready\n".len());

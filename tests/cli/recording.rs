@@ -106,3 +106,214 @@ fn a_recording_is_cut_short_with_a_word_when_the_server_vanishes() {
         "{output:?}"
     );
 }
+
+/// Prints 1.2 MiB once it is told to: more than the client and a small history hold in memory.
+const FLOOD: &str = "stty -echo; printf ready; read go; stty -opost; seq 1 200000";
+
+/// A recorder of the flood whose output is read once the gate is opened, and what its script prints in the end.
+fn gated(home: &Home, attach: &str) -> Child {
+    let (gate, sum) = (home.directory.path().join("gate"), "{ printf ready; seq 1 200000; } | cksum");
+    let script = format!(
+        "mkfifo {gate}; {attach} | {{ read opened < {gate}; cat; }} | cksum; {sum}",
+        gate = gate.display()
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]).envs(home.environment()).env("PATH", path()).stdin(Stdio::null());
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn open_gate(home: &Home) {
+    std::fs::write(home.directory.path().join("gate"), "open\n").unwrap();
+}
+
+fn is_whole(recorded: &[u8]) -> bool {
+    let text = std::str::from_utf8(recorded).unwrap();
+    let (recorded, expected) = text.split_once('\n').unwrap();
+    recorded == expected.trim_end()
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_yet_holds_nobody_and_gets_every_byte() {
+    let home = Home::new();
+    let _server = serve(&home, &["--history", "256KiB"]);
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", FLOOD]);
+    let recorder = gated(&home, "fugue-server attach a --from start");
+    eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+    let viewer = thread::spawn({
+        let mut viewer = home.command(&["attach", "a", "--from", "start"]);
+        move || viewer.output().unwrap()
+    });
+    eventually("the viewer is attached", || home.session("a")["clients"] == 2);
+    home.succeed(&["send", "a", "--keys", "Enter"]);
+    // The program ends, and the viewer has all, though nothing was read here.
+    let viewed = viewer.join().unwrap();
+    assert_eq!(viewed.status.code(), Some(0));
+    assert!(viewed.stdout.len() > 1_200_000);
+    eventually("the recorder has all", || {
+        let stats = home.json(&["stats", "--json"]);
+        stats["by_client"].as_array().unwrap().iter().all(|client| client["session"].is_null())
+    });
+    // Not even its server is needed any more.
+    home.signal_server(Signal::KILL);
+    open_gate(&home);
+    let output = recorder.wait_with_output().unwrap();
+    assert!(is_whole(&output.stdout), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("[session a ended: exit status 0]") && !said.contains("waits"), "{said}");
+}
+
+#[test]
+fn a_slow_pipe_holds_the_program_at_the_spools_limit_or_without_a_spool() {
+    for (attach, note) in [
+        ("fugue-server attach a --from start --spool 64KiB", "wait to be read, the most that may"),
+        ("TMPDIR=/nonexistent fugue-server attach a --from start", "can't wait in a temporary file"),
+    ] {
+        let home = Home::new();
+        let _server = serve(&home, &["--history", "256KiB"]);
+        home.succeed(&["new", "a", "-d", "--", "sh", "-c", FLOOD]);
+        let mut recorder = gated(&home, attach);
+        eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+        home.succeed(&["send", "a", "--keys", "Enter"]);
+        let mut said = String::new();
+        let mut stderr = BufReader::new(recorder.stderr.take().unwrap());
+        stderr.read_line(&mut said).unwrap();
+        assert!(said.contains(note), "{said}");
+        open_gate(&home);
+        assert!(is_whole(&recorder.wait_with_output().unwrap().stdout), "{attach}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_ends_what_is_still_to_be_written() {
+    let home = Home::new();
+    // It goes when the session has ended.
+    let reader = "{ read first; fugue-server wait a; exec 0<&-; }";
+    let output =
+        script(&home, &format!("{{ fugue-server new a -- seq 1 1000000; echo $? >&2; }} | {reader}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.lines().any(|line| line == "141"), "{said}");
+}
+
+#[test]
+fn a_full_disk_ends_a_recording_with_the_reason_and_leaves_the_session() {
+    let home = Home::new();
+    let ready = "printf ready; sleep 1000";
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ready]);
+    for command in
+        ["attach a --from start > /dev/full", "record a /dev/full", "record a --raw --from start /dev/full"]
+    {
+        let output = script(&home, &format!("fugue-server {command}"));
+        assert_eq!(output.status.code(), Some(254), "{command}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("writing it failed: No space left"), "{command}: {said}");
+    }
+    assert_eq!(home.session("a")["running"], true);
+}
+
+/// The lines of a recording: the first, and the events.
+fn cast(path: &Path) -> (Value, Vec<(f64, String, String)>) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = text.lines();
+    let header = serde_json::from_str(lines.next().unwrap()).unwrap();
+    (header, lines.map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+#[test]
+fn an_asciicast_has_the_screen_the_output_sizes_and_the_status() {
+    let home = Home::new();
+    let program = "stty -echo; printf '\\033[1mbefore\\n'; read go; printf 'after \\342\\202\\254\\377\\n'; read go; exit 3";
+    home.succeed(&["new", "a", "-d", "--title", "A title", "--size", "80x24", "--", "sh", "-c", program]);
+    home.succeed(&["wait", "a", "--for", "before"]);
+    let path = home.directory.path().join("a.cast");
+    let mut recorder = home.command(&["record", "a"]);
+    let recorder = recorder.arg(&path).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+    home.succeed(&["send", "a", "--keys", "Enter"]);
+    home.succeed(&["wait", "a", "--for", "after"]);
+    home.succeed(&["resize", "a", "100x30"]);
+    eventually("the size is recorded", || std::fs::read_to_string(&path).unwrap().contains("100x30"));
+    home.succeed(&["send", "a", "--keys", "Enter"]);
+    assert_eq!(recorder.wait_with_output().unwrap().status.code(), Some(3));
+
+    let (header, events) = cast(&path);
+    assert_eq!(header["version"], 3);
+    assert_eq!(header["term"]["cols"], 80);
+    assert_eq!(header["title"], "A title");
+    assert_eq!(header["env"]["TERM"], "xterm-256color");
+    assert!(header["timestamp"].as_u64().unwrap() > 1_700_000_000);
+    let of = |code: &str| {
+        events.iter().filter(|event| event.1 == code).map(|event| event.2.as_str()).collect::<Vec<_>>()
+    };
+    let output = of("o").concat();
+    assert!(output.contains("before") && output.contains("after \u{20ac}\u{fffd}"), "{output:?}");
+    assert_eq!((of("r"), of("x")), (vec!["100x30"], vec!["3"]));
+    assert_eq!(events.last().unwrap().1, "x");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    // It plays here as it looked there.
+    let player = home.terminal(&["play", path.to_str().unwrap(), "--idle-limit", "100ms"]);
+    player.wait_for("after");
+    let player_text = player.wait_until("it", |shown| Some(shown.text()));
+    assert!(player_text.contains("before"), "{player_text}");
+}
+
+#[test]
+fn a_raw_recording_is_the_programs_bytes_and_a_file_that_is_there_stays() {
+    let home = Home::new();
+    home.succeed(&[
+        "new",
+        "a",
+        "-d",
+        "--",
+        "sh",
+        "-c",
+        r"stty -opost -echo; printf '\033[1m\377'; read go; printf end",
+    ]);
+    eventually("it waits", || home.session("a")["printed_bytes"] == 5);
+    let path = home.directory.path().join("a.raw");
+    std::fs::write(&path, "mine").unwrap();
+    let arguments = ["record", "a", path.to_str().unwrap(), "--raw", "--from", "start"];
+    let refused = home.run(&arguments);
+    assert_eq!(refused.status.code(), Some(255));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("exists already"), "{refused:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    std::fs::remove_file(&path).unwrap();
+    let recorder = home.command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+    home.succeed(&["send", "a", "--keys", "Enter"]);
+    assert_eq!(recorder.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(std::fs::read(&path).unwrap(), b"\x1b[1m\xffend");
+}
+
+#[test]
+fn both_versions_of_asciicasts_play_and_a_broken_one_says_where() {
+    let home = Home::new();
+    let path = home.directory.path().join("some.cast");
+    let name = path.to_str().unwrap();
+    let play = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        home.run(&["play", name, "--speed", "100"])
+    };
+    let two = "{\"version\": 2, \"width\": 80, \"height\": 24}\n[1.0, \"o\", \"a\"]\n[2.0, \"i\", \"x\"]\n[3.0, \"o\", \"b\"]\n";
+    assert_eq!(play(two).stdout, b"ab");
+    let three = "{\"version\": 3, \"term\": {\"cols\": 80, \"rows\": 24}}\n# one\n[1.0, \"o\", \"a\"]\n[1.0, \"m\", \"\"]\n";
+    assert_eq!(play(&format!("{three}[0.1, \"o\", \"b\"]\n[0, \"x\", \"0\"]\n")).stdout, b"ab");
+    let broken = play(&format!("{three}[0.1, \"o\", \"b"));
+    assert_eq!((broken.status.code(), broken.stdout), (Some(1), b"a".to_vec()));
+    let said = String::from_utf8_lossy(&broken.stderr);
+    assert!(said.contains("some.cast: line 5: column 13: EOF"), "{said}");
+}
+
+#[test]
+fn a_player_stops_at_a_key_and_puts_the_terminal_back() {
+    let home = Home::new();
+    let path = home.directory.path().join("long.cast");
+    std::fs::write(&path, "{\"version\": 3, \"term\": {\"cols\": 80, \"rows\": 24}}\n[0, \"o\", \"\\u001b[?25lshown\"]\n[1000, \"o\", \"never\"]\n").unwrap();
+    for key in ["q", "\x03", " q"] {
+        let mut player = home.terminal(&["play", path.to_str().unwrap()]);
+        player.wait_for("shown");
+        player.type_in(key);
+        player.ends_with(0);
+        player.wait_until("the cursor", |shown| (!shown.screen.screen().hide_cursor()).then_some(()));
+    }
+}

@@ -16,7 +16,7 @@ const README: &str = "README.md";
 const SECURITY: &str = "SECURITY.md";
 const SERVE: &str = "src/cli/serve.rs";
 
-const QUOTED: [Quoted; 32] = [
+const QUOTED: [Quoted; 34] = [
     ("CONNECT_TIMEOUT", 1, " s", SECURITY, "for the server's hello"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", BUILDER, "Output each session holds"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", README, "history"),
@@ -47,6 +47,8 @@ const QUOTED: [Quoted; 32] = [
     ("RESYNC_TIMEOUT", 60, " min", BUILDER, "if that says nothing"),
     ("RESYNC_TIMEOUT", 60, " minutes", README, "For `resync` it is"),
     ("RESYNC_TIMEOUT", 60, " min", SECURITY, "takes nothing of what waits"),
+    ("SPOOL", 1 << 30, " GiB", README, "slow reader of a pipe"),
+    ("SPOOL", 1 << 30, " GiB", SECURITY, "for a slow reader"),
     ("STALL_TIMEOUT", 1, " s", BUILDER, "nothing more of it. The default"),
     ("STALL_TIMEOUT", 1, " s", SECURITY, "takes nothing of what waits"),
 ];

@@ -1,25 +1,41 @@
-//! What shows a session: the person's terminal, which is put back when it is left or the client stopped; or a file.
+//! What shows a session: the person's terminal, which is put back when it is left or the client stopped; or a file,
+//! of the bytes as they are or of an asciicast.
 
 use std::{
     cell::{Cell, RefCell},
+    fs::File,
     io,
 };
 
+use anyhow::Context;
 use bytes::Bytes;
 
 use super::{
     super::terminal::{self, RawMode},
+    cast_writer::CastWriter,
     io_threads::{DisplayPermit, ScreenThread},
 };
-use crate::terminal::ChangedModes;
+use crate::{TerminalSize, message::ExitStatus, terminal::ChangedModes};
 
 /// More rows than a terminal has, for one that does not say how many.
 const MANY_ROWS: u16 = 999;
 
 pub(super) struct Display {
     screen: ScreenThread,
-    /// `None` where stdin or stdout is none.
+    /// `None` where stdin or stdout is none, and of a file.
     terminal: Option<DisplayTerminal>,
+    /// What makes an asciicast of what is shown, if that is wanted.
+    cast: Option<RefCell<CastWriter>>,
+    /// This is a file of our own, in which nothing is to be left out when the person has seen enough.
+    records: bool,
+}
+
+/// What to show a session in.
+pub(super) enum Medium {
+    /// The person's terminal. With `scroll_away`, what it shows is kept in its scrollback.
+    Terminal { scroll_away: bool },
+    /// A file, or what standard output is. Up to `spool` bytes wait for one that is slow.
+    File { file: Option<File>, spool: u64, cast: Option<CastWriter> },
 }
 
 struct DisplayTerminal {
@@ -46,24 +62,33 @@ pub(super) enum CursorLeft {
 }
 
 impl Display {
-    /// Sets a terminal to raw mode. With `scroll_away`, what it shows is kept in its scrollback.
-    pub(super) fn start(is_terminal: bool, scroll_away: bool) -> io::Result<Self> {
-        let enter = || {
-            Ok::<_, io::Error>(DisplayTerminal {
-                raw_mode: RawMode::enter()?,
-                modes: RefCell::default(),
-                scroll_away: Cell::new(scroll_away),
-                is_left: Cell::new(false),
-                has_entered: Cell::new(false),
-                has_shown: Cell::new(false),
-            })
+    /// Sets a terminal to raw mode.
+    pub(super) fn start(medium: Medium) -> anyhow::Result<Self> {
+        let scroll_away = match medium {
+            Medium::Terminal { scroll_away } => scroll_away,
+            Medium::File { file, spool, cast } => {
+                let records = file.is_some();
+                let screen = ScreenThread::start_spooled(file, spool).context("opening the output failed")?;
+                return Ok(Self { screen, terminal: None, cast: cast.map(RefCell::new), records });
+            }
         };
-        let terminal = is_terminal.then(enter).transpose()?;
-        Ok(Self { screen: ScreenThread::start(), terminal })
+        let terminal = DisplayTerminal {
+            raw_mode: RawMode::enter().context("setting the terminal failed")?,
+            modes: RefCell::default(),
+            scroll_away: Cell::new(scroll_away),
+            is_left: Cell::new(false),
+            has_entered: Cell::new(false),
+            has_shown: Cell::new(false),
+        };
+        Ok(Self { screen: ScreenThread::start(), terminal: Some(terminal), cast: None, records: false })
     }
 
     pub(super) fn is_terminal(&self) -> bool {
         self.terminal.is_some()
+    }
+
+    pub(super) fn records(&self) -> bool {
+        self.records
     }
 
     /// Waits for room; `None` once nothing can be shown any more.
@@ -82,7 +107,12 @@ impl Display {
 
     /// Shows a piece of output, unless a screen is awaited that stands for it.
     pub(super) fn show(&self, room: DisplayPermit<'_>, data: Bytes) {
-        let Some(terminal) = &self.terminal else { return room.show(data) };
+        let Some(terminal) = &self.terminal else {
+            return room.show(match &self.cast {
+                Some(cast) => cast.borrow_mut().output(&data),
+                None => data,
+            });
+        };
         if terminal.is_left.get() {
             return;
         }
@@ -103,6 +133,21 @@ impl Display {
         }
         before.extend_from_slice(&data);
         room.show(before.into());
+    }
+
+    /// The session has another size, which an asciicast tells.
+    pub(super) fn resized(&self, room: DisplayPermit<'_>, size: TerminalSize) {
+        if let Some(cast) = &self.cast {
+            room.show(cast.borrow_mut().resized(size));
+        }
+    }
+
+    /// The session has ended, which an asciicast tells.
+    pub(super) async fn ended(&self, status: ExitStatus) {
+        let Some(cast) = &self.cast else { return };
+        if let Some(room) = self.room().await {
+            room.show(cast.borrow_mut().ended(status));
+        }
     }
 
     /// A screen comes next.
@@ -141,6 +186,11 @@ impl Display {
             return Ok(());
         }
         self.screen.finish().await
+    }
+
+    /// How many bytes wait to be written, of what is no terminal.
+    pub(super) fn waiting(&self) -> u64 {
+        self.screen.waiting()
     }
 
     /// Puts the terminal back. Returns whether it took that: one that takes nothing is not waited for.

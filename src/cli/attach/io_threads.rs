@@ -1,9 +1,10 @@
-//! The threads that block on stdin and stdout, so that nothing else has to.
+//! The threads that block on stdin and on what output is written to, so that nothing else has to.
 //!
 //! They are not joined when the command ends: one may be waiting for a key, or for a terminal that was stopped, and the
 //! process's exit ends both.
 
 use std::{
+    fs::File,
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
     sync::{
@@ -22,6 +23,7 @@ use rustix::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::{super::print_note, spool::Spool};
 use crate::wire::MAX_INPUT;
 
 /// Bytes that no hand types at once: a part of a paste, of which a terminal hands out at most 4 KiB at a time.
@@ -83,14 +85,16 @@ fn more_comes() -> bool {
     !matches!(poll(&mut polled, Some(&NEXT_PART)), Ok(0) | Err(Errno::INTR))
 }
 
-/// Standard output.
+/// Standard output, or a file.
 #[derive(Debug)]
 pub(super) struct ScreenThread {
     pieces: mpsc::Sender<Piece>,
     progress: Arc<Progress>,
     done: oneshot::Receiver<io::Result<()>>,
-    /// Cancelled once nobody reads what this writes.
+    /// Cancelled once nobody reads what this writes, or it can't be written.
     unread: CancellationToken,
+    /// What waits to be written, where that is no terminal.
+    spool: Option<Arc<Spool>>,
 }
 
 #[derive(Debug)]
@@ -117,34 +121,53 @@ pub(super) struct DisplayPermit<'a> {
 }
 
 impl ScreenThread {
+    /// Writes to the terminal that standard output is.
     pub(super) fn start() -> Self {
-        let (pieces, mut queue) = mpsc::channel::<Piece>(PIECES);
-        let (result, done) = oneshot::channel();
         let progress = Arc::new(Progress::default());
         let made = Arc::clone(&progress);
-        thread::spawn(move || {
-            let mut write_all = || {
-                // The descriptor itself: what has been written must be out, however this process ends.
-                let mut stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
-                while let Some(Piece { bytes, era, written }) = queue.blocking_recv() {
-                    for slice in bytes.chunks(SLICE) {
-                        if era != made.era.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        stdout.write_all(slice)?;
-                        made.slices.fetch_add(1, Ordering::Relaxed);
+        Self::with(progress, CancellationToken::new(), None, move |queue| {
+            let mut stdout = stdout()?;
+            while let Some(Piece { bytes, era, written }) = queue.blocking_recv() {
+                for slice in bytes.chunks(SLICE) {
+                    if era != made.era.load(Ordering::Relaxed) {
+                        break;
                     }
-                    // An error says that it is no longer waited for.
-                    let _ = written.map(|written| written.send(()));
+                    stdout.write_all(slice)?;
+                    made.slices.fetch_add(1, Ordering::Relaxed);
                 }
-                Ok(())
-            };
-            let written = write_all();
+                // An error says that it is no longer waited for.
+                let _ = written.map(|written| written.send(()));
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes to a file, or to what standard output is. Of what comes faster than that takes it, up to `limit` bytes
+    /// wait in a temporary file.
+    pub(super) fn start_spooled(file: Option<File>, limit: u64) -> io::Result<Self> {
+        let out = file.map_or_else(stdout, Ok)?;
+        let unread = watch_reader(out.try_clone()?);
+        let spool = Arc::new(Spool::new(limit, tell));
+        let (put_in, failed) = (Arc::clone(&spool), unread.clone());
+        let progress = Arc::new(Progress::default());
+        Ok(Self::with(progress, unread, Some(spool), move |queue| write_spooled(queue, out, &put_in, failed)))
+    }
+
+    fn with(
+        progress: Arc<Progress>,
+        unread: CancellationToken,
+        spool: Option<Arc<Spool>>,
+        write_all: impl FnOnce(&mut mpsc::Receiver<Piece>) -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        let (pieces, mut queue) = mpsc::channel::<Piece>(PIECES);
+        let (result, done) = oneshot::channel();
+        thread::spawn(move || {
+            let written = write_all(&mut queue);
             drop(queue);
             // Nobody asks when the command has ended by then.
             let _ = result.send(written);
         });
-        Self { pieces, progress, done, unread: watch_reader() }
+        Self { pieces, progress, done, unread, spool }
     }
 
     /// Waits for room; `None` once nothing can be written any more.
@@ -158,10 +181,12 @@ impl ScreenThread {
         if self.write(Bytes::new(), self.era()).await {
             return Ok(());
         }
-        match (&mut self.done).await {
-            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
-        }
+        (&mut self.done).await.unwrap_or(Ok(()))
+    }
+
+    /// How many bytes wait to be written.
+    pub(super) fn waiting(&self) -> u64 {
+        self.spool.as_ref().map_or(0, |spool| spool.waiting())
     }
 
     /// Waits until all is written, or nothing was for a while.
@@ -203,24 +228,65 @@ impl ScreenThread {
     }
 }
 
-/// Watches for the reader of stdout to go, where that is a pipe or a socket: a write would find out, but none may come
-/// for long. A terminal that goes is told by a signal.
-fn watch_reader() -> CancellationToken {
-    let unread = CancellationToken::new();
-    if !io::stdout().is_terminal() {
-        let told = unread.clone();
-        thread::spawn(move || {
-            let stdout = io::stdout();
-            let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
-            let polled = rustix::io::retry_on_intr(|| {
-                poll(&mut polled, None)?;
-                Ok(polled[0].revents())
-            });
-            if polled.is_ok_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP)) {
-                told.cancel();
+/// The descriptor itself: what has been written must be out, however this process ends.
+fn stdout() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Puts what comes into the spool, which another thread writes out.
+fn write_spooled(
+    queue: &mut mpsc::Receiver<Piece>,
+    mut out: File,
+    spool: &Arc<Spool>,
+    failed: CancellationToken,
+) -> io::Result<()> {
+    let spooled = Arc::clone(spool);
+    let writer = thread::spawn(move || {
+        let written = spooled.write_to(&mut out);
+        if written.is_err() {
+            failed.cancel();
+        }
+        written
+    });
+    while let Some(Piece { bytes, written, .. }) = queue.blocking_recv() {
+        if !bytes.is_empty() && !spool.push(&bytes) {
+            break;
+        }
+        if let Some(written) = written {
+            if !spool.drained() {
+                break;
             }
-        });
+            // An error says that it is no longer waited for.
+            let _ = written.send(());
+        }
     }
+    spool.close();
+    writer.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes failed")))
+}
+
+/// Tells the person something, on a thread of its own: stderr may be stuck.
+fn tell(text: String) {
+    thread::spawn(move || print_note(format_args!("fugue-server: {text}")));
+}
+
+/// Watches for the reader to go, where this is a pipe or a socket: a write would find out, but none may come for long.
+/// (Of a terminal that goes, a signal tells.)
+fn watch_reader(out: File) -> CancellationToken {
+    let unread = CancellationToken::new();
+    let told = unread.clone();
+    if out.is_terminal() {
+        return unread;
+    }
+    thread::spawn(move || {
+        let mut polled = [PollFd::new(&out, PollFlags::empty())];
+        let polled = rustix::io::retry_on_intr(|| {
+            poll(&mut polled, None)?;
+            Ok(polled[0].revents())
+        });
+        if polled.is_ok_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP)) {
+            told.cancel();
+        }
+    });
     unread
 }
 
