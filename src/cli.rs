@@ -25,6 +25,7 @@ mod screen;
 mod send;
 mod serve;
 mod settings;
+mod signals;
 mod start;
 mod stats;
 mod stop;

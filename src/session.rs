@@ -49,7 +49,7 @@ use self::{
     surroundings::Surroundings,
 };
 pub(crate) use self::{
-    client_status::ClientStatus,
+    client_status::{ClientStatus, ClientTotals},
     events::{EventQueue, RecvError},
     follower::{Draw, Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
@@ -479,6 +479,7 @@ impl Session {
         SessionStats {
             session: self.id,
             name: self.name(),
+            printed_bytes: head,
             history_bytes: held_bytes as u64,
             screen_lag_bytes: if failed { 0 } else { head.saturating_sub(at) },
             screen_waits: model_waits,

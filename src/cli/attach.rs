@@ -11,12 +11,11 @@ mod cast_reader;
 mod cast_writer;
 mod current;
 mod display;
-mod io_threads;
+pub(super) mod io_threads;
 mod notices;
 mod outbox;
 pub(super) mod play;
 pub(super) mod record;
-mod signals;
 mod spool;
 mod window;
 
@@ -39,13 +38,13 @@ use self::{
     io_threads::{Keys, UNDO_TIME},
     notices::Notices,
     outbox::Outbox,
-    signals::{DeadlySignals, Job, JobSignals},
     window::TerminalWindow,
 };
 use super::{
     Command, Exit, Globals, block_on,
     bytes::{ByteCount, about},
     print_note,
+    signals::{DeadlySignals, Job, JobSignals},
     target::{SessionArg, choose, is_inside},
     terminal::{self, DetachKey},
 };

@@ -83,9 +83,14 @@ impl fmt::Display for NoServer {
 impl Globals {
     /// Connects to the server, which must run. Says so when it is not where it was looked for first.
     pub(super) async fn connect(&self) -> Result<Client, NotConnected> {
+        self.connect_somewhere().await.map(|(client, _)| client)
+    }
+
+    /// The same, and on which socket.
+    pub(super) async fn connect_somewhere(&self) -> Result<(Client, PathBuf), NotConnected> {
         let mut tried = match Client::connect(&self.socket).await {
             Err(ConnectError::NoServer(path)) => vec![path],
-            connected => return Ok(connected?),
+            connected => return Ok((connected?, self.socket.clone())),
         };
         let mut passed_over = Vec::new();
         let others = if self.is_default { other_default_sockets(&self.socket) } else { Vec::new() };
@@ -97,7 +102,7 @@ impl Globals {
                         self.socket.display(),
                         other.display()
                     ));
-                    return Ok(client);
+                    return Ok((client, other));
                 }
                 Err(ConnectError::NoServer(path)) => tried.push(path),
                 Err(error) => passed_over.push(error),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    Exit, Globals, block_on, bytes::about, connect::NotConnected, print, print_error, print_while_read,
+    Exit, Globals, block_on, bytes::about, connect::NotConnected, print, print_error, print_while_read, time,
 };
 use crate::{
     client::{Client, Incoming},
@@ -150,15 +150,17 @@ fn table(sessions: &[SessionInfo]) -> String {
             SessionState::Ended(status) => status.to_string(),
         };
         let age = match info.ended_seconds {
-            Some(ended) => format!("ran {}, ended {} ago", age(info.age_seconds - ended), age(ended)),
-            None => age(info.age_seconds),
+            Some(ended) => {
+                format!("ran {}, ended {} ago", time::age(info.age_seconds - ended), time::age(ended))
+            }
+            None => time::age(info.age_seconds),
         };
         let new = match (info.unseen, info.bell) {
             (0, _) => "-".to_owned(),
             (bytes, false) => about(bytes),
             (bytes, true) => format!("{}, bell", about(bytes)),
         };
-        let idle = if info.ended_seconds.is_some() { "-".to_owned() } else { self::age(info.idle_seconds) };
+        let idle = if info.ended_seconds.is_some() { "-".to_owned() } else { time::age(info.idle_seconds) };
         table.add_row([
             format!("{}{}", info.name, if Some(at) == latest { " *" } else { "" }),
             info.clients.to_string(),
@@ -220,38 +222,8 @@ fn client_table(clients: &[(&ClientStats, &str)]) -> String {
             or_none(terminal_of(client)),
             or_none(client.size.map(|size| size.to_string())),
             access(client).to_owned(),
-            or_none(client.attached_seconds.map(age)),
+            or_none(client.attached_seconds.map(time::age)),
         ]);
     }
     table.trim_fmt() + "\n"
-}
-
-/// An age, in the largest unit of which it has two.
-fn age(seconds: u64) -> String {
-    let units = [("days", 24 * 60 * 60), ("hours", 60 * 60), ("minutes", 60)];
-    match units.iter().find(|(_, unit)| seconds >= 2 * unit) {
-        Some((name, unit)) => format!("{} {name}", seconds / unit),
-        None if seconds == 1 => "1 second".to_owned(),
-        None => format!("{seconds} seconds"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_shown_in_the_largest_unit_of_which_there_are_two() {
-        for (seconds, shown) in [
-            (0, "0 seconds"),
-            (1, "1 second"),
-            (119, "119 seconds"),
-            (120, "2 minutes"),
-            (7199, "119 minutes"),
-            (7200, "2 hours"),
-            (48 * 3600, "2 days"),
-        ] {
-            assert_eq!(age(seconds), shown);
-        }
-    }
 }

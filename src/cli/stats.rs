@@ -1,155 +1,70 @@
 //! `stats`: what the server counts, and how each session and client fares.
 
-use std::time::Duration;
+mod json;
+mod prometheus;
+mod tables;
+mod trend;
+mod view;
+mod watch;
 
-use serde_json::json;
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
-use super::{Exit, Globals, block_on, print, print_json};
-use crate::message::{ClientState, ClientStats, ServerStats, SessionStats};
+use anyhow::bail;
+use tokio::time::interval;
+
+use super::{Exit, Globals, block_on, print, print_while_read};
+
+/// How often a watched server is asked.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Shows what the server counts, and how far behind each client is
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+LAG is what a client has yet to take, IDLE since when it took nothing. REPLAYS: it missed messages, and read them \
+from the history. GAPS: what it needed was no longer held, and the screen stood in for it. PURGES: it interrupted \
+the program, and its backlog was dropped. SKIPPED: bytes that it was never sent. MSG/WRITE: messages in a write to it.
+In the watched view, q or ctrl-C quits, and j and k move. Its bars are a viewer's lag, as a part of what is held.")]
 pub(super) struct Args {
     /// Print a JSON object instead of tables
-    #[arg(long)]
+    #[arg(long, group = "form")]
     json: bool,
-    /// Again every second, until interrupted
+    /// Print the exposition format of Prometheus, for a file that its node exporter collects
+    #[arg(long, group = "form", conflicts_with = "watch")]
+    prometheus: bool,
+    /// A view that is drawn again every second; with --json, an object a second
     #[arg(long)]
     watch: bool,
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    if args.watch && !args.json && !io::stdout().is_terminal() {
+        bail!(
+            "--watch draws on a terminal, and standard output is none; `stats --watch --json` prints an object a \
+             second, `stats` and `stats --prometheus` print once"
+        );
+    }
     block_on(async {
-        let mut client = common.connect().await?;
-        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let (mut client, socket) = common.connect_somewhere().await?;
+        if args.watch && !args.json {
+            return watch::watch(client).await;
+        }
+        let mut ticks = interval(EVERY);
         loop {
             ticks.tick().await;
             let stats = client.stats().await?;
-            if args.json {
-                print_json(&as_json(&stats))?
+            let is_read = if args.json {
+                print_while_read(&format!("{}\n", json::of(&stats)))?
+            } else if args.prometheus {
+                print_while_read(&prometheus::text(&stats, &socket.to_string_lossy()))?
             } else {
-                print(&table(&stats))?
-            }
-            if !args.watch {
+                print(&tables::text(&stats)).map(|()| true)?
+            };
+            if !args.watch || !is_read {
                 return Ok(Exit::SUCCESS);
             }
         }
     })
-}
-
-/// The counts by the names they have in JSON and in the table.
-fn rows(stats: &ServerStats) -> [(&'static str, u64); 13] {
-    let sum = |shards: &[usize]| shards.iter().sum::<usize>() as u64;
-    let fullest = |shards: &[usize]| shards.iter().max().copied().unwrap_or(0) as u64;
-    [
-        ("pid", u64::from(stats.pid)),
-        ("uptime_seconds", stats.uptime_seconds),
-        ("clients", sum(&stats.clients_per_shard)),
-        ("sessions", sum(&stats.sessions_per_shard)),
-        ("shards", stats.clients_per_shard.len() as u64),
-        ("clients_in_fullest_shard", fullest(&stats.clients_per_shard)),
-        ("connections", stats.connections),
-        ("connections_closed_by_server", stats.connections_closed),
-        ("messages_sent", stats.messages_sent),
-        ("messages_skipped", stats.messages_skipped),
-        ("writes", stats.writes),
-        ("bytes_written", stats.bytes_written),
-        ("history_bytes", stats.history_bytes),
-    ]
-}
-
-fn as_json(stats: &ServerStats) -> serde_json::Value {
-    let mut all: serde_json::Map<_, _> =
-        rows(stats).into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
-    all.insert("by_client".to_owned(), stats.clients.iter().map(client_json).collect());
-    all.insert("by_session".to_owned(), stats.sessions.iter().map(session_json).collect());
-    all.into()
-}
-
-fn client_json(client: &ClientStats) -> serde_json::Value {
-    json!({
-        "id": client.client.0,
-        "session": client.session.map(|session| session.to_string()),
-        "state": state(client.state),
-        "lag_bytes": client.lag_bytes,
-        "lag_max_bytes": client.lag_max_bytes,
-        "replays": client.replays,
-        "gaps": client.gaps,
-        "purges": client.purges,
-        "skipped_bytes": client.skipped_bytes,
-        "messages": client.messages,
-        "writes": client.writes,
-        "idle_ms": client.idle_ms,
-    })
-}
-
-fn session_json(session: &SessionStats) -> serde_json::Value {
-    json!({
-        "id": session.session.to_string(),
-        "name": session.name.as_str(),
-        "history_bytes": session.history_bytes,
-        "screen_lag_bytes": session.screen_lag_bytes,
-        "screen_waits": session.screen_waits,
-        "screen_failed": session.screen_failed,
-    })
-}
-
-fn state(state: ClientState) -> &'static str {
-    match state {
-        ClientState::Live => "live",
-        ClientState::Behind => "behind",
-        ClientState::Gap => "gap",
-        ClientState::Closed => "closed",
-    }
-}
-
-fn table(stats: &ServerStats) -> String {
-    let mut counts = super::table(["COUNT", "VALUE"]);
-    for (name, count) in rows(stats) {
-        counts.add_row([name.to_owned(), count.to_string()]);
-    }
-    let mut text = counts.trim_fmt() + "\n";
-    if !stats.sessions.is_empty() {
-        let mut sessions = super::table(["SESSION", "HISTORY", "SCREEN LAG", "SCREEN WAITS", "SCREEN"]);
-        for session in &stats.sessions {
-            sessions.add_row([
-                session.name.to_string(),
-                session.history_bytes.to_string(),
-                session.screen_lag_bytes.to_string(),
-                session.screen_waits.to_string(),
-                if session.screen_failed { "failed" } else { "ok" }.to_owned(),
-            ]);
-        }
-        text += &format!("\n{}\n", sessions.trim_fmt());
-    }
-    let mut clients = super::table([
-        "CLIENT",
-        "SESSION",
-        "STATE",
-        "LAG",
-        "MAX LAG",
-        "REPLAYS",
-        "GAPS",
-        "PURGES",
-        "SKIPPED",
-        "MSG/WRITE",
-        "IDLE",
-    ]);
-    for client in &stats.clients {
-        let session = stats.sessions.iter().find(|session| Some(session.session) == client.session);
-        clients.add_row([
-            client.client.0.to_string(),
-            session.map_or_else(|| "-".to_owned(), |session| session.name.to_string()),
-            state(client.state).to_owned(),
-            client.lag_bytes.to_string(),
-            client.lag_max_bytes.to_string(),
-            client.replays.to_string(),
-            client.gaps.to_string(),
-            client.purges.to_string(),
-            client.skipped_bytes.to_string(),
-            format!("{:.1}", client.messages as f64 / client.writes.max(1) as f64),
-            format!("{:.1} s", client.idle_ms as f64 / 1000.0),
-        ]);
-    }
-    text + &format!("\n{}\n", clients.trim_fmt())
 }

@@ -9,7 +9,7 @@ use std::{
 use rustix::{
     io::fcntl_dupfd_cloexec,
     stdio,
-    termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr},
+    termios::{LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr},
 };
 
 use crate::{
@@ -61,12 +61,22 @@ pub(super) fn hide_stdout() -> io::Result<Option<File>> {
 #[derive(Debug)]
 pub(super) struct RawMode {
     before: Termios,
+    keeps_signals: bool,
 }
 
 impl RawMode {
     pub(super) fn enter() -> io::Result<Self> {
+        Self::enter_as(false)
+    }
+
+    /// Raw mode in which ctrl-C, ctrl-Z and the like still send their signals.
+    pub(super) fn enter_with_signals() -> io::Result<Self> {
+        Self::enter_as(true)
+    }
+
+    fn enter_as(keeps_signals: bool) -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
-        let raw_mode = Self { before };
+        let raw_mode = Self { before, keeps_signals };
         raw_mode.apply()?;
         Ok(raw_mode)
     }
@@ -75,6 +85,9 @@ impl RawMode {
     pub(super) fn apply(&self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
+        if self.keeps_signals {
+            raw.local_modes |= self.before.local_modes & LocalModes::ISIG;
+        }
         // At once, without waiting for output to drain: it may be stopped.
         Ok(tcsetattr(io::stdin(), OptionalActions::Now, &raw)?)
     }

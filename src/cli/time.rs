@@ -34,9 +34,34 @@ impl FromStr for TimeSpan {
     }
 }
 
+/// An age, in the largest unit of which it has two.
+pub(super) fn age(seconds: u64) -> String {
+    let units = [("days", 24 * 60 * 60), ("hours", 60 * 60), ("minutes", 60)];
+    match units.iter().find(|(_, unit)| seconds >= 2 * unit) {
+        Some((name, unit)) => format!("{} {name}", seconds / unit),
+        None if seconds == 1 => "1 second".to_owned(),
+        None => format!("{seconds} seconds"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_shown_in_the_largest_unit_of_which_there_are_two() {
+        for (seconds, shown) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (7199, "119 minutes"),
+            (7200, "2 hours"),
+            (48 * 3600, "2 days"),
+        ] {
+            assert_eq!(age(seconds), shown);
+        }
+    }
 
     #[test]
     fn spans_of_time_are_read_with_and_without_units() {

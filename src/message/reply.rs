@@ -219,6 +219,14 @@ pub struct ServerStats {
     pub bytes_written: u64,
     /// Bytes all histories hold now.
     pub history_bytes: u64,
+    /// How often clients missed a message and read it from the history.
+    pub replays: u64,
+    /// How often what a client needed was no longer held.
+    pub gaps: u64,
+    /// How often a client's backlog was dropped because it interrupted the program.
+    pub purges: u64,
+    /// Bytes that clients were never sent: of gaps, purges, and pictures. A drawn screen stood in for each.
+    pub skipped_bytes: u64,
     /// Every client.
     pub clients: Vec<ClientStats>,
     /// Every live session.
@@ -285,6 +293,8 @@ pub struct SessionStats {
     pub session: SessionId,
     /// Its name.
     pub name: SessionName,
+    /// Bytes its program has printed.
+    pub printed_bytes: u64,
     /// Bytes its history holds, with what holding them costs.
     pub history_bytes: u64,
     /// Bytes its screen's model is behind.

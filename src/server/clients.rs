@@ -12,6 +12,7 @@ use super::{ServerState, command::Command, link::Link};
 use crate::{
     ClientId, Delivery, RegistryStats, ServerMessage, SessionId,
     message::{CloseReason, ServerStats, Target},
+    session::ClientTotals,
     sync::{Mutex, Rank},
 };
 
@@ -24,8 +25,8 @@ struct ConnectionTable {
     links: HashMap<ClientId, Arc<Link>>,
     /// Connections end at once, those that are yet to come as well.
     is_aborted: bool,
-    /// Writes and bytes written, of clients that have left.
-    departed: (u64, u64),
+    /// Of clients that have left.
+    departed: ClientTotals,
 }
 
 /// Counts for `stats` that seldom change. All `Relaxed`: they order nothing.
@@ -119,9 +120,7 @@ impl Drop for ListingGuard<'_> {
     fn drop(&mut self) {
         let removed = self.shared.clients.0.with(|table| {
             let removed = table.links.remove(&self.client)?;
-            let (writes, bytes) = removed.status.written();
-            table.departed.0 += writes;
-            table.departed.1 += bytes;
+            table.departed += removed.status.totals();
             Some(removed)
         });
         if let Some(link) = removed {
@@ -134,16 +133,14 @@ impl ServerState {
     pub(super) async fn stats(&self) -> ServerStats {
         let registry = self.registry.stats();
         let sessions = self.sessions.stats().await;
-        let (links, (mut writes, mut bytes_written)) = self.clients.0.with(|table| {
+        let (links, mut totals) = self.clients.0.with(|table| {
             let links: Vec<_> = table.links.iter().map(|(id, link)| (*id, Arc::clone(link))).collect();
             (links, table.departed)
         });
         let mut clients: Vec<_> = links
             .iter()
             .map(|(id, link)| {
-                let (of_client, bytes) = link.status.written();
-                writes += of_client;
-                bytes_written += bytes;
+                totals += link.status.totals();
                 let watched = self.registry.get_client(*id).and_then(|entry| entry.attached_session);
                 let head =
                     watched.and_then(|id| Some((id, self.sessions.find(&Target::Id(id)).ok()?.head())));
@@ -159,9 +156,13 @@ impl ServerState {
             messages_sent: registry.deliveries.sent,
             messages_skipped: registry.deliveries.full,
             messages_closed: registry.deliveries.closed,
-            writes,
-            bytes_written,
+            writes: totals.writes,
+            bytes_written: totals.bytes_written,
             history_bytes: sessions.iter().map(|session| session.history_bytes).sum(),
+            replays: totals.replays,
+            gaps: totals.gaps,
+            purges: totals.purges,
+            skipped_bytes: totals.skipped_bytes,
             clients_per_shard: registry.clients_per_shard,
             sessions_per_shard: registry.sessions_per_shard,
             clients,

@@ -10,6 +10,7 @@
 //! these are counts for people, and order nothing. Each client has its own, so that no two writers count on one line.
 
 use std::{
+    ops::AddAssign,
     sync::atomic::{
         AtomicBool, AtomicU8, AtomicU32, AtomicU64,
         Ordering::{self, Relaxed},
@@ -164,9 +165,16 @@ impl ClientStatus {
         self.last_progress.store(self.millis(), Relaxed);
     }
 
-    /// Writes to the client's socket, and bytes written to it.
-    pub(crate) fn written(&self) -> (u64, u64) {
-        (self.writes.load(Relaxed), self.bytes_written.load(Relaxed))
+    /// What is counted of all clients together.
+    pub(crate) fn totals(&self) -> ClientTotals {
+        ClientTotals {
+            writes: self.writes.load(Relaxed),
+            bytes_written: self.bytes_written.load(Relaxed),
+            replays: self.replays.load(Relaxed),
+            gaps: self.gaps.load(Relaxed),
+            purges: self.purges.load(Relaxed),
+            skipped_bytes: self.skipped.load(Relaxed),
+        }
     }
 
     /// The client has all output before `taken`, of `head`.
@@ -198,6 +206,29 @@ impl ClientStatus {
             access: if attached & READ_ONLY == 0 { Access::ReadWrite } else { Access::ReadOnly },
             attached_seconds: (attached != 0).then(|| now.saturating_sub(attached & !READ_ONLY) / 1000),
         }
+    }
+}
+
+/// Counts of several clients, those that have left included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ClientTotals {
+    /// Writes to sockets, and bytes written to them.
+    pub(crate) writes: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) replays: u64,
+    pub(crate) gaps: u64,
+    pub(crate) purges: u64,
+    pub(crate) skipped_bytes: u64,
+}
+
+impl AddAssign for ClientTotals {
+    fn add_assign(&mut self, more: Self) {
+        self.writes += more.writes;
+        self.bytes_written += more.bytes_written;
+        self.replays += more.replays;
+        self.gaps += more.gaps;
+        self.purges += more.purges;
+        self.skipped_bytes += more.skipped_bytes;
     }
 }
 

@@ -19,6 +19,7 @@ mod new_terminals;
 mod recording;
 mod scripts;
 mod security;
+mod stats;
 mod surroundings;
 mod surroundings_of_clients;
 mod table;
@@ -56,15 +57,16 @@ const SCROLLBACK: usize = 200;
 /// A socket of one's own, and whatever runs on it; nothing of that outlives this.
 pub(crate) struct Home {
     directory: TempDir,
+    socket_name: &'static str,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap(), socket_name: "server.sock" }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.directory.path().join("fugue/server.sock")
+        self.directory.path().join("fugue").join(self.socket_name)
     }
 
     fn environment(&self) -> [(&'static str, PathBuf); 6] {
@@ -282,6 +284,10 @@ impl Terminal {
 
     pub(crate) fn wait_for(&self, text: &str) {
         self.wait_until(text, |shown| shown.text().contains(text).then_some(()));
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.shown.0.lock().unwrap().text()
     }
 
     pub(crate) fn resize(&self, rows: u16, cols: u16) {

@@ -47,13 +47,13 @@ const STUCK_TIME: Duration = Duration::from_secs(600);
 
 /// What the person types.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(in super::super) struct Keys {
     /// Ends when stdin does. Each piece has at most [`MAX_INPUT`] bytes.
-    pub(super) typed: mpsc::Receiver<Bytes>,
+    pub(in super::super) typed: mpsc::Receiver<Bytes>,
 }
 
 impl Keys {
-    pub(super) fn start() -> Self {
+    pub(in super::super) fn start() -> Self {
         let (sender, typed) = mpsc::channel(1);
         thread::spawn(move || {
             let mut buffer = vec![0; MAX_INPUT];
@@ -87,7 +87,7 @@ fn more_comes() -> bool {
 
 /// Standard output, or a file.
 #[derive(Debug)]
-pub(super) struct ScreenThread {
+pub(in super::super) struct ScreenThread {
     pieces: mpsc::Sender<Piece>,
     progress: Arc<Progress>,
     done: oneshot::Receiver<io::Result<()>>,
@@ -115,14 +115,14 @@ struct Progress {
 
 /// DisplayPermit for one piece.
 #[derive(Debug)]
-pub(super) struct DisplayPermit<'a> {
+pub(in super::super) struct DisplayPermit<'a> {
     screen: &'a ScreenThread,
     permit: mpsc::Permit<'a, Piece>,
 }
 
 impl ScreenThread {
     /// Writes to the terminal that standard output is.
-    pub(super) fn start() -> Self {
+    pub(in super::super) fn start() -> Self {
         let progress = Arc::new(Progress::default());
         let made = Arc::clone(&progress);
         Self::with(progress, CancellationToken::new(), None, move |queue| {
@@ -171,7 +171,7 @@ impl ScreenThread {
     }
 
     /// Waits for room; `None` once nothing can be written any more.
-    pub(super) async fn room(&self) -> Option<DisplayPermit<'_>> {
+    pub(in super::super) async fn room(&self) -> Option<DisplayPermit<'_>> {
         let permit = self.pieces.reserve().await.ok()?;
         Some(DisplayPermit { screen: self, permit })
     }
@@ -203,7 +203,7 @@ impl ScreenThread {
 
     /// Drops what is not written yet, and writes this. Returns whether it was written within [`UNDO_TIME`]; it is
     /// dropped otherwise.
-    pub(super) async fn write_instead(&self, bytes: Bytes) -> bool {
+    pub(in super::super) async fn write_instead(&self, bytes: Bytes) -> bool {
         let era = self.next_era();
         let written = tokio::time::timeout(UNDO_TIME, self.write(bytes, era)).await;
         if written.is_err() {
@@ -291,7 +291,7 @@ fn watch_reader(out: File) -> CancellationToken {
 }
 
 impl DisplayPermit<'_> {
-    pub(super) fn show(self, bytes: Bytes) {
+    pub(in super::super) fn show(self, bytes: Bytes) {
         let era = self.screen.era();
         self.permit.send(Piece { bytes, era, written: None });
     }

@@ -16,11 +16,10 @@ use tokio::{
 };
 
 use super::{
-    super::{Exit, block_on, print_note, terminal, time::TimeSpan},
+    super::{Exit, block_on, print_note, signals::DeadlySignals, terminal, time::TimeSpan},
     cast_reader::{CastError, CastEvent, CastReader},
     display::{CursorLeft, Display, Medium},
     io_threads::Keys,
-    signals::DeadlySignals,
 };
 
 /// Plays an asciicast (version 2 or 3) in this terminal

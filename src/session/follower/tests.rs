@@ -172,7 +172,7 @@ fn what_is_gathered_holds_the_program_until_it_is_taken() {
     assert_eq!(room.session.history.room(), 0);
     room.follower.leave();
     assert_eq!(room.session.history.room(), u64::MAX);
-    assert_eq!((room.stats().writes, room.follower.status().written()), (3, (3, 300)));
+    assert_eq!((room.stats().writes, room.follower.status().totals().bytes_written), (3, 300));
 }
 
 #[test]
