@@ -2,21 +2,20 @@
 
 mod error;
 mod requests;
+mod stream;
 
 use std::{collections::VecDeque, io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use rustix::process::geteuid;
 use tokio::{
-    io::AsyncWriteExt,
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::UnixStream,
     time::timeout,
 };
 
 pub use self::error::{ClientError, ConnectError};
+use self::stream::{StreamReader, StreamWriter, halves, halves_of_socket};
 use crate::{
     ClientId,
     message::{ClientMessage, Event, Reply, RequestError},
@@ -113,7 +112,7 @@ fn weight(incoming: &Incoming) -> usize {
 /// The half of a connection that sends requests.
 #[derive(Debug)]
 pub struct Requests {
-    socket: OwnedWriteHalf,
+    stream: StreamWriter,
     last_id: u64,
     /// The rest of a request whose sending was cut short.
     unsent: Bytes,
@@ -122,7 +121,7 @@ pub struct Requests {
 /// The half of a connection that receives.
 #[derive(Debug)]
 pub struct IncomingFrames {
-    frames: FrameReader<OwnedReadHalf>,
+    frames: FrameReader<StreamReader>,
 }
 
 /// Something from the server.
@@ -179,7 +178,7 @@ impl Client {
         loop {
             let stream = connect(socket).await?;
             *process = check_owner(&stream, socket)?;
-            match Self::greet(stream, *process).await {
+            match Self::greet(halves_of_socket(stream), *process).await {
                 // A server that ends, or is killed, lets in who it will not answer. Then there is none, or the next
                 // one.
                 Err(ConnectError::Wire(WireError::Cut | WireError::Io(_))) if tries < CONNECT_TRIES => {
@@ -191,24 +190,41 @@ impl Client {
         }
     }
 
-    /// Shakes hands on a connection that was made already, within [`CONNECT_TIMEOUT`]. The
-    /// caller knows what is at its other end.
+    /// Shakes hands over a stream that leads to a server, within [`CONNECT_TIMEOUT`]: a socket, a
+    /// child's pipes (`tokio::io::join`), or one end of `tokio::io::duplex`.
+    ///
+    /// The server sees what comes over it as this user's, and this client believes what it says. Whoever opens the
+    /// stream makes sure of who is at its other end.
     ///
     /// # Errors
     /// [`ConnectError`], as [`connect`](Self::connect).
-    pub async fn from_stream(stream: UnixStream) -> Result<Self, ConnectError> {
-        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
-        match timeout(CONNECT_TIMEOUT, Self::greet(stream, process)).await {
+    pub async fn from_stream(
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        Self::from_stream_within(stream, CONNECT_TIMEOUT).await
+    }
+
+    /// As [`from_stream`](Self::from_stream), with another limit.
+    pub(crate) async fn from_stream_within(
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+        waited: Duration,
+    ) -> Result<Self, ConnectError> {
+        match timeout(waited, Self::greet(halves(stream), None)).await {
             Ok(greeted) => greeted,
-            Err(_) => Err(ConnectError::NoAnswer { path: None, process, waited: CONNECT_TIMEOUT }),
+            Err(_) => Err(ConnectError::NoAnswer { path: None, process: None, waited }),
         }
     }
 
-    async fn greet(stream: UnixStream, process: Option<i32>) -> Result<Self, ConnectError> {
-        let (read, mut write) = stream.into_split();
+    async fn greet(
+        (read, mut write): (StreamReader, StreamWriter),
+        process: Option<i32>,
+    ) -> Result<Self, ConnectError> {
         let mut frames = FrameReader::new(read, Side::Server);
         // A server that refuses may have closed already; what it said is still there to be read.
-        let hello = write.write_all(&Hello::encode()).await;
+        let hello = match write.write_all(&Hello::encode()).await {
+            Ok(()) => write.flush().await,
+            failed => failed,
+        };
         let payload = match frames.next().await? {
             Some(Frame { kind: Kind::HelloReply, payload, .. }) => payload,
             Some(_) => return Err(WireError::Payload { what: "hello reply" }.into()),
@@ -224,7 +240,7 @@ impl Client {
         match HelloReply::decode(&payload)? {
             HelloReply::Welcome { client: id } => Ok(Self {
                 id,
-                requests: Requests { socket: write, last_id: 0, unsent: Bytes::new() },
+                requests: Requests { stream: write, last_id: 0, unsent: Bytes::new() },
                 incoming: IncomingFrames { frames },
                 early: Early::default(),
                 request_timeout: REQUEST_TIMEOUT,
@@ -389,7 +405,8 @@ impl Requests {
 
     /// Sends the rest of a request.
     async fn finish(&mut self) -> Result<(), ClientError> {
-        self.socket.write_all_buf(&mut self.unsent).await.map_err(|_| ClientError::Lost)
+        self.stream.write_all_buf(&mut self.unsent).await.map_err(|_| ClientError::Lost)?;
+        self.stream.flush().await.map_err(|_| ClientError::Lost)
     }
 }
 

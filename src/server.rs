@@ -8,6 +8,7 @@ mod changes;
 mod clients;
 mod command;
 mod connection;
+mod connections;
 mod descriptors;
 mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
@@ -20,6 +21,7 @@ mod peer;
 mod router;
 mod sessions;
 mod stall;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod write_buffer;
@@ -35,8 +37,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::{
@@ -53,7 +54,7 @@ pub(crate) use self::{
 };
 use self::{
     clients::{Connected, Counters},
-    descriptors::Places,
+    connections::Connections,
     listener::BoundSocket,
     nesting::Nesting,
     stall::StallTimeouts,
@@ -97,7 +98,6 @@ use crate::{
 pub struct Server {
     socket: BoundSocket,
     shared: Arc<ServerState>,
-    max_clients: usize,
     drain_timeout: Duration,
 }
 
@@ -108,6 +108,7 @@ struct ServerState {
     sessions: Arc<Manager>,
     counters: Counters,
     clients: Connected,
+    connections: Connections,
     nesting: Nesting,
     started: Instant,
     queue_depth: usize,
@@ -137,6 +138,7 @@ impl ServerState {
     fn abort(&self) {
         self.closing.cancel();
         self.clients.abort();
+        self.connections.abort();
     }
 }
 
@@ -160,7 +162,8 @@ impl Server {
         self.socket.open_beside(suffix)
     }
 
-    /// Its clients: a handle, to count, notify and disconnect them from beside the server.
+    /// Its clients: a handle, to count, notify and disconnect them from beside the server, and to serve some over
+    /// streams of the embedder's own.
     #[must_use]
     pub fn clients(&self) -> Clients {
         Clients::new(Arc::clone(&self.shared))
@@ -213,15 +216,13 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future ends every connection and hangs up every program, without telling anyone first.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { mut socket, shared, max_clients, drain_timeout } = self;
+        let Self { mut socket, shared, drain_timeout } = self;
         let _end_when_dropped = End(Arc::clone(&shared));
-        let connections = TaskTracker::new();
-        let limit = Places::of(max_clients);
-        let places = Arc::new(Semaphore::new(limit.most));
+        let connections = &shared.connections;
         info!(
             socket = ?socket.path(),
             shards = shared.registry.shard_count(),
-            max_clients = limit.most,
+            max_clients = connections.most(),
             "listening"
         );
 
@@ -232,13 +233,17 @@ impl Server {
                 () = &mut shutdown => break,
                 stream = socket.accept() => stream,
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                warn!(max_clients = limit.most, "full; a connection was refused");
-                // A new socket takes a few bytes at once; if not, the client sees it close.
-                let _ = stream.try_write(&connection::refusal(limit.refusal()));
-                continue;
+            let place = match connections.place() {
+                Ok(place) => place,
+                Err(refusal) => {
+                    // A new socket takes a few bytes at once; if not, the client sees it close.
+                    let _ = stream.try_write(&refusal);
+                    continue;
+                }
             };
-            connections.spawn(connection::run(Arc::clone(&shared), stream, place));
+            // Asked now, because another process may have its number later.
+            let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            connections.spawn(connection::run(Arc::clone(&shared), stream, process, place));
         }
 
         info!("shutting down");
@@ -249,11 +254,10 @@ impl Server {
         // printed.
         shared.sessions.drain_feeds().await;
         shared.stop();
-        connections.close();
-        if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
-            warn!(left = connections.len(), "clients did not take everything in time");
+        if tokio::time::timeout(drain_timeout, connections.ended()).await.is_err() {
+            warn!(left = connections.count(), "clients did not take everything in time");
             shared.abort();
-            connections.wait().await;
+            connections.ended().await;
         }
         shared.sessions.shut_down().await;
     }

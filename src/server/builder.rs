@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Server, ServerError, ServerState,
     clients::{Connected, Counters},
+    connections::Connections,
     listener::BoundSocket,
     nesting::Nesting,
     stall::StallTimeouts,
@@ -239,6 +240,7 @@ impl ServerBuilder {
             registry,
             counters: Counters::default(),
             clients: Connected::new(),
+            connections: Connections::new(self.max_clients),
             nesting: Nesting::new(),
             started: Instant::now(),
             queue_depth: self.queue_depth,
@@ -247,7 +249,7 @@ impl ServerBuilder {
             is_stopping: AtomicBool::new(false),
             closing: CancellationToken::new(),
         });
-        Ok(Server { socket, shared, max_clients: self.max_clients, drain_timeout: self.drain_timeout })
+        Ok(Server { socket, shared, drain_timeout: self.drain_timeout })
     }
 
     /// Refuses settings that are out of bounds, as [`bind`](Self::bind) does before all else.

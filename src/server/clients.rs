@@ -186,6 +186,10 @@ impl Clients {
         Self { shared }
     }
 
+    pub(super) fn shared(&self) -> &Arc<ServerState> {
+        &self.shared
+    }
+
     /// How many are connected.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -32,7 +32,8 @@ use crate::{
 
 type Frames<'a> = FrameReader<ReadHalf<'a>>;
 
-/// Serves one connection until it ends. Its place among the server's clients is given back then.
+/// Serves one connection until it ends. Its place among the server's clients is given back then. `process` is its
+/// client's, where that is known.
 ///
 /// Most clients are idle most of the time, and what they await then is all that this future has room for: whatever is
 /// rare or soon over is boxed, here and in the writer.
@@ -40,12 +41,11 @@ type Frames<'a> = FrameReader<ReadHalf<'a>>;
 pub(super) fn run(
     shared: Arc<ServerState>,
     mut stream: UnixStream,
+    process: Option<i32>,
     place: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> {
     async move {
         let _ = &place;
-        // Asked now, because another process may have its number later.
-        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (read, mut write) = stream.split();
         // A frame that is never finished is a client that does not go on, as one that takes nothing is.
         let mut frames = FrameReader::new(read, Side::Client).stall_timeout(shared.timing.close);

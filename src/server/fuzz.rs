@@ -46,8 +46,8 @@ async fn converse(input: &[u8]) {
     drop(feed.print(bytes.clone()).await);
 
     let (client, served) = UnixStream::pair().expect("a pair of sockets");
-    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
-    let connection = tokio::spawn(connection::run(Arc::clone(&shared), served, place));
+    let place = shared.connections.place().expect("a place");
+    let connection = tokio::spawn(connection::run(Arc::clone(&shared), served, None, place));
     let (read, mut write) = client.into_split();
     let sent = bytes.clone();
     let writing = tokio::spawn(async move {
@@ -103,6 +103,7 @@ fn server() -> (Arc<ServerState>, Feed) {
         registry,
         counters: Counters::default(),
         clients: Connected::new(),
+        connections: Connections::new(1),
         nesting: Nesting::new(),
         started: Instant::now(),
         queue_depth: 4,

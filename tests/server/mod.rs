@@ -25,5 +25,6 @@ mod screens;
 mod security;
 mod shutdown;
 mod slow;
+mod streams;
 mod terminals;
 mod wire;
