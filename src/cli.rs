@@ -88,6 +88,7 @@ enum Command {
     Events(events::Args),
     Record(attach::record::Args),
     Play(attach::play::Args),
+    Export(attach::export::Args),
     Send(send::Args),
     Screen(screen::Args),
     Wait(wait::Args),
@@ -146,8 +147,10 @@ pub fn run() -> ExitCode {
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
     let common = Globals { socket, is_default, log, settings };
-    let not_attached =
-        matches!(command, Command::New(_) | Command::Attach(_) | Command::Record(_) | Command::Wait(_));
+    let not_attached = matches!(
+        command,
+        Command::New(_) | Command::Attach(_) | Command::Record(_) | Command::Export(_) | Command::Wait(_)
+    );
     let result = match command {
         Command::Serve(args) => serve::run(&common, args),
         Command::New(args) => new::run(&common, args),
@@ -156,8 +159,9 @@ pub fn run() -> ExitCode {
         Command::Detach(args) => detach::run(&common, args),
         Command::List(args) => list::run(&common, args),
         Command::Events(args) => events::run(&common, args),
-        Command::Record(args) => attach::record::run(&common, args),
+        Command::Record(args) => attach::recorder::run(&common, args),
         Command::Play(args) => attach::play::run(args),
+        Command::Export(args) => attach::export::run(&common, args),
         Command::Send(args) => send::run(&common, args),
         Command::Screen(args) => screen::run(&common, args),
         Command::Wait(args) => wait::run(&common, args),

@@ -11,19 +11,24 @@ mod cast_reader;
 mod cast_writer;
 mod current;
 mod display;
+pub(super) mod export;
 pub(super) mod io_threads;
 mod notices;
 mod outbox;
 pub(super) mod play;
 pub(super) mod record;
+pub(super) mod recorder;
+mod recording_file;
 mod spool;
 mod window;
 
 use std::{
     collections::VecDeque,
     env::vars_os,
+    fmt,
     io::{self, IsTerminal, stderr},
     os::unix::ffi::OsStrExt,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -34,7 +39,7 @@ use tokio::sync::oneshot;
 
 use self::{
     current::Current,
-    display::{CursorLeft, Display, Medium},
+    display::{CursorLeft, Display, FileMedium, Medium},
     io_threads::{Keys, UNDO_TIME},
     notices::Notices,
     outbox::Outbox,
@@ -127,6 +132,17 @@ impl std::str::FromStr for StartArg {
                 .parse()
                 .map(|ByteCount(bytes)| Self::Last(bytes))
                 .map_err(|_| "write screen, now, start, or a number of bytes such as 64KiB".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for StartArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Screen => f.write_str("screen"),
+            Self::Now => f.write_str("now"),
+            Self::Start => f.write_str("start"),
+            Self::Last(bytes) => ByteCount(*bytes).fmt(f),
         }
     }
 }
@@ -290,6 +306,8 @@ fn environment() -> ClientEnvironment {
 enum Outcome {
     Detached,
     Ended(ExitStatus),
+    /// All that was wanted is shown.
+    Enough,
     /// A recording would have a gap of this many bytes.
     Gap(u64),
     /// Nobody reads what this writes; or, until [`finish`] says why, it can't be written.
@@ -310,7 +328,8 @@ pub(super) async fn watch(
     let medium = if terminal::is_interactive() {
         Medium::Terminal { scroll_away }
     } else {
-        Medium::File { file: None, spool: args.spool.0 as u64, cast: None }
+        let medium = FileMedium { spool: args.spool.0 as u64, ..FileMedium::default() };
+        Medium::File(Box::new(medium))
     };
     show(client, attached, args, medium).await
 }
@@ -318,10 +337,12 @@ pub(super) async fn watch(
 async fn show(client: Client, attached: AttachedTo, args: &Args, medium: Medium) -> anyhow::Result<Exit> {
     let mut deadly = DeadlySignals::new()?;
     let mut display = Display::start(medium)?;
+    display.begin().await;
     let keys = if display.is_terminal() { Some((Keys::start(), JobSignals::new()?)) } else { None };
     let mut notices = Notices::default();
 
     let (requests, frames, early) = client.into_split();
+    let (_, is_enough) = display.wanted(attached.start, 0);
     let window = TerminalWindow::new();
     let current = Current::new(attached);
     let sender = Sender {
@@ -335,6 +356,7 @@ async fn show(client: Client, attached: AttachedTo, args: &Args, medium: Medium)
     let shown = (&window, &display, &current);
     let receiver = Receiver { frames, early, shown, ended: None, notices: &mut notices };
     let outcome = tokio::select! {
+        () = std::future::ready(()), if is_enough => Outcome::Enough,
         signal = deadly.next() => Outcome::Signal(signal),
         outcome = sender.run(keys) => outcome,
         outcome = receiver.run() => outcome,
@@ -349,8 +371,9 @@ async fn show(client: Client, attached: AttachedTo, args: &Args, medium: Medium)
         _ => CursorLeft::Below,
     };
     let unwritten = display.waiting();
+    let path = display.path().map(Path::to_owned);
     let is_put_back = display.leave(cursor).await;
-    let (exit, last_word) = report(outcome, &current.name(), unwritten);
+    let (exit, last_word) = report(outcome, &current.name(), path.as_deref(), unwritten);
     // A terminal that takes nothing would hold this up as well.
     if is_put_back || !stderr().is_terminal() {
         tell_in_time(notices.lines().chain(last_word).collect()).await;
@@ -362,11 +385,11 @@ async fn show(client: Client, attached: AttachedTo, args: &Args, medium: Medium)
 /// terminal may be stopped. Returns how watching ended after all.
 async fn finish(outcome: Outcome, display: &mut Display) -> Outcome {
     let is_awaited = match outcome {
-        Outcome::Ended(_) | Outcome::Gap(_) | Outcome::Lost(_) => true,
+        Outcome::Ended(_) | Outcome::Enough | Outcome::Gap(_) | Outcome::Lost(_) => true,
         // It says why.
         Outcome::NobodyReads => !display.is_terminal(),
         // That is how a person ends a recording; another signal ends this wait.
-        Outcome::Signal(_) => display.records(),
+        Outcome::Signal(_) => display.path().is_some(),
         _ => false,
     };
     if !is_awaited {
@@ -396,27 +419,38 @@ async fn tell_in_time(lines: Vec<String>) {
 }
 
 /// The exit status, and what the person is told.
-fn report(outcome: Outcome, name: &SessionName, unwritten: u64) -> (Exit, Option<String>) {
+fn report(
+    outcome: Outcome,
+    name: &SessionName,
+    path: Option<&Path>,
+    unwritten: u64,
+) -> (Exit, Option<String>) {
+    let recording = path
+        .map_or_else(|| "the recording".to_owned(), |path| format!("the recording into {}", path.display()));
     match outcome {
+        Outcome::Enough => (Exit::SUCCESS, None),
         Outcome::Detached => (Exit::SUCCESS, Some(format!("[detached from {name}]"))),
         Outcome::Ended(status) => {
             (Exit(status.as_exit_code()), Some(format!("[session {name} ended: {status}]")))
         }
         Outcome::Gap(bytes) => {
             let what = format!(
-                "fugue-server: the recording ends here: it was too slow, and the next {bytes} bytes are no longer held"
+                "fugue-server: {recording} ends here: it was too slow, and the next {bytes} bytes are no longer held"
             );
             (Exit::CLOSED, Some(what))
         }
         Outcome::NobodyReads => (Exit(141), None),
         Outcome::NotWritten(error) => {
-            let what = format!("fugue-server: the recording ends here: writing it failed: {error}");
+            let what = format!("fugue-server: {recording} ends here: writing it failed: {error}");
             (Exit::CLOSED, Some(what))
         }
         Outcome::Signal(signal) => {
             let what =
                 format!("fugue-server: the signal came before the last {} were written", about(unwritten));
             (Exit(128_u8.saturating_add(signal.to_le_bytes()[0])), (unwritten > 0).then_some(what))
+        }
+        Outcome::Lost(error) if path.is_some() => {
+            (Exit::CLOSED, Some(format!("fugue-server: {recording} ends here: {error}")))
         }
         Outcome::Lost(error) => (Exit::CLOSED, Some(format!("fugue-server: {error}"))),
     }
@@ -557,7 +591,14 @@ impl Receiver<'_> {
             };
             match incoming {
                 Ok(Incoming::Screen { data, .. }) => display.show_screen(room, &data),
-                Ok(Incoming::Output { data, .. }) => display.show(room, data),
+                Ok(Incoming::Output { offset, mut data }) => {
+                    let (wanted, is_enough) = display.wanted(offset, data.len());
+                    data.truncate(wanted);
+                    display.show(room, data);
+                    if is_enough {
+                        return Outcome::Enough;
+                    }
+                }
                 Ok(Incoming::Reply { request, answer }) if current.is_asked(request) => {
                     if let Some(status) = self.switched(answer) {
                         return Outcome::Ended(status);

@@ -13,8 +13,11 @@ use anyhow::{Context, bail};
 
 use super::{
     Command, Exit, Globals,
-    attach::{self, Entered},
-    block_on, print,
+    attach::{
+        self, Entered,
+        recorder::{Recorded, Recorder},
+    },
+    block_on, print, print_note,
     start::{self, Started},
     terminal,
 };
@@ -26,7 +29,6 @@ use crate::{
 
 /// Starts a session and attaches to it; starts the server if none runs
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  fugue-server new build -d -- make -j8")]
 pub(super) struct Args {
     /// Its name: 1 to 64 letters, digits, or . _ - [default: the directory's]
     name: Option<SessionName>,
@@ -60,6 +62,9 @@ struct StartArgs {
     /// What `list` shows until the program sets a title
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
+    /// Record it from its first byte, as `record -d` does
+    #[arg(long, value_name = "FILE", conflicts_with = "attach")]
+    record: Option<PathBuf>,
     /// WxH, or follow the latest, smallest or largest terminal
     #[arg(long, value_name = "SIZE", default_value = "latest")]
     size: Size,
@@ -128,6 +133,22 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         if args.attach {
             return attach_or(client, started, create, &attach).await;
         }
+        if let Some(path) = &args.start.record {
+            let session = match create_recorded(common, create, numbers, path).await {
+                Ok(Ok(session)) => session,
+                failed => {
+                    if started == Started::Now {
+                        start::end_if_unused(client).await;
+                    }
+                    return failed.map(|session| session.err().unwrap_or(Exit::FAILURE));
+                }
+            };
+            if args.detached {
+                print(&format!("{session}\n"))?;
+                return Ok(Exit::SUCCESS);
+            }
+            return watch_recorded(client, session, path, &attach).await;
+        }
         match start(&mut client, create, numbers, args.detached, attach.watch_args()).await {
             Ok(Begun::Attached(attached)) => attach::watch(client, attached, &attach, false).await,
             Ok(Begun::Detached(id)) => {
@@ -186,6 +207,56 @@ async fn attach_or(
         }
     }
     bail!("session {name} comes and goes; try again")
+}
+
+/// Creates a session by the process that records it. Returns that process's exit status if it has failed, and said why.
+async fn create_recorded(
+    common: &Globals,
+    mut create: Create,
+    numbers: bool,
+    path: &Path,
+) -> anyhow::Result<Result<SessionId, Exit>> {
+    let recorder = Recorder::into_file(path)?;
+    let base = create.name.clone();
+    let mut number = 1;
+    loop {
+        let failed = match recorder.create(common, &create).await {
+            Ok(Recorded::Begun(session)) => return Ok(Ok(session)),
+            Ok(Recorded::NameTaken) if numbers && number < MAX_NUMBER => {
+                number += 1;
+                create.name = numbered(&base, number);
+                continue;
+            }
+            Ok(Recorded::NameTaken) => Err(ClientError::Refused(RequestError::NameTaken(create.name)).into()),
+            Ok(Recorded::Failed(exit)) => Ok(Err(exit)),
+            Err(error) => Err(error),
+        };
+        recorder.give_up();
+        return failed;
+    }
+}
+
+/// Attaches to a session whose recording has begun. One that has ended meanwhile can only be played.
+async fn watch_recorded(
+    mut client: Client,
+    session: SessionId,
+    path: &Path,
+    attach: &attach::Args,
+) -> anyhow::Result<Exit> {
+    let watch = attach.watch_args();
+    if attach::switches(watch) && attach::switch(&mut client, session.into()).await? {
+        return Ok(Exit::SUCCESS);
+    }
+    match client.attach(session, watch.options().with_start(StartAt::Oldest)).await {
+        Err(ClientError::Refused(RequestError::SessionEnded { name, status })) => {
+            print_note(format_args!(
+                "[session {name} ended: {status}; `fugue-server play {}` shows its output]",
+                path.display()
+            ));
+            Ok(Exit(status.as_exit_code()))
+        }
+        attached => attach::watch(client, attached?, attach, false).await,
+    }
 }
 
 /// Ends a server that was started for nothing, and passes the error on.

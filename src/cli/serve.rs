@@ -107,7 +107,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 
 /// Closes every descriptor but the standard ones. What this was started with is neither for its programs to
 /// use, nor for it to keep open as long as it lives: others may wait for the end of a pipe, or for a lock.
-fn close_what_was_inherited() {
+pub(super) fn close_what_was_inherited() {
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<RawFd> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {

@@ -13,6 +13,8 @@ impl DeadlySignals {
 
     pub(super) fn new() -> io::Result<Self> {
         let [term, int, hup, quit] = Self::KINDS.map(signal);
+        // With a handler, a write beyond the largest file that is allowed (`ulimit -f`) is an error, which is told.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         Ok(Self([term?, int?, hup?, quit?]))
     }
 

@@ -16,6 +16,7 @@ mod lifecycle;
 mod memory;
 mod nesting;
 mod new_terminals;
+mod recorders;
 mod recording;
 mod scripts;
 mod security;

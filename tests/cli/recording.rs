@@ -1,6 +1,6 @@
 //! Into files and pipes: every byte, none added, and the program's own exit status.
 
-use super::*;
+use super::{recorders::cast, *};
 
 #[test]
 fn a_recording_is_the_programs_bytes_and_its_status() {
@@ -208,14 +208,6 @@ fn a_full_disk_ends_a_recording_with_the_reason_and_leaves_the_session() {
         assert!(said.contains("writing it failed: No space left"), "{command}: {said}");
     }
     assert_eq!(home.session("a")["running"], true);
-}
-
-/// The lines of a recording: the first, and the events.
-fn cast(path: &Path) -> (Value, Vec<(f64, String, String)>) {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut lines = text.lines();
-    let header = serde_json::from_str(lines.next().unwrap()).unwrap();
-    (header, lines.map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::*;
 
 fn commands() -> impl Iterator<Item = &'static str> {
     let commands = [
-        "serve", "new", "attach", "detach", "list", "events", "record", "play", "send", "screen", "wait",
-        "rename", "resize", "kill", "env", "stats", "stop", "config",
+        "serve", "new", "attach", "detach", "list", "events", "record", "play", "export", "send", "screen",
+        "wait", "rename", "resize", "kill", "env", "stats", "stop", "config",
     ];
     commands.into_iter().chain(cfg!(feature = "bench").then_some("bench"))
 }
@@ -60,6 +60,9 @@ fn wrong_usage_exits_2_with_a_hint() {
         (&["list", "--log", "loud"], "debug"),
         (&["attach", "x", "--spool", "much"], "use KiB, MiB or GiB"),
         (&["record", "x"], "<FILE>"),
+        (&["record", "x", "y", "--rotate", "1KiB"], "use 64KiB or more"),
+        (&["export", "x", "--from", "there"], "screen, now, start"),
+        (&["new", "x", "-A", "--record", "y"], "cannot be used with"),
         (&["play", "x", "--speed", "0"], "from 0.001 to 1000"),
         (&["play", "x", "--idle-limit", "soon"], "500ms"),
         (&["screen", "x", "--json", "--svg"], "cannot be used with"),

@@ -3,8 +3,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fs::File,
     io,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -14,6 +14,7 @@ use super::{
     super::terminal::{self, RawMode},
     cast_writer::CastWriter,
     io_threads::{DisplayPermit, ScreenThread},
+    recording_file::RecordingFile,
 };
 use crate::{TerminalSize, message::ExitStatus, terminal::ChangedModes};
 
@@ -26,16 +27,31 @@ pub(super) struct Display {
     terminal: Option<DisplayTerminal>,
     /// What makes an asciicast of what is shown, if that is wanted.
     cast: Option<RefCell<CastWriter>>,
-    /// This is a file of our own, in which nothing is to be left out when the person has seen enough.
-    records: bool,
+    /// A file of our own, in which nothing is to be left out when the person has seen enough.
+    path: Option<PathBuf>,
+    /// Where enough of the output is shown.
+    until: Option<u64>,
 }
 
 /// What to show a session in.
 pub(super) enum Medium {
     /// The person's terminal. With `scroll_away`, what it shows is kept in its scrollback.
     Terminal { scroll_away: bool },
-    /// A file, or what standard output is. Up to `spool` bytes wait for one that is slow.
-    File { file: Option<File>, spool: u64, cast: Option<CastWriter> },
+    /// A file, or what standard output is.
+    File(Box<FileMedium>),
+}
+
+/// What to write a session into.
+#[derive(Default)]
+pub(super) struct FileMedium {
+    /// `None` for standard output.
+    pub(super) file: Option<RecordingFile>,
+    /// What makes an asciicast of it, if that is wanted.
+    pub(super) cast: Option<CastWriter>,
+    /// The most that waits while it is slow, in bytes.
+    pub(super) spool: u64,
+    /// Where it ends, if the session goes on until then.
+    pub(super) until: Option<u64>,
 }
 
 struct DisplayTerminal {
@@ -66,10 +82,12 @@ impl Display {
     pub(super) fn start(medium: Medium) -> anyhow::Result<Self> {
         let scroll_away = match medium {
             Medium::Terminal { scroll_away } => scroll_away,
-            Medium::File { file, spool, cast } => {
-                let records = file.is_some();
+            Medium::File(medium) => {
+                let FileMedium { file, cast, spool, until } = *medium;
+                let path = file.as_ref().map(|file| file.path().to_owned());
                 let screen = ScreenThread::start_spooled(file, spool).context("opening the output failed")?;
-                return Ok(Self { screen, terminal: None, cast: cast.map(RefCell::new), records });
+                let cast = cast.map(RefCell::new);
+                return Ok(Self { screen, terminal: None, cast, path, until });
             }
         };
         let terminal = DisplayTerminal {
@@ -80,15 +98,37 @@ impl Display {
             has_entered: Cell::new(false),
             has_shown: Cell::new(false),
         };
-        Ok(Self { screen: ScreenThread::start(), terminal: Some(terminal), cast: None, records: false })
+        Ok(Self {
+            screen: ScreenThread::start(),
+            terminal: Some(terminal),
+            cast: None,
+            path: None,
+            until: None,
+        })
     }
 
     pub(super) fn is_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 
-    pub(super) fn records(&self) -> bool {
-        self.records
+    /// The file that this writes, unless it is standard output.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// How many of the bytes from this offset on are still to be shown, and whether these are the last.
+    pub(super) fn wanted(&self, offset: u64, bytes: usize) -> (usize, bool) {
+        let Some(until) = self.until else { return (bytes, false) };
+        let wanted = usize::try_from(until.saturating_sub(offset)).unwrap_or(usize::MAX);
+        (wanted.min(bytes), wanted <= bytes)
+    }
+
+    /// Begins an asciicast.
+    pub(super) async fn begin(&self) {
+        let Some(cast) = &self.cast else { return };
+        if let Some(room) = self.room().await {
+            room.show(cast.borrow_mut().begin().into());
+        }
     }
 
     /// Waits for room; `None` once nothing can be shown any more.
@@ -109,7 +149,7 @@ impl Display {
     pub(super) fn show(&self, room: DisplayPermit<'_>, data: Bytes) {
         let Some(terminal) = &self.terminal else {
             return room.show(match &self.cast {
-                Some(cast) => cast.borrow_mut().output(&data),
+                Some(cast) => cast.borrow_mut().output(&data).into(),
                 None => data,
             });
         };
@@ -138,7 +178,7 @@ impl Display {
     /// The session has another size, which an asciicast tells.
     pub(super) fn resized(&self, room: DisplayPermit<'_>, size: TerminalSize) {
         if let Some(cast) = &self.cast {
-            room.show(cast.borrow_mut().resized(size));
+            room.show(cast.borrow_mut().resized(size).into());
         }
     }
 
@@ -146,7 +186,7 @@ impl Display {
     pub(super) async fn ended(&self, status: ExitStatus) {
         let Some(cast) = &self.cast else { return };
         if let Some(room) = self.room().await {
-            room.show(cast.borrow_mut().ended(status));
+            room.show(cast.borrow_mut().ended(status).into());
         }
     }
 

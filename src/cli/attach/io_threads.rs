@@ -23,7 +23,7 @@ use rustix::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{super::print_note, spool::Spool};
+use super::{super::print_note, recording_file::RecordingFile, spool::Spool};
 use crate::wire::MAX_INPUT;
 
 /// Bytes that no hand types at once: a part of a paste, of which a terminal hands out at most 4 KiB at a time.
@@ -144,9 +144,12 @@ impl ScreenThread {
 
     /// Writes to a file, or to what standard output is. Of what comes faster than that takes it, up to `limit` bytes
     /// wait in a temporary file.
-    pub(super) fn start_spooled(file: Option<File>, limit: u64) -> io::Result<Self> {
-        let out = file.map_or_else(stdout, Ok)?;
-        let unread = watch_reader(out.try_clone()?);
+    pub(super) fn start_spooled(file: Option<RecordingFile>, limit: u64) -> io::Result<Self> {
+        let (reader, out): (File, Box<dyn Write + Send>) = match file {
+            Some(file) => (file.file().try_clone()?, Box::new(file)),
+            None => (stdout()?, Box::new(stdout()?)),
+        };
+        let unread = watch_reader(reader);
         let spool = Arc::new(Spool::new(limit, tell));
         let (put_in, failed) = (Arc::clone(&spool), unread.clone());
         let progress = Arc::new(Progress::default());
@@ -236,7 +239,7 @@ fn stdout() -> io::Result<File> {
 /// Puts what comes into the spool, which another thread writes out.
 fn write_spooled(
     queue: &mut mpsc::Receiver<Piece>,
-    mut out: File,
+    mut out: Box<dyn Write + Send>,
     spool: &Arc<Spool>,
     failed: CancellationToken,
 ) -> io::Result<()> {

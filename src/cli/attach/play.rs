@@ -81,11 +81,8 @@ pub(in crate::cli) fn run(args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut events = read(cast);
         let mut deadly = DeadlySignals::new()?;
-        let medium = if interactive {
-            Medium::Terminal { scroll_away: false }
-        } else {
-            Medium::File { file: None, spool: 0, cast: None }
-        };
+        let medium =
+            if interactive { Medium::Terminal { scroll_away: false } } else { Medium::File(Box::default()) };
         let mut display = Display::start(medium)?;
         let mut keys = interactive.then(Keys::start);
         let mut played = tokio::select! {

@@ -8,7 +8,7 @@ use super::*;
 /// its promise only if `from` and `on-lag` mean what they do by themselves.
 const OF_ONE_CALL: [(&str, &[&str]); 3] = [
     ("serve", &["background"]),
-    ("new", &["attach", "detached", "directory", "env", "on-lag", "title"]),
+    ("new", &["attach", "detached", "directory", "env", "on-lag", "record", "title"]),
     ("attach", &["create", "from", "on-lag", "read-only"]),
 ];
 
