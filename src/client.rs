@@ -1,6 +1,7 @@
 //! The client's side of the wire: what the command line, the tests and the benchmarks speak to a server with.
 
 mod error;
+mod input_stream;
 mod requests;
 mod stream;
 
@@ -14,8 +15,11 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::error::{ClientError, ConnectError};
 use self::stream::{StreamReader, StreamWriter, halves, halves_of_socket};
+pub use self::{
+    error::{ClientError, ConnectError},
+    input_stream::InputStream,
+};
 use crate::{
     ClientId,
     message::{ClientMessage, Event, Reply, RequestError},
@@ -230,15 +234,14 @@ impl Client {
             Some(_) => return Err(WireError::Payload { what: "hello reply" }.into()),
             None => return Err(hello.map_or_else(WireError::Io, |()| WireError::Cut).into()),
         };
-        // The version is where it is in every version, whatever follows it.
-        match Hello::decode(&payload) {
-            Ok(Hello { version }) if version != wire::VERSION => {
+        match HelloReply::version(&payload) {
+            Some(version) if !(wire::OLDEST_VERSION..=wire::VERSION).contains(&version) => {
                 return Err(ConnectError::OtherVersion { server: version, process });
             }
             _ => {}
         }
         match HelloReply::decode(&payload)? {
-            HelloReply::Welcome { client: id } => Ok(Self {
+            HelloReply::Welcome { client: id, .. } => Ok(Self {
                 id,
                 requests: Requests { stream: write, last_id: 0, unsent: Bytes::new() },
                 incoming: IncomingFrames { frames },

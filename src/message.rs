@@ -26,8 +26,8 @@ pub use self::{
         SessionStats,
     },
     request::{
-        Access, Attach, AttachOptions, ClientMessage, Create, DetachWhich, OnLag, Pace, SessionChange,
-        SizePolicy, StartAt, Target,
+        Access, Attach, AttachOptions, ClientMessage, Create, DetachWhich, InputPosition, InputStreamId,
+        OnLag, Pace, SessionChange, SizePolicy, StartAt, Target,
     },
     settings::{ControlCharacter, TerminalFlag, TerminalSettings},
 };

@@ -55,6 +55,7 @@ pub(crate) use self::{
 use self::{
     clients::{Connected, Counters},
     connections::Connections,
+    input::InputStreams,
     listener::BoundSocket,
     nesting::Nesting,
     stall::StallTimeouts,
@@ -110,6 +111,7 @@ struct ServerState {
     clients: Connected,
     connections: Connections,
     nesting: Nesting,
+    input_streams: InputStreams,
     started: Instant,
     queue_depth: usize,
     handshake_timeout: Duration,

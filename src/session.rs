@@ -100,6 +100,8 @@ pub(crate) struct Session {
     surroundings: Surroundings,
     /// The size, columns first: what every writer compares before it sleeps.
     size: AtomicU32,
+    /// Where in the output the size changed last.
+    resized_at: AtomicU64,
     history: History,
     screen: Screen,
     /// What the program asks its terminal.
@@ -218,6 +220,12 @@ impl Session {
         unpacked(self.size.load(Ordering::Relaxed)).unwrap_or(TerminalSize::DEFAULT)
     }
 
+    /// Where in the output the size changed last; 0 if it never did.
+    pub(crate) fn resized_at(&self) -> u64 {
+        // Relaxed: who misses a change that is made just now is told by a later message.
+        self.resized_at.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn span(&self) -> Span {
         self.history.span()
     }
@@ -317,7 +325,9 @@ impl Session {
                 // It may have other pixels only.
                 if window.size != self.size() {
                     self.size.store(packed(window.size), Ordering::Relaxed);
-                    self.screen.resized(self.head(), window.size);
+                    let head = self.head();
+                    self.resized_at.store(head, Ordering::Relaxed);
+                    self.screen.resized(head, window.size);
                 }
                 self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(window))
             });

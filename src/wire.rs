@@ -12,9 +12,10 @@
 //! | 8..16 | `a` | requests and replies: the request's id; output: its offset in the session's stream; a screen: the offset from which output follows it; else zero |
 //!
 //! `length` is checked against the kind's own limit before anything is allocated. Output and screens are raw bytes, a
-//! screen in as many frames as it needs; input is the
-//! session's id (16 bytes) and raw bytes; hellos are fixed bytes, the same in every version; all other payloads are
-//! [postcard](https://postcard.jamesmunns.com/wire-format). A connection starts with a client's hello and the server's
+//! screen in as many frames as it needs; input is the session's id (16 bytes), its place in a stream (the stream's id,
+//! 16 bytes, and an offset, 8; all zero where it has none) and raw bytes; hellos are fixed bytes, the same in every
+//! version; all other payloads are [postcard](https://postcard.jamesmunns.com/wire-format). A connection starts with a
+//! client's hello and the server's
 //! hello reply; nothing else is accepted before.
 
 mod codec;
@@ -31,8 +32,11 @@ pub use self::{
     reader::{Frame, FrameDecoder, FrameReader},
 };
 
-/// The protocol's version. Client and server must agree on it exactly.
-pub const VERSION: u16 = 3;
+/// The newest version of the protocol that this side speaks.
+pub const VERSION: u16 = 4;
+
+/// The oldest. Both sides speak the newest version that both know.
+pub const OLDEST_VERSION: u16 = 4;
 
 /// Bytes of a frame's header.
 pub const HEADER_LEN: usize = 16;
@@ -42,6 +46,9 @@ pub const MAX_OUTPUT: usize = 256 * 1024;
 
 /// The most input in one frame.
 pub const MAX_INPUT: usize = 64 * 1024;
+
+/// Bytes of an input frame before what is typed.
+const INPUT_HEAD: usize = 16 + 16 + 8;
 
 /// The most payload of a reply.
 pub(crate) const MAX_REPLY: usize = 4 * 1024 * 1024;
@@ -126,7 +133,7 @@ impl Kind {
             Self::Find | Self::Change => 256,
             // With an environment: sixteen values of 1 KiB.
             Self::Attach => 256 + 17 * 1024,
-            Self::Input => 16 + MAX_INPUT,
+            Self::Input => INPUT_HEAD + MAX_INPUT,
             // A command line and an environment: Linux allows a quarter of the stack, most often 2 MiB, for both.
             Self::Create => 2 * 1024 * 1024,
             Self::HelloReply => 4 * 1024,

@@ -233,7 +233,7 @@ fn a_client_holds_no_more_input_than_it_may_have_outstanding() {
     let options = AttachOptions::new(StartAt::Now, OnLag::Lossless);
     let session = room.runtime.block_on(room.bystander.create_attached(create, options)).unwrap().session;
     for length in [1, 1000, 64 * 1024] {
-        let input = ClientMessage::Input { session, data: vec![b'x'; length].into() };
+        let input = ClientMessage::Input { session, position: None, data: vec![b'x'; length].into() };
         let held = room.held(|room| room.client(&vec![input.clone(); 1000]));
         assert!(held < 256 * KIB + 64 * KIB + WRITE + REPLIES, "{held} bytes in pieces of {length}");
     }
@@ -271,7 +271,7 @@ fn clients_whose_sessions_ended_are_as_idle_as_before() {
             room.print(&feed, vec![b'x'; 100_000].into());
             let (session, size) = (feed.session(), TerminalSize::new(COLS, ROWS));
             let view = AttachOptions::new(StartAt::Oldest, OnLag::Resync).with_size(size);
-            let input = ClientMessage::Input { session, data: "x".into() };
+            let input = ClientMessage::Input { session, position: None, data: "x".into() };
             let client = room.client(&[attach(session, view), input]);
             room.settle();
             room.end(feed);

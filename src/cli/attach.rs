@@ -4,8 +4,9 @@
 //! terminal this is a recorder: it writes the session's bytes and not one of its own, and ends with the program's exit
 //! status, or with an error at a gap.
 //!
-//! Sending and receiving are two loops that do not wait for each other, and stdin and stdout have threads of their own,
-//! so that a stopped terminal delays neither a key nor a signal.
+//! Sending and receiving are two loops that do not wait for each other. They last as long as a connection; another is
+//! made then, on which both go on. Stdin and stdout have threads of their own, so that a stopped terminal delays
+//! neither a key nor a signal.
 
 mod cast_reader;
 mod cast_writer;
@@ -13,52 +14,57 @@ mod current;
 mod display;
 pub(super) mod export;
 pub(super) mod io_threads;
+mod line;
 mod notices;
 mod outbox;
+mod outcome;
 pub(super) mod play;
+mod receiver;
 pub(super) mod record;
 pub(super) mod recorder;
 mod recording_file;
+mod sender;
 mod spool;
+mod typing;
 mod window;
 
 use std::{
-    collections::VecDeque,
-    env::vars_os,
     fmt,
     io::{self, IsTerminal, stderr},
-    os::unix::ffi::OsStrExt,
     path::Path,
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::bail;
-use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::oneshot;
 
 use self::{
     current::Current,
     display::{CursorLeft, Display, FileMedium, Medium},
     io_threads::{Keys, UNDO_TIME},
+    line::LostLine,
     notices::Notices,
     outbox::Outbox,
+    outcome::{Outcome, report},
+    receiver::Receiver,
+    sender::{Sender, environment},
+    typing::Typing,
     window::TerminalWindow,
 };
 use super::{
     Command, Exit, Globals, block_on,
-    bytes::{ByteCount, about},
+    bytes::ByteCount,
     print_note,
-    signals::{DeadlySignals, Job, JobSignals},
+    signals::{DeadlySignals, JobSignals},
     target::{SessionArg, choose, is_inside},
     terminal::{self, DetachKey},
 };
 use crate::{
     SessionName,
-    client::{Client, ClientError, Incoming, IncomingFrames, Requests},
+    client::{Client, ClientError},
     message::{
-        Access, Attach, AttachOptions, AttachedTo, ClientEnvironment, ClientMessage, CloseReason, Event,
-        ExitStatus, OnLag, Reply, RequestError, SessionChange, StartAt, Target,
+        Access, Attach, AttachOptions, AttachedTo, ExitStatus, OnLag, RequestError, SessionChange, StartAt,
+        Target,
     },
     terminal::DEFAULT_SCROLLBACK,
 };
@@ -68,9 +74,6 @@ const SCROLLBACK: u32 = DEFAULT_SCROLLBACK as u32;
 
 /// The most that waits in a temporary file for a slow reader of what is no terminal, in bytes.
 const SPOOL: usize = 1024 * 1024 * 1024;
-
-/// How long a detach waits for the server's word.
-const DETACH_TIME: Duration = Duration::from_secs(1);
 
 /// Watches a session: at a terminal to use it, into a file or pipe to record it
 #[derive(Debug, clap::Args)]
@@ -245,12 +248,17 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             Entered::Switched => return Ok(Exit::SUCCESS),
             Entered::Attached(attached) => attached,
         };
-        watch_from(client, attached, &args).await
+        watch_from(common, client, attached, &args).await
     })
 }
 
 /// Watches a session that was there before.
-pub(super) async fn watch_from(client: Client, attached: AttachedTo, args: &Args) -> anyhow::Result<Exit> {
+pub(super) async fn watch_from(
+    common: &Globals,
+    client: Client,
+    attached: AttachedTo,
+    args: &Args,
+) -> anyhow::Result<Exit> {
     let from = args.from();
     if from == StartArg::Start && attached.start > 0 && !terminal::is_interactive() {
         let gone =
@@ -261,7 +269,7 @@ pub(super) async fn watch_from(client: Client, attached: AttachedTo, args: &Args
         // Nobody asked for them.
         print_note(format_args!("[{gone}; this begins after them]"));
     }
-    watch(client, attached, args, from == StartArg::Screen).await
+    watch(common, client, attached, args, from == StartArg::Screen).await
 }
 
 /// What came of an attach.
@@ -295,31 +303,10 @@ pub(super) async fn switch(client: &mut Client, to: Target) -> Result<bool, Clie
     }
 }
 
-/// What is carried of the environment that this runs in.
-fn environment() -> ClientEnvironment {
-    let variables: Vec<_> = vars_os().collect();
-    ClientEnvironment::of(variables.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
-}
-
-/// How watching ended.
-#[derive(Debug)]
-enum Outcome {
-    Detached,
-    Ended(ExitStatus),
-    /// All that was wanted is shown.
-    Enough,
-    /// A recording would have a gap of this many bytes.
-    Gap(u64),
-    /// Nobody reads what this writes; or, until [`finish`] says why, it can't be written.
-    NobodyReads,
-    NotWritten(io::Error),
-    Signal(i32),
-    Lost(ClientError),
-}
-
 /// Shows a session until it ends, its person detaches, or the connection does. With `scroll_away`, what the terminal
 /// shows before is kept in its scrollback.
 pub(super) async fn watch(
+    common: &Globals,
     client: Client,
     attached: AttachedTo,
     args: &Args,
@@ -331,35 +318,58 @@ pub(super) async fn watch(
         let medium = FileMedium { spool: args.spool.0 as u64, ..FileMedium::default() };
         Medium::File(Box::new(medium))
     };
-    show(client, attached, args, medium).await
+    show(common, client, attached, args, medium).await
 }
 
-async fn show(client: Client, attached: AttachedTo, args: &Args, medium: Medium) -> anyhow::Result<Exit> {
+async fn show(
+    common: &Globals,
+    client: Client,
+    attached: AttachedTo,
+    args: &Args,
+    medium: Medium,
+) -> anyhow::Result<Exit> {
     let mut deadly = DeadlySignals::new()?;
     let mut display = Display::start(medium)?;
     display.begin().await;
-    let keys = if display.is_terminal() { Some((Keys::start(), JobSignals::new()?)) } else { None };
+    let mut keys = if display.is_terminal() { Some((Keys::start(), JobSignals::new()?)) } else { None };
     let mut notices = Notices::default();
 
-    let (requests, frames, early) = client.into_split();
+    let (current, typing) = (Current::new(&attached), Typing::new(attached.session));
+    let mut outbox = Outbox::new(args.watch.detach_key.0);
+    let options = || args.options();
     let (_, is_enough) = display.wanted(attached.start, 0);
-    let window = TerminalWindow::new();
-    let current = Current::new(attached);
-    let sender = Sender {
-        requests,
-        current: &current,
-        args,
-        window: &window,
-        outbox: Outbox::new(args.watch.detach_key.0),
-        display: &display,
-    };
-    let shown = (&window, &display, &current);
-    let receiver = Receiver { frames, early, shown, ended: None, notices: &mut notices };
-    let outcome = tokio::select! {
-        () = std::future::ready(()), if is_enough => Outcome::Enough,
-        signal = deadly.next() => Outcome::Signal(signal),
-        outcome = sender.run(keys) => outcome,
-        outcome = receiver.run() => outcome,
+    let mut client = client;
+    let outcome = loop {
+        let (requests, frames, early) = client.into_split();
+        let window = TerminalWindow::new();
+        let sender = Sender {
+            requests,
+            current: &current,
+            typing: &typing,
+            options: &options,
+            window: &window,
+            outbox: &mut outbox,
+            display: &display,
+        };
+        let shown = (&window, &display, &current);
+        let receiver = Receiver { frames, early, shown, typing: &typing, ended: None, notices: &mut notices };
+        let outcome = tokio::select! {
+            () = std::future::ready(()), if is_enough => Outcome::Enough,
+            signal = deadly.next() => Outcome::Signal(signal),
+            outcome = sender.run(&mut keys) => outcome,
+            outcome = receiver.run() => outcome,
+        };
+        let Outcome::Lost(ClientError::Lost) = outcome else { break outcome };
+        let line =
+            LostLine { common, options: &options, current: &current, typing: &typing, display: &display };
+        let resumed = tokio::select! {
+            signal = deadly.next() => Err(Outcome::Signal(signal)),
+            resumed = line.resume(&mut keys, &mut outbox, &mut notices) => resumed,
+        };
+        match resumed {
+            Ok(next) => client = next,
+            Err(outcome) => break outcome,
+        }
     };
 
     let outcome = tokio::select! {
@@ -416,243 +426,4 @@ async fn tell_in_time(lines: Vec<String>) {
         let _ = done.send(());
     });
     let _ = tokio::time::timeout(UNDO_TIME, is_done).await;
-}
-
-/// The exit status, and what the person is told.
-fn report(
-    outcome: Outcome,
-    name: &SessionName,
-    path: Option<&Path>,
-    unwritten: u64,
-) -> (Exit, Option<String>) {
-    let recording = path
-        .map_or_else(|| "the recording".to_owned(), |path| format!("the recording into {}", path.display()));
-    match outcome {
-        Outcome::Enough => (Exit::SUCCESS, None),
-        Outcome::Detached => (Exit::SUCCESS, Some(format!("[detached from {name}]"))),
-        Outcome::Ended(status) => {
-            (Exit(status.as_exit_code()), Some(format!("[session {name} ended: {status}]")))
-        }
-        Outcome::Gap(bytes) => {
-            let what = format!(
-                "fugue-server: {recording} ends here: it was too slow, and the next {bytes} bytes are no longer held"
-            );
-            (Exit::CLOSED, Some(what))
-        }
-        Outcome::NobodyReads => (Exit(141), None),
-        Outcome::NotWritten(error) => {
-            let what = format!("fugue-server: {recording} ends here: writing it failed: {error}");
-            (Exit::CLOSED, Some(what))
-        }
-        Outcome::Signal(signal) => {
-            let what =
-                format!("fugue-server: the signal came before the last {} were written", about(unwritten));
-            (Exit(128_u8.saturating_add(signal.to_le_bytes()[0])), (unwritten > 0).then_some(what))
-        }
-        Outcome::Lost(error) if path.is_some() => {
-            (Exit::CLOSED, Some(format!("fugue-server: {recording} ends here: {error}")))
-        }
-        Outcome::Lost(error) => (Exit::CLOSED, Some(format!("fugue-server: {error}"))),
-    }
-}
-
-/// Sends keys and sizes.
-struct Sender<'a> {
-    requests: Requests,
-    current: &'a Current,
-    args: &'a Args,
-    window: &'a TerminalWindow,
-    outbox: Outbox,
-    display: &'a Display,
-}
-
-impl Sender<'_> {
-    /// Runs until the person leaves or the connection is lost; forever without keys.
-    async fn run(mut self, keys: Option<(Keys, JobSignals)>) -> Outcome {
-        let Some((Keys { mut typed }, mut signals)) = keys else {
-            return std::future::pending().await;
-        };
-        loop {
-            let (ready, gives_up_in) = (self.outbox.ready(), self.outbox.gives_up_in(Instant::now()));
-            let sent = tokio::select! {
-                keys = typed.recv(), if self.outbox.has_room() && !self.current.is_switching() => {
-                    // Without a terminal there is no person left either.
-                    let Some(keys) = keys else { return Outcome::Detached };
-                    if self.outbox.take(&keys, Instant::now()) {
-                        return self.detach().await;
-                    }
-                    Ok(())
-                }
-                () = tokio::time::sleep(gives_up_in.unwrap_or_default()), if gives_up_in.is_some() => {
-                    if self.outbox.give_up(Instant::now()) {
-                        return self.detach().await;
-                    }
-                    Ok(())
-                }
-                () = self.window.room(ready.unwrap_or_default()), if ready.is_some() => self.send_piece().await,
-                () = self.current.changed() => self.follow().await,
-                job = signals.next() => self.act_on(job, &mut signals).await,
-            };
-            if let Err(error) = sent {
-                return Outcome::Lost(error);
-            }
-        }
-    }
-
-    /// Attaches to the session that was asked for, or has it drawn where nothing else does.
-    async fn follow(&mut self) -> Result<(), ClientError> {
-        if self.current.take_blank() {
-            self.requests.send(&ClientMessage::Resync).await?;
-        }
-        let Some(to) = self.current.wanted() else { return Ok(()) };
-        let options = self.args.options().with_start(StartAt::Screen);
-        let attach = Attach::new(to.into(), options).with_environment(environment());
-        let request = self.requests.send(&ClientMessage::Attach(attach)).await?;
-        self.current.asked(request);
-        Ok(())
-    }
-
-    async fn act_on(&mut self, job: Job, signals: &mut JobSignals) -> Result<(), ClientError> {
-        match job {
-            Job::Resized => self.send_size().await,
-            Job::Stopped => {
-                self.display.put_back().await;
-                if signals.is_continued().await {
-                    return self.go_on().await;
-                }
-                // SIGTSTP has a handler here; nothing handles this one. It can always be sent to oneself.
-                let _ = kill_process(getpid(), Signal::STOP);
-                Ok(())
-            }
-            Job::Continued => self.go_on().await,
-        }
-    }
-
-    async fn go_on(&mut self) -> Result<(), ClientError> {
-        self.display.go_on();
-        self.send_size().await?;
-        // A shell has written over the screen meanwhile.
-        self.requests.send(&ClientMessage::Resync).await.map(drop)
-    }
-
-    /// Sends the next piece, for which there was room.
-    async fn send_piece(&mut self) -> Result<(), ClientError> {
-        let Some(piece) = self.outbox.pop() else { return Ok(()) };
-        self.window.sent(piece.len());
-        let input = ClientMessage::Input { session: self.current.session(), data: piece.into() };
-        self.requests.send(&input).await.map(drop)
-    }
-
-    /// Sends what was typed before the detach key, as far as the server has room for it, and detaches.
-    async fn detach(&mut self) -> Outcome {
-        let detached = async {
-            while self.outbox.ready().is_some_and(|bytes| self.window.has_room(bytes)) {
-                self.send_piece().await?;
-            }
-            self.requests.send(&ClientMessage::Detach).await?;
-            // The receiver ends this when the server answers; a server that does not is left all the same.
-            std::future::pending::<Result<(), ClientError>>().await
-        };
-        match tokio::time::timeout(DETACH_TIME, detached).await {
-            Ok(Err(error)) => Outcome::Lost(error),
-            _ => Outcome::Detached,
-        }
-    }
-
-    async fn send_size(&mut self) -> Result<(), ClientError> {
-        let Some((size, pixels)) = terminal::window() else { return Ok(()) };
-        let resize = ClientMessage::Resize { session: self.current.session(), size, pixels };
-        self.requests.send(&resize).await.map(drop)
-    }
-}
-
-/// Receives output and news.
-struct Receiver<'a> {
-    frames: IncomingFrames,
-    early: VecDeque<Incoming>,
-    shown: (&'a TerminalWindow, &'a Display, &'a Current),
-    /// How the session ended that another is to be shown in place of.
-    ended: Option<ExitStatus>,
-    notices: &'a mut Notices,
-}
-
-impl Receiver<'_> {
-    async fn run(mut self) -> Outcome {
-        let (window, display, current) = self.shown;
-        loop {
-            // Only what can be shown is received: so a slow terminal is the server's to see, and not held here.
-            let Some(room) = display.room().await else { return Outcome::NobodyReads };
-            let incoming = match self.early.pop_front() {
-                Some(early) => Ok(early),
-                None => tokio::select! {
-                    incoming = self.frames.next() => incoming,
-                    () = room.closed() => return Outcome::NobodyReads,
-                },
-            };
-            match incoming {
-                Ok(Incoming::Screen { data, .. }) => display.show_screen(room, &data),
-                Ok(Incoming::Output { offset, mut data }) => {
-                    let (wanted, is_enough) = display.wanted(offset, data.len());
-                    data.truncate(wanted);
-                    display.show(room, data);
-                    if is_enough {
-                        return Outcome::Enough;
-                    }
-                }
-                Ok(Incoming::Reply { request, answer }) if current.is_asked(request) => {
-                    if let Some(status) = self.switched(answer) {
-                        return Outcome::Ended(status);
-                    }
-                }
-                Ok(Incoming::Reply { answer: Ok(Reply::Detached), .. }) => return Outcome::Detached,
-                Ok(Incoming::Reply { answer: Ok(Reply::Resized), .. }) => {}
-                Ok(Incoming::Reply { answer: Ok(Reply::Resynced), .. }) => display.screen_comes(),
-                // Input, typed or refused; the session's end explains a refusal.
-                Ok(Incoming::Reply { .. }) => window.answered(),
-                Ok(Incoming::Event(Event::Resized { size, .. })) => display.resized(room, size),
-                Ok(Incoming::Event(event)) => {
-                    if let Some(outcome) = self.told(event) {
-                        return outcome;
-                    }
-                }
-                Err(ClientError::Closed(CloseReason::Detached)) if display.is_terminal() => {
-                    return Outcome::Detached;
-                }
-                Err(error) => return Outcome::Lost(error),
-            }
-        }
-    }
-
-    /// Takes in news. Returns how watching ends, if it does.
-    fn told(&mut self, event: Event) -> Option<Outcome> {
-        let (_, display, current) = self.shown;
-        match event {
-            Event::Ended { status, .. } if current.is_switching() => self.ended = Some(status),
-            Event::Ended { status, .. } => return Some(Outcome::Ended(status)),
-            Event::Notice(text) => self.notices.push(text),
-            Event::Switch { to } => current.want(to),
-            // At a terminal, the screen that follows makes up for it.
-            Event::Gap { from, to } if !display.is_terminal() => return Some(Outcome::Gap(to - from)),
-            Event::Closing(reason) => return Some(Outcome::Lost(ClientError::Closed(reason))),
-            _ => {}
-        }
-        None
-    }
-
-    /// The server has answered that another session is shown from now on, or why not. Returns how the one before ended,
-    /// if it is still the one that is shown.
-    fn switched(&mut self, answer: Result<Reply, RequestError>) -> Option<ExitStatus> {
-        let (_, _, current) = self.shown;
-        let ended = self.ended.take();
-        match answer {
-            Ok(Reply::Attached(attached)) => {
-                current.switched_to(attached);
-                return None;
-            }
-            Ok(_) => {}
-            Err(refused) => self.notices.push(refused.to_string()),
-        }
-        current.stays();
-        ended
-    }
 }

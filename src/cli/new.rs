@@ -131,7 +131,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let (mut client, started) = connect(common, args.start.no_start).await?;
         if args.attach {
-            return attach_or(client, started, create, &attach).await;
+            return attach_or((common, client), started, create, &attach).await;
         }
         if let Some(path) = &args.start.record {
             let session = match create_recorded(common, create, numbers, path).await {
@@ -147,10 +147,10 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
                 print(&format!("{session}\n"))?;
                 return Ok(Exit::SUCCESS);
             }
-            return watch_recorded(client, session, path, &attach).await;
+            return watch_recorded((common, client), session, path, &attach).await;
         }
         match start(&mut client, create, numbers, args.detached, attach.watch_args()).await {
-            Ok(Begun::Attached(attached)) => attach::watch(client, attached, &attach, false).await,
+            Ok(Begun::Attached(attached)) => attach::watch(common, client, attached, &attach, false).await,
             Ok(Begun::Detached(id)) => {
                 print(&format!("{id}\n"))?;
                 Ok(Exit::SUCCESS)
@@ -168,7 +168,7 @@ pub(super) fn attach_or_create(common: &Globals, args: attach::Args) -> anyhow::
     let create = create(args.exact_name()?, Vec::new(), &new.start)?;
     block_on(async {
         let (client, started) = connect(common, new.start.no_start).await?;
-        attach_or(client, started, create, &args).await
+        attach_or((common, client), started, create, &args).await
     })
 }
 
@@ -184,7 +184,7 @@ const TRIES: usize = 8;
 
 /// Attaches to a session, or creates it.
 async fn attach_or(
-    mut client: Client,
+    (common, mut client): (&Globals, Client),
     started: Started,
     create: Create,
     args: &attach::Args,
@@ -193,14 +193,18 @@ async fn attach_or(
     for _ in 0..TRIES {
         match attach::enter(&mut client, Target::Name(name.clone()), args).await {
             Ok(Entered::Switched) => return Ok(Exit::SUCCESS),
-            Ok(Entered::Attached(attached)) => return attach::watch_from(client, attached, args).await,
+            Ok(Entered::Attached(attached)) => {
+                return attach::watch_from(common, client, attached, args).await;
+            }
             Err(ClientError::Refused(
                 RequestError::UnknownSession(_) | RequestError::SessionEnded { .. },
             )) => {}
             Err(error) => return Err(end_unused(client, started, error).await),
         }
         match start(&mut client, create.clone(), false, false, args.watch_args()).await {
-            Ok(Begun::Attached(attached)) => return attach::watch(client, attached, args, false).await,
+            Ok(Begun::Attached(attached)) => {
+                return attach::watch(common, client, attached, args, false).await;
+            }
             Ok(_) => return Ok(Exit::SUCCESS),
             Err(ClientError::Refused(RequestError::NameTaken(_))) => {}
             Err(error) => return Err(end_unused(client, started, error).await),
@@ -238,7 +242,7 @@ async fn create_recorded(
 
 /// Attaches to a session whose recording has begun. One that has ended meanwhile can only be played.
 async fn watch_recorded(
-    mut client: Client,
+    (common, mut client): (&Globals, Client),
     session: SessionId,
     path: &Path,
     attach: &attach::Args,
@@ -255,7 +259,7 @@ async fn watch_recorded(
             ));
             Ok(Exit(status.as_exit_code()))
         }
-        attached => attach::watch(client, attached?, attach, false).await,
+        attached => attach::watch(common, client, attached?, attach, false).await,
     }
 }
 

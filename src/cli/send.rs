@@ -137,7 +137,8 @@ async fn type_in<T: Typing>(client: &mut Client, session: SessionId, mut typing:
                 client.answer(oldest).await?;
             }
             let data = Bytes::copy_from_slice(piece);
-            outstanding.push_back(client.send(&ClientMessage::Input { session, data }).await?);
+            outstanding
+                .push_back(client.send(&ClientMessage::Input { session, position: None, data }).await?);
         }
     }
     for request in outstanding {

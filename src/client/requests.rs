@@ -96,7 +96,7 @@ impl Client {
     /// As [`request`](Self::request).
     pub async fn input(&mut self, session: SessionId, data: impl Into<Bytes>) -> Result<(), ClientError> {
         let data = data.into();
-        match self.request(&ClientMessage::Input { session, data }).await? {
+        match self.request(&ClientMessage::Input { session, position: None, data }).await? {
             Reply::Written => Ok(()),
             _ => unexpected("reply to input"),
         }

@@ -21,7 +21,7 @@ pub enum Reply {
     Attached(AttachedTo),
     /// To `Detach`. Also when nothing was watched.
     Detached,
-    /// To `Input`: the terminal has all of it.
+    /// To `Input`: the terminal has all of it, and all before it in its stream.
     Written,
     /// To `Resize`.
     Resized,
@@ -483,6 +483,17 @@ pub enum RequestError {
     /// More requests outstanding than the server keeps.
     #[error("too many requests outstanding; wait for replies before sending more")]
     TooManyOutstanding,
+    /// Input does not go on where the server is in its stream: what lies between did not arrive, or the server has
+    /// forgotten the stream.
+    #[error(
+        "input at byte {offset} of its stream, of which the server has {taken}: what lies between is missing"
+    )]
+    InputMissing {
+        /// Where the input was to go.
+        offset: u64,
+        /// Bytes of the stream that the server has.
+        taken: u64,
+    },
     /// The request could not be read.
     #[error("malformed request: {0}")]
     Malformed(String),

@@ -1,12 +1,13 @@
 //! What a client asks for.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, num::NonZeroU128};
 
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, SeqAccess, Visitor},
 };
+use uuid::Uuid;
 
 use super::{ClientEnvironment, PixelSize, TerminalSettings};
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
@@ -29,6 +30,9 @@ pub enum ClientMessage {
     Input {
         /// The session to type into; watching it is not needed.
         session: SessionId,
+        /// Where in a stream of input these are, for a client that sends again what was not answered when its
+        /// connection was lost. Without it they are typed as they come, and not at all once the connection ends.
+        position: Option<InputPosition>,
         /// At most 64 KiB.
         data: Bytes,
     },
@@ -88,6 +92,46 @@ pub enum ClientMessage {
     Stats,
     /// Answered by `Reply::Pong`.
     Ping,
+}
+
+/// One stream of input to one session, from whichever connections: drawn at random, by whoever types.
+///
+/// A server keeps how far it has taken each, so that what is sent twice is typed once: of 64 streams a session, for ten
+/// minutes after the last use. What it has taken is typed, though the connection that brought it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InputStreamId(NonZeroU128);
+
+impl InputStreamId {
+    /// Draws an id from the system's random source: 122 random bits.
+    #[must_use]
+    pub fn random() -> Self {
+        // It says its version, so it is not zero.
+        Self(NonZeroU128::new(Uuid::new_v4().as_u128()).unwrap_or(NonZeroU128::MIN))
+    }
+
+    /// The id as 16 bytes, in the order they travel in.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.get().to_le_bytes()
+    }
+
+    /// The id that [`to_bytes`](Self::to_bytes) gave; `None` of zeros, which are no stream.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        match NonZeroU128::new(u128::from_le_bytes(bytes)) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
+}
+
+/// A place in a stream of input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputPosition {
+    /// Which stream.
+    pub stream: InputStreamId,
+    /// Bytes of it before this place.
+    pub offset: u64,
 }
 
 /// A session to be started.

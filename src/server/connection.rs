@@ -49,9 +49,7 @@ pub(super) fn run(
         let (read, mut write) = stream.split();
         // A frame that is never finished is a client that does not go on, as one that takes nothing is.
         let mut frames = FrameReader::new(read, Side::Client).stall_timeout(shared.timing.close);
-        if !Box::pin(is_welcome(&shared, &mut frames, &mut write)).await {
-            return;
-        }
+        let Some(version) = Box::pin(see_in(&shared, &mut frames, &mut write)).await else { return };
 
         let client = shared.registry.next_client_id();
         let (sender, queue) = mpsc::channel(shared.queue_depth);
@@ -67,7 +65,7 @@ pub(super) fn run(
         let _listed = ListingGuard::new(&shared, client, &link);
         let mut router = Router::new(Arc::clone(&shared), (client, process), Arc::clone(&link));
         let mut writer = Writer::new(&shared, follower, write.as_ref(), &link);
-        writer.welcome(client);
+        writer.welcome(version, client);
         tokio::select! {
             biased;
             () = link.cancelled() => {}
@@ -78,8 +76,9 @@ pub(super) fn run(
     }
 }
 
-/// Sees a client in, in time; or says why not. Best effort: what did not send a hello may not read the answer either.
-async fn is_welcome(shared: &ServerState, frames: &mut Frames<'_>, write: &mut WriteHalf<'_>) -> bool {
+/// Sees a client in, in time, and returns the version to speak with it; or says why not. Best effort: what did not send
+/// a hello may not read the answer either.
+async fn see_in(shared: &ServerState, frames: &mut Frames<'_>, write: &mut WriteHalf<'_>) -> Option<u16> {
     let greeted = tokio::select! {
         biased;
         () = shared.closing.cancelled() => Err("the server is shutting down".to_owned()),
@@ -87,28 +86,31 @@ async fn is_welcome(shared: &ServerState, frames: &mut Frames<'_>, write: &mut W
             greeted.unwrap_or_else(|_| Err("no hello arrived in time".to_owned()))
         }
     };
-    let Err(why) = greeted else { return true };
+    let why = match greeted {
+        Ok(version) => return Some(version),
+        Err(why) => why,
+    };
     debug!(why, "handshake refused");
     let _ = timeout(shared.handshake_timeout, write.write_all(&refusal(why))).await;
-    false
+    None
 }
 
-/// Waits for a hello of our version; says what is wrong with any other.
-async fn handshake(frames: &mut Frames<'_>) -> Result<(), String> {
+/// Waits for a hello of a version that we speak, too; says what is wrong with any other.
+async fn handshake(frames: &mut Frames<'_>) -> Result<u16, String> {
     let not_a_client = || "expected a fugue-server client hello".to_owned();
     let hello = match frames.next().await {
         Ok(Some(Frame { kind: Kind::Hello, payload, .. })) => Hello::decode(&payload),
         _ => return Err(not_a_client()),
     };
-    match hello {
-        Ok(Hello { version: wire::VERSION }) => Ok(()),
-        Ok(Hello { version }) => Err(format!(
-            "the client speaks protocol version {version} and this server version {}; use the client of the \
-             server's version, or end the server and start it again",
+    let hello = hello.map_err(|_| not_a_client())?;
+    hello.agreed().ok_or_else(|| {
+        format!(
+            "the client speaks protocol version {} and this server version {}; use the client of the server's version, or \
+             end the server and start it again",
+            hello.version,
             wire::VERSION
-        )),
-        Err(_) => Err(not_a_client()),
-    }
+        )
+    })
 }
 
 /// A hello reply that refuses.

@@ -105,6 +105,7 @@ fn server() -> (Arc<ServerState>, Feed) {
         clients: Connected::new(),
         connections: Connections::new(1),
         nesting: Nesting::new(),
+        input_streams: InputStreams::new(),
         started: Instant::now(),
         queue_depth: 4,
         handshake_timeout: PATIENCE,
@@ -137,7 +138,7 @@ impl Expected {
     fn of(bytes: &[u8]) -> Self {
         let (frames, end) = wire::fuzz::decode(bytes, 0, Side::Client);
         let greeted = frames.first().is_some_and(|Frame { kind, payload, .. }| {
-            *kind == Kind::Hello && Hello::decode(payload).is_ok_and(|hello| hello.version == wire::VERSION)
+            *kind == Kind::Hello && Hello::decode(payload).is_ok_and(|hello| hello.agreed().is_some())
         });
         let rest = frames.get(1..).unwrap_or_default();
         let requests: Vec<_> =

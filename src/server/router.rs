@@ -23,8 +23,8 @@ use super::{
 use crate::{
     ClientId, SessionId,
     message::{
-        Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, Create, Reply,
-        RequestError, SessionChange, StartAt, Target,
+        Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, Create,
+        InputPosition, Reply, RequestError, SessionChange, StartAt, Target,
     },
     session::{Claim, Session, Window},
     wire,
@@ -136,7 +136,7 @@ impl Router {
                 self.watching = None;
                 self.command(Command::Detach { request: id }).await?;
             }
-            ClientMessage::Input { session, data } => self.input(id, session, data)?,
+            ClientMessage::Input { session, position, data } => self.input((id, data), session, position)?,
             ClientMessage::Resize { session, size, pixels } => {
                 return self.resize(id, session, Window { size, pixels }).await;
             }
@@ -314,12 +314,18 @@ impl Router {
     }
 
     /// Has input typed, unless too much of it is outstanding.
-    fn input(&mut self, request: u64, session: SessionId, data: Bytes) -> Result<(), RequestError> {
+    fn input(
+        &mut self,
+        request: (u64, Bytes),
+        session: SessionId,
+        position: Option<InputPosition>,
+    ) -> Result<(), RequestError> {
         let session = self.session(session)?;
         let claim = self.watching(session.id()).and_then(|watching| watching.claim);
         let terminal = claim.map(|claim| (self.client, claim));
         let input = self.input.get_or_insert_with(|| Box::new(Input::new(Arc::clone(&self.link))));
-        input.type_in(request, &session, terminal, data)
+        let stream = position.map(|position| (position, &self.shared.input_streams));
+        input.type_in(request, &session, terminal, stream)
     }
 
     /// The tasks that wait, if there may be one more.

@@ -35,7 +35,7 @@ async fn a_panic_in_either_task_ends_its_connection_and_no_other() {
     for request in [ClientMessage::Ping, ClientMessage::Detach] {
         let mut stream = UnixStream::connect(&socket).await.unwrap();
         stream.write_all(&Hello::encode()).await.unwrap();
-        let mut welcome = [0; wire::HEADER_LEN + 17];
+        let mut welcome = [0; wire::HEADER_LEN + 25];
         stream.read_exact(&mut welcome).await.unwrap();
         assert_eq!(clients.count(), 2);
 

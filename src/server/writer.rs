@@ -86,8 +86,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Has the client told that it is let in, before all else.
-    pub(super) fn welcome(&mut self, client: ClientId) {
-        self.write_buffer.push(HelloReply::Welcome { client }.encode());
+    pub(super) fn welcome(&mut self, version: u16, client: ClientId) {
+        self.write_buffer.push(HelloReply::welcome(version, client).encode());
     }
 
     /// Writes until the connection ends.

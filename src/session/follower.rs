@@ -196,7 +196,7 @@ impl Follower {
                 Window::of(options).map(|window| session.join_terminal(self.client, window, is_drawn));
         }
         attachment.session_size = session.size();
-        attachment.redraw = attachment.is_pictured();
+        attachment.redraw = attachment.is_pictured() || attachment.starts_before_a_resize(options.start);
         self.attachment = None;
         self.stop = None;
         self.cursor = attachment.reader.start();
@@ -500,6 +500,12 @@ enum QueueLook {
 }
 
 impl Attachment {
+    /// Whether the bytes that come first were meant for another width.
+    fn starts_before_a_resize(&self, start: StartAt) -> bool {
+        let is_before = matches!(start, StartAt::Offset(offset) if offset < self.session.resized_at());
+        is_before && self.is_drawn()
+    }
+
     /// Whether the client's terminal has another size than the session's, so that output would not fit it. A client
     /// that wants every byte gets the bytes all the same.
     fn is_pictured(&self) -> bool {

@@ -328,6 +328,7 @@ impl Manager {
             gone: CancellationToken::new(),
             title,
             times: Times::default(),
+            resized_at: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             terminals: AtomicUsize::new(0),
             events: self.events.clone(),

@@ -81,6 +81,7 @@ pub(super) fn session_with(
         gone: CancellationToken::new(),
         title: None,
         times: Times::default(),
+        resized_at: AtomicU64::new(0),
         seen: AtomicU64::new(0),
         terminals: AtomicUsize::new(0),
         events: SessionEvents::none(),

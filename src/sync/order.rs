@@ -17,6 +17,9 @@ pub(crate) enum Rank {
     /// What a session is called. Apart from the registry; the manager's book is taken under it.
     #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has no use for it"))]
     Name,
+    /// Which streams of input there are. Apart from the registry; each stream is looked at under it.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the registry alone has no use for it"))]
+    InputStreams,
     /// A lock under which no other is taken: a session's log, its queries, where it is used from, the
     /// manager's book, the lists of clients and of nested ones, the departures that are still to be told of.
     Leaf,
@@ -79,7 +82,10 @@ mod check {
             match (held, self) {
                 (Self::Clients, Self::Sessions(_)) => true,
                 (Self::Sessions(held), Self::Sessions(next)) => held < next,
-                (Self::Clients | Self::Sessions(_) | Self::Size | Self::Name, Self::Leaf) => true,
+                (
+                    Self::Clients | Self::Sessions(_) | Self::Size | Self::Name | Self::InputStreams,
+                    Self::Leaf,
+                ) => true,
                 _ => false,
             }
         }
@@ -132,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_pair_of_locks_is_taken_in_one_order_only() {
-        use Rank::{Clients, Leaf, Sessions, Size};
+        use Rank::{Clients, InputStreams, Leaf, Sessions, Size};
 
         let right = [
             (Clients, Sessions(0)),
@@ -141,8 +147,9 @@ mod tests {
             (Sessions(3), Sessions(64)),
             (Sessions(0), Leaf),
             (Size, Leaf),
+            (InputStreams, Leaf),
         ];
-        let all = [Clients, Sessions(0), Sessions(1), Sessions(3), Sessions(64), Size, Leaf];
+        let all = [Clients, Sessions(0), Sessions(1), Sessions(3), Sessions(64), Size, InputStreams, Leaf];
         for (held, next) in right {
             assert_eq!(nested(held, next), Ok(()), "{next:?} under {held:?}");
         }

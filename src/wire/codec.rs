@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Frame, Header, Kind, WireError};
+use super::{Frame, Header, INPUT_HEAD, Kind, WireError};
 use crate::{
     SessionId,
-    message::{ClientMessage, Event, Reply, RequestError},
+    message::{ClientMessage, Event, InputPosition, InputStreamId, Reply, RequestError},
 };
 
 /// Reads a request from a client's frame.
@@ -21,8 +21,8 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
         Kind::Attach => ClientMessage::Attach(from_postcard(payload, "attach request")?),
         Kind::Detach => ClientMessage::Detach,
         Kind::Input => {
-            let id = payload.first_chunk::<16>().ok_or(WireError::Payload { what: "input" })?;
-            ClientMessage::Input { session: SessionId::from_bytes(*id), data: payload.slice(16..) }
+            let (session, position) = input_head(payload).ok_or(WireError::Payload { what: "input" })?;
+            ClientMessage::Input { session, position, data: payload.slice(INPUT_HEAD..) }
         }
         Kind::Resize => {
             let (session, size, pixels) = from_postcard(payload, "resize request")?;
@@ -53,6 +53,19 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
     })
 }
 
+/// What input begins with: its session, and its place in a stream, if it has one.
+fn input_head(payload: &[u8]) -> Option<(SessionId, Option<InputPosition>)> {
+    let (session, rest) = payload.split_first_chunk::<16>()?;
+    let (stream, rest) = rest.split_first_chunk::<16>()?;
+    let offset = u64::from_le_bytes(*rest.first_chunk()?);
+    let position = match InputStreamId::from_bytes(*stream) {
+        Some(stream) => Some(InputPosition { stream, offset }),
+        None if offset == 0 => None,
+        None => return None,
+    };
+    Some((SessionId::from_bytes(*session), position))
+}
+
 /// A request as a frame.
 ///
 /// # Errors
@@ -64,11 +77,13 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Create(create) => encode(Kind::Create, id, create),
         ClientMessage::Attach(attach) => encode(Kind::Attach, id, attach),
         ClientMessage::Detach => encode(Kind::Detach, id, &()),
-        ClientMessage::Input { session, data } => {
-            let length = 16 + data.len();
+        ClientMessage::Input { session, position, data } => {
+            let length = INPUT_HEAD + data.len();
             check_length(Kind::Input, length)?;
             let header = Header { length, kind: Kind::Input, a: id }.encode();
-            Ok([&header[..], &session.to_bytes(), data].concat().into())
+            let stream = position.map_or([0; 16], |position| position.stream.to_bytes());
+            let offset = position.map_or(0, |position| position.offset).to_le_bytes();
+            Ok([&header[..], &session.to_bytes(), &stream, &offset, data].concat().into())
         }
         ClientMessage::Resize { session, size, pixels } => encode(Kind::Resize, id, &(session, size, pixels)),
         ClientMessage::Kill { session } => encode(Kind::Kill, id, session),

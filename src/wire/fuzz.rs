@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError, decode_event,
-    decode_reply, decode_request, encode_event, encode_reply, encode_request,
+    Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, OLDEST_VERSION, Side, VERSION,
+    WireError, decode_event, decode_reply, decode_request, encode_event, encode_reply, encode_request,
 };
 use crate::fuzz::input::{choice, pieces};
 
@@ -69,6 +69,11 @@ pub(crate) fn messages(input: &[u8]) {
     }
     if let Ok(hello) = Hello::decode(payload) {
         assert!(payload.starts_with(b"fugue\0") && payload[6..8] == hello.version.to_le_bytes());
+        let known = OLDEST_VERSION..=VERSION;
+        let agreed = hello.agreed();
+        assert!(agreed.is_none_or(
+            |version| known.contains(&version) && (hello.oldest..=hello.version).contains(&version)
+        ));
     }
     // What is no text grows as it is made one.
     if let Ok(reply) = HelloReply::decode(payload)

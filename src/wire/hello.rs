@@ -1,36 +1,64 @@
 //! The handshake: the one exchange whose bytes are the same in every version, so that any two versions can tell each
-//! other apart and say what to do.
+//! other apart, speak the newest that both know, or say what to do.
 
 use bytes::{Bytes, BytesMut};
 
-use super::{HEADER_LEN, Header, Kind, VERSION, WireError};
+use super::{HEADER_LEN, Header, Kind, OLDEST_VERSION, VERSION, WireError};
 use crate::ClientId;
 
-/// Starts both payloads: five letters, a zero, then the sender's version in two bytes.
+/// Starts both payloads: five letters, a zero, then a version in two bytes.
 const MAGIC: [u8; 6] = *b"fugue\0";
 const FIXED_LEN: usize = 8;
 
-/// The client's first frame: who speaks which version.
+/// Bytes of a hello's payload: what is fixed, the oldest version (2), features (8), and zeros, for later versions.
+const HELLO_LEN: usize = 64;
+
+/// Features of this side: bits that say what it can do beyond its version. None has a meaning yet, and those that a
+/// receiver does not know it ignores.
+const FEATURES: u64 = 0;
+
+/// The client's first frame: who speaks which versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hello {
-    /// The client's protocol version.
+    /// The newest version that the client speaks.
     pub version: u16,
+    /// The oldest.
+    pub oldest: u16,
+    /// What it can do beyond, a bit each.
+    pub features: u64,
 }
 
 impl Hello {
-    /// This version's hello, as a frame.
+    /// This side's hello, as a frame.
     #[must_use]
     pub fn encode() -> Bytes {
-        frame(Kind::Hello, &fixed(VERSION))
+        let mut payload = [0; HELLO_LEN];
+        payload[..FIXED_LEN].copy_from_slice(&fixed(VERSION));
+        payload[FIXED_LEN..10].copy_from_slice(&OLDEST_VERSION.to_le_bytes());
+        payload[10..18].copy_from_slice(&FEATURES.to_le_bytes());
+        frame(Kind::Hello, &payload)
     }
 
-    /// Reads the payload of a hello frame. Bytes after the fixed ones are a later version's business.
+    /// Reads the payload of a hello frame. Up to version 3 it was the fixed bytes alone. What this version does not
+    /// know of it is a later version's business.
     ///
     /// # Errors
     /// [`WireError::Payload`] when it does not start as every version's does.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
-        let (version, _) = split(payload).ok_or(WireError::Payload { what: "hello" })?;
-        Ok(Self { version })
+        let (version, rest) = split(payload).ok_or(WireError::Payload { what: "hello" })?;
+        let Some((oldest, rest)) = rest.split_first_chunk() else {
+            return Ok(Self { version, oldest: version, features: 0 });
+        };
+        let features = rest.first_chunk().map_or(0, |bits| u64::from_le_bytes(*bits));
+        Ok(Self { version, oldest: u16::from_le_bytes(*oldest), features })
+    }
+
+    /// The version to speak with this client: the newest that it and this side know.
+    #[must_use]
+    pub fn agreed(&self) -> Option<u16> {
+        let newest = self.version.min(VERSION);
+        (newest >= self.oldest.max(OLDEST_VERSION)).then_some(newest)
     }
 }
 
@@ -40,12 +68,16 @@ impl Hello {
 pub enum HelloReply {
     /// The connection stands.
     Welcome {
+        /// The version that both speak from now on.
+        version: u16,
         /// The id the registry knows this connection by.
         client: ClientId,
+        /// What the server can do beyond that version, a bit each.
+        features: u64,
     },
     /// The server will not talk; it closes after this.
     Refused {
-        /// The server's protocol version.
+        /// The server's newest protocol version.
         version: u16,
         /// What to do about it.
         why: String,
@@ -53,17 +85,25 @@ pub enum HelloReply {
 }
 
 impl HelloReply {
-    /// The reply as a frame: fixed bytes, 1 and the client's id; or 0 and the reason as text.
+    /// The reply as a frame: fixed bytes; then 1, the client's id and features; or 0 and the reason as text.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let (version, rest) = match self {
-            Self::Welcome { client } => (VERSION, [&[1], &client.0.to_le_bytes()[..]].concat()),
+            Self::Welcome { version, client, features } => {
+                (*version, [&[1], &client.0.to_le_bytes()[..], &features.to_le_bytes()].concat())
+            }
             Self::Refused { version, why } => (*version, [&[0], why.as_bytes()].concat()),
         };
         frame(Kind::HelloReply, &[&fixed(version)[..], &rest].concat())
     }
 
-    /// Reads the payload of a hello reply.
+    /// A reply that lets a client in.
+    #[must_use]
+    pub const fn welcome(version: u16, client: ClientId) -> Self {
+        Self::Welcome { version, client, features: FEATURES }
+    }
+
+    /// Reads the payload of a hello reply. Bytes after those of a welcome are a later version's business.
     ///
     /// # Errors
     /// [`WireError::Payload`] when it is none.
@@ -71,13 +111,20 @@ impl HelloReply {
         let malformed = WireError::Payload { what: "hello reply" };
         let Some((version, rest)) = split(payload) else { return Err(malformed) };
         match rest {
-            [1, id @ ..] => match id.try_into() {
-                Ok(id) => Ok(Self::Welcome { client: ClientId(u64::from_le_bytes(id)) }),
-                Err(_) => Err(malformed),
-            },
+            [1, rest @ ..] => {
+                let Some((id, rest)) = rest.split_first_chunk() else { return Err(malformed) };
+                let features = rest.first_chunk().map_or(0, |bits| u64::from_le_bytes(*bits));
+                Ok(Self::Welcome { version, client: ClientId(u64::from_le_bytes(*id)), features })
+            }
             [0, why @ ..] => Ok(Self::Refused { version, why: String::from_utf8_lossy(why).into_owned() }),
             _ => Err(malformed),
         }
+    }
+
+    /// The version that a hello reply's payload names, where it is in every version's, whatever follows it.
+    #[must_use]
+    pub fn version(payload: &[u8]) -> Option<u16> {
+        split(payload).map(|(version, _)| version)
     }
 }
 

@@ -249,7 +249,8 @@ mod tests {
 
     fn input(bytes: usize) -> Bytes {
         let data = Bytes::from(vec![b'x'; bytes]);
-        encode_request(1, &ClientMessage::Input { session: SessionId::from(1_u64), data }).unwrap()
+        encode_request(1, &ClientMessage::Input { session: SessionId::from(1_u64), position: None, data })
+            .unwrap()
     }
 
     #[tokio::test]

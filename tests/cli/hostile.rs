@@ -28,7 +28,7 @@ fn peak_memory(pid: u64) -> u64 {
 fn greet(home: &Home) -> UnixStream {
     let mut stream = UnixStream::connect(home.socket()).unwrap();
     stream.write_all(&Hello::encode()).unwrap();
-    stream.read_exact(&mut [0; HEADER_LEN + 17]).unwrap();
+    stream.read_exact(&mut [0; HEADER_LEN + 25]).unwrap();
     stream
 }
 

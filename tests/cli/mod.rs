@@ -13,6 +13,7 @@ mod inside;
 mod keys;
 mod leaving;
 mod lifecycle;
+mod lost_lines;
 mod memory;
 mod nesting;
 mod new_terminals;

@@ -8,7 +8,8 @@ use fugue_server::{
     Client, Picture, TerminalSize,
     client::Incoming,
     message::{
-        Access, AttachOptions, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, RequestError, StartAt,
+        Access, AttachOptions, ClientMessage, Event, ExitStatus, OnLag, Pace, Reply, RequestError,
+        SessionChange, SizePolicy, StartAt,
     },
 };
 use tokio::io::AsyncWriteExt;
@@ -60,6 +61,39 @@ async fn printed(client: &mut Client, name: &str, bytes: u64) {
         while sessions(client).await.iter().all(|info| info.name.as_str() != name || info.printed < bytes) {}
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_resumes_from_before_a_change_of_size_gets_the_screen() {
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    let session = create(&mut client, "a", "printf one; read go; printf two; exec sleep 1000").await.id;
+    printed(&mut client, "a", 3).await;
+    let (usual, other) = (TerminalSize::DEFAULT, TerminalSize::new(60, 20).unwrap());
+    let terminal = AttachOptions::new(StartAt::Offset(1), OnLag::Resync).with_size(Some(usual));
+    let resume = |view| attach_id(session, view);
+    // Nothing changed: the next byte.
+    let mut before = server.client().await;
+    attached(&mut before, &resume(terminal)).await;
+    assert!(matches!(soon(before.next()).await.unwrap(), Incoming::Output { offset: 1, .. }));
+    drop(before);
+
+    for size in [other, usual] {
+        soon(client.change(session, SessionChange::Size { policy: SizePolicy::Fixed, size: Some(size) }))
+            .await
+            .unwrap();
+    }
+    let mut resumed = server.client().await;
+    attached(&mut resumed, &resume(terminal)).await;
+    assert!(matches!(soon(resumed.next()).await.unwrap(), Incoming::Screen { offset: 3, .. }));
+    let mut recorder = server.client().await;
+    attached(&mut recorder, &resume(AttachOptions::new(StartAt::Offset(1), OnLag::Lossless))).await;
+    assert!(matches!(soon(recorder.next()).await.unwrap(), Incoming::Output { offset: 1, .. }));
+    // At the offset of the change, all that follows is meant for this width.
+    let mut later = server.client().await;
+    attached(&mut later, &resume(terminal.with_start(StartAt::Offset(3)))).await;
+    soon(client.input(session, "\n")).await.unwrap();
+    assert!(matches!(soon(later.next()).await.unwrap(), Incoming::Output { offset: 3, .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

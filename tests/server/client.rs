@@ -35,7 +35,7 @@ impl Fake {
         let mut fake = Self::on(served);
         let greet = async {
             assert_eq!(fake.read.next().await.unwrap().unwrap().kind, Kind::Hello);
-            fake.send(&HelloReply::Welcome { client: ClientId(7) }.encode()).await;
+            fake.send(&HelloReply::welcome(wire::VERSION, ClientId(7)).encode()).await;
         };
         let ((), client) = tokio::join!(greet, Client::from_stream(stream));
         (fake, client.unwrap())
@@ -198,7 +198,7 @@ async fn a_request_cut_short_while_it_is_sent_is_sent_whole_before_the_next() {
     let receive = async {
         for id in 1..=sent + 1 {
             let frame = fake.next().await;
-            assert_eq!((frame.kind, frame.a, frame.payload.len()), (Kind::Input, id, 16 + wire::MAX_INPUT));
+            assert_eq!((frame.kind, frame.a, frame.payload.len()), (Kind::Input, id, 40 + wire::MAX_INPUT));
         }
         let ping = fake.next().await;
         assert_eq!((ping.kind, ping.a), (Kind::Ping, sent + 2));
@@ -221,10 +221,8 @@ async fn a_server_of_another_version_is_told_apart_with_both_versions() {
     let error = connected.unwrap_err();
     assert!(matches!(error, ConnectError::OtherVersion { server: 9, .. }), "{error}");
     let text = error.to_string();
-    assert!(
-        text.contains("version 9") && text.contains("version 3") && text.contains("start it again"),
-        "{text}"
-    );
+    let ours = format!("this client version {}", wire::VERSION);
+    assert!(text.contains("version 9") && text.contains(&ours) && text.contains("start it again"), "{text}");
 
     // What follows the version may be anything then.
     let refuse = async {
@@ -249,7 +247,8 @@ async fn an_answer_that_cannot_be_read_says_versions_and_what_may_have_happened(
     let request = shell("a", "true", None);
     let (answer, ()) = soon(async { tokio::join!(client.request(&request), answer) }).await;
     let text = answer.unwrap_err().to_string();
-    assert!(text.contains("protocol version 3") && text.contains("may have been done"), "{text}");
+    let ours = format!("protocol version {}", wire::VERSION);
+    assert!(text.contains(&ours) && text.contains("may have been done"), "{text}");
 }
 
 #[tokio::test]
@@ -259,7 +258,7 @@ async fn a_client_is_made_of_a_connection_that_stands() {
     let mut client = soon(Client::from_stream(stream)).await.unwrap();
     soon(client.ping()).await.unwrap();
     let data = Bytes::from_static(b"x");
-    let typed = ClientMessage::Input { session: SessionId::random(), data };
+    let typed = ClientMessage::Input { session: SessionId::random(), position: None, data };
     soon(client.request(&typed)).await.unwrap_err();
 }
 

@@ -23,7 +23,7 @@ async fn raw(socket: &Path) -> UnixStream {
 async fn greet(socket: &Path) -> UnixStream {
     let mut stream = raw(socket).await;
     stream.write_all(&Hello::encode()).await.unwrap();
-    let mut welcome = [0; HEADER_LEN + 17];
+    let mut welcome = [0; HEADER_LEN + 25];
     soon(stream.read_exact(&mut welcome)).await.unwrap();
     stream
 }
@@ -106,15 +106,40 @@ async fn what_is_not_a_client_is_told_so() {
 #[tokio::test]
 async fn another_version_is_told_both_versions_and_what_to_do() {
     let server = TestServer::start();
-    let mut stream = raw(&server.socket).await;
+    // One from before there were ranges; later ones that no longer speak ours; one of no version at all.
+    let bare = |version: u16| [&b"fugue\0"[..], &version.to_le_bytes()].concat();
+    for (version, hello) in [
+        (3, bare(3)),
+        (99, bare(99)),
+        (99, [bare(99), vec![98, 0]].concat()),
+        (2, [bare(2), vec![9, 0]].concat()),
+    ] {
+        let mut stream = raw(&server.socket).await;
+        let header = Header::new(Kind::Hello, 0, hello.len()).encode();
+        stream.write_all(&[&header[..], &hello].concat()).await.unwrap();
+        let why = refusal(&rest(&mut stream).await);
+        let (theirs, ours) =
+            (format!("version {version} "), format!("this server version {}", wire::VERSION));
+        assert!(why.contains(&theirs) && why.contains(&ours) && why.contains("start it again"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_version_that_speaks_ours_is_let_in_at_ours() {
+    let server = TestServer::start();
     let mut hello = Hello::encode().to_vec();
     hello[HEADER_LEN + 6] = 99;
+    // All features there could be, and bytes that mean nothing yet.
+    hello[HEADER_LEN + 10..].fill(0xff);
+    let mut stream = raw(&server.socket).await;
     stream.write_all(&hello).await.unwrap();
-    let why = refusal(&rest(&mut stream).await);
-    assert!(
-        why.contains("version 99") && why.contains("version 3") && why.contains("start it again"),
-        "{why}"
-    );
+    let mut welcome = [0; HEADER_LEN + 25];
+    soon(stream.read_exact(&mut welcome)).await.unwrap();
+    let HelloReply::Welcome { version, features, .. } = HelloReply::decode(&welcome[HEADER_LEN..]).unwrap()
+    else {
+        panic!("refused")
+    };
+    assert_eq!((version, features), (wire::VERSION, 0));
 }
 
 #[tokio::test]

@@ -165,9 +165,13 @@ async fn a_paste_of_a_mebibyte_arrives_whole_while_output_floods() {
     let session = viewer.session;
     let mut outstanding = 0;
     for piece in paste.chunks(4096) {
-        soon(viewer.client.send(&ClientMessage::Input { session, data: Bytes::copy_from_slice(piece) }))
-            .await
-            .unwrap();
+        soon(viewer.client.send(&ClientMessage::Input {
+            session,
+            position: None,
+            data: Bytes::copy_from_slice(piece),
+        }))
+        .await
+        .unwrap();
         outstanding += 1;
         while outstanding == 32 {
             match soon(viewer.client.next()).await.unwrap() {

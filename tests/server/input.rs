@@ -64,7 +64,7 @@ async fn a_paste_of_a_mebibyte_during_a_flood_arrives_whole_and_in_order() {
 }
 
 /// The checksum of POSIX `cksum`: a CRC-32 that ends with the length.
-fn cksum(bytes: &[u8]) -> u32 {
+pub(super) fn cksum(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: u8| {
         (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
             if crc & 0x8000_0000 != 0 { (crc << 1) ^ 0x04c1_1db7 } else { crc << 1 }

@@ -13,6 +13,7 @@ mod faults;
 mod feeds;
 mod hostile;
 mod input;
+mod input_streams;
 mod interrupt;
 mod limits;
 mod new_terminals;

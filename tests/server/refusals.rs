@@ -72,7 +72,7 @@ fn request(asked: &Asked, ids: &Ids) -> ClientMessage {
             create.attach = (asked.kind == 3).then_some(view);
             ClientMessage::Create(create)
         }
-        5 | 6 => ClientMessage::Input { session, data: vec![b'x'; asked.input].into() },
+        5 | 6 => ClientMessage::Input { session, position: None, data: vec![b'x'; asked.input].into() },
         7 => ClientMessage::Resize { session, size: size.unwrap_or(TerminalSize::DEFAULT), pixels: None },
         _ => ClientMessage::Kill { session: Target::Id(session) },
     }

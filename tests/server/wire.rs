@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use fugue_server::{
     ClientId, SessionId, SessionName, TerminalSize,
     message::{
-        Attach, AttachOptions, ClientMessage, CloseReason, Create, DetachWhich, Event, ExitStatus, OnLag,
-        Pace, Reply, RequestError, SessionChange, SizePolicy, StartAt, Target,
+        Attach, AttachOptions, ClientMessage, CloseReason, Create, DetachWhich, Event, ExitStatus,
+        InputPosition, InputStreamId, OnLag, Pace, Reply, RequestError, SessionChange, SizePolicy, StartAt,
+        Target,
     },
     wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
 };
@@ -25,7 +26,7 @@ fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
         (Kind::Change, 256),
         (Kind::Listen, 0),
         (Kind::Attach, 17 * KIB + 256),
-        (Kind::Input, 65_536 + 16),
+        (Kind::Input, 65_536 + 40),
         (Kind::Create, 2_097_152),
         (Kind::HelloReply, 4096),
         (Kind::Reply, 4_194_304),
@@ -40,6 +41,7 @@ fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
 fn requests() -> Vec<ClientMessage> {
     let view = AttachOptions::new(StartAt::Offset(7), OnLag::Lossless);
     let session = SessionId::from(1_u64 << 40);
+    let position = InputPosition { stream: InputStreamId::from_bytes([7; 16]).unwrap(), offset: 1 << 40 };
     let mut create = Create::new("a".parse().unwrap(), vec![b"sh".to_vec(), vec![0xff, 0xfe]]);
     create.env = vec![(b"A".to_vec(), b"B=C".to_vec())];
     create.cwd = Some(b"/".to_vec());
@@ -52,8 +54,9 @@ fn requests() -> Vec<ClientMessage> {
         ClientMessage::Attach(Attach::new(Target::Id(session), view)),
         ClientMessage::Attach(Attach::new(Target::Name("n".parse().unwrap()), view)),
         ClientMessage::Detach,
-        ClientMessage::Input { session, data: Bytes::from_static(b"\x00keys\xff") },
-        ClientMessage::Input { session, data: Bytes::new() },
+        ClientMessage::Input { session, position: None, data: Bytes::from_static(b"\x00keys\xff") },
+        ClientMessage::Input { session, position: None, data: Bytes::new() },
+        ClientMessage::Input { session, position: Some(position), data: Bytes::from_static(b"keys") },
         ClientMessage::Resize { session, size: TerminalSize::new(1, 1000).unwrap(), pixels: None },
         ClientMessage::Kill { session: Target::Name("n".parse().unwrap()) },
         ClientMessage::Environment { session: Target::Id(session) },
@@ -206,7 +209,7 @@ fn a_length_beyond_its_kinds_limit_is_refused_before_room_is_made() {
     }
     let session = SessionId::random();
     let data = Bytes::from(vec![0; wire::MAX_INPUT + 1]);
-    let error = wire::encode_request(1, &ClientMessage::Input { session, data }).unwrap_err();
+    let error = wire::encode_request(1, &ClientMessage::Input { session, position: None, data }).unwrap_err();
     assert!(matches!(error, WireError::TooLong { .. }));
 }
 
@@ -235,15 +238,38 @@ fn unknown_kinds_are_refused_unless_they_may_be_skipped() {
 #[test]
 fn hellos_tell_versions_apart_and_may_grow() {
     let hello = Hello::encode();
-    assert_eq!(Hello::decode(&hello[HEADER_LEN..]).unwrap().version, wire::VERSION);
+    assert_eq!(hello.len(), HEADER_LEN + 64);
+    let read = Hello::decode(&hello[HEADER_LEN..]).unwrap();
+    assert_eq!((read.version, read.oldest, read.features), (wire::VERSION, wire::OLDEST_VERSION, 0));
     let longer = [&hello[HEADER_LEN..], b"what a later version adds"].concat();
-    assert_eq!(Hello::decode(&longer).unwrap().version, wire::VERSION);
+    assert_eq!(Hello::decode(&longer).unwrap(), read);
+    // As it was before there were ranges.
+    let early = Hello::decode(&[&b"fugue\0"[..], &[3, 0]].concat()).unwrap();
+    assert_eq!((early.version, early.oldest, early.agreed()), (3, 3, None));
     assert!(Hello::decode(b"GET / HTTP/1.1").is_err());
     for reply in [
-        HelloReply::Welcome { client: ClientId(7) },
+        HelloReply::welcome(wire::VERSION, ClientId(7)),
         HelloReply::Refused { version: 9, why: "too old".into() },
     ] {
         assert_eq!(HelloReply::decode(&reply.encode()[HEADER_LEN..]).unwrap(), reply);
     }
     assert!(HelloReply::decode(b"").is_err());
+    let longer = [&HelloReply::welcome(wire::VERSION, ClientId(7)).encode()[HEADER_LEN..], b"more"].concat();
+    assert_eq!(HelloReply::decode(&longer).unwrap(), HelloReply::welcome(wire::VERSION, ClientId(7)));
+}
+
+#[test]
+fn two_sides_speak_the_newest_version_that_both_know() {
+    let (ours, oldest) = (wire::VERSION, wire::OLDEST_VERSION);
+    let agreed = |oldest: u16, version: u16| {
+        let payload = [&b"fugue\0"[..], &version.to_le_bytes(), &oldest.to_le_bytes()].concat();
+        Hello::decode(&payload).unwrap().agreed()
+    };
+    assert_eq!(agreed(0, u16::MAX), Some(ours));
+    assert_eq!(agreed(ours, ours + 1), Some(ours));
+    assert_eq!(agreed(0, oldest), Some(oldest));
+    assert_eq!(agreed(ours + 1, u16::MAX), None);
+    assert_eq!(agreed(0, oldest - 1), None);
+    // One that says the newest it knows is older than the oldest knows none.
+    assert_eq!(agreed(ours, oldest - 1), None);
 }

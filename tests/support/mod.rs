@@ -124,7 +124,7 @@ pub(crate) fn kill(name: &str) -> ClientMessage {
 }
 
 pub(crate) fn input(session: SessionId, data: impl Into<Bytes>) -> ClientMessage {
-    ClientMessage::Input { session, data: data.into() }
+    ClientMessage::Input { session, position: None, data: data.into() }
 }
 
 pub(crate) async fn create(client: &mut Client, name: &str, script: &str) -> SessionInfo {

@@ -132,7 +132,7 @@ async fn type_to_fugue(directory: &Path, socket: &Path, keys: u64) -> anyhow::Re
     // A thread, for tokio's clock ticks in milliseconds.
     let typing = tokio::task::spawn_blocking(move || {
         let late = keyboard.type_keys(keys, || {
-            let press = ClientMessage::Input { session, data: "x".into() };
+            let press = ClientMessage::Input { session, position: None, data: "x".into() };
             runtime.block_on(requests.send(&press)).map(drop).map_err(Into::into)
         });
         // The connection stays open until the last key is back.

@@ -14,6 +14,25 @@ pub(super) struct Current {
     is_blank: Cell<bool>,
     /// There is something for the sender to do, or to go on with.
     changed: Notify,
+    /// What of the session has come.
+    reached: Cell<Reached>,
+}
+
+/// How far what came from the server goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Output, up to this offset.
+    Output(u64),
+    /// A piece of a drawn screen, after which output goes on at this offset. There may be more pieces of it.
+    Screen(u64),
+}
+
+impl Reached {
+    /// Where output goes on.
+    pub(super) fn offset(self) -> u64 {
+        let (Self::Output(offset) | Self::Screen(offset)) = self;
+        offset
+    }
 }
 
 /// Where a change to another session stands.
@@ -27,13 +46,14 @@ enum Switch {
 }
 
 impl Current {
-    pub(super) fn new(attached: AttachedTo) -> Self {
+    pub(super) fn new(attached: &AttachedTo) -> Self {
         Self {
             session: Cell::new(attached.session),
-            name: RefCell::new(attached.name),
+            name: RefCell::new(attached.name.clone()),
             state: Cell::new(Switch::None),
             is_blank: Cell::new(false),
             changed: Notify::new(),
+            reached: Cell::new(Reached::Output(attached.start)),
         }
     }
 
@@ -77,6 +97,7 @@ impl Current {
         self.session.set(attached.session);
         self.name.replace(attached.name);
         self.is_blank.set(attached.start == 0);
+        self.reached.set(Reached::Output(attached.start));
         self.stays();
     }
 
@@ -84,6 +105,14 @@ impl Current {
     pub(super) fn stays(&self) {
         self.state.set(Switch::None);
         self.changed.notify_one();
+    }
+
+    pub(super) fn reached(&self, reached: Reached) {
+        self.reached.set(reached);
+    }
+
+    pub(super) fn how_far(&self) -> Reached {
+        self.reached.get()
     }
 
     pub(super) fn take_blank(&self) -> bool {

@@ -190,6 +190,19 @@ impl Display {
         }
     }
 
+    /// Says something on the terminal's last line, on top of what it shows, until the next screen is drawn.
+    pub(super) fn say(&self, room: DisplayPermit<'_>, what: &str) {
+        let Some(terminal) = &self.terminal else { return };
+        if terminal.is_left.get() || !terminal.has_shown.get() {
+            return;
+        }
+        let (rows, cols) = terminal::size().map_or((MANY_ROWS, 1), |size| (size.rows(), size.cols()));
+        // A character short of the margin, where a terminal might go to the next line.
+        let what = what.get(..usize::from(cols - 1).min(what.len())).unwrap_or_default();
+        // The program may be in the middle of a sequence.
+        room.show(format!("\x18\x1b7\x1b[{rows};1H\x1b[0;7m{what}\x1b[m\x1b8").into());
+    }
+
     /// A screen comes next.
     pub(super) fn screen_comes(&self) {
         if let Some(terminal) = &self.terminal {

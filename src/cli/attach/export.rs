@@ -59,7 +59,7 @@ pub(in crate::cli) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> 
                 let until = info.printed;
                 let cast = (!args.raw).then(|| cast(info, attached.size));
                 let medium = FileMedium { file, cast, spool: SPOOL as u64, until: Some(until) };
-                show(client, attached, &watching(common)?, Medium::File(Box::new(medium))).await
+                show(common, client, attached, &watching(common)?, Medium::File(Box::new(medium))).await
             }
             Err(error) => {
                 if let Some(file) = file {

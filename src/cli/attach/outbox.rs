@@ -49,6 +49,26 @@ impl Outbox {
         self.bytes < ENOUGH
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Drops the newest of what it has beyond so many bytes. Returns whether it had more.
+    pub(super) fn drop_beyond(&mut self, most: usize) -> bool {
+        let has_more = self.bytes > most;
+        while self.bytes > most
+            && let Some(last) = self.pieces.back_mut()
+        {
+            let dropped = last.len().min(self.bytes - most);
+            last.truncate(last.len() - dropped);
+            self.bytes -= dropped;
+            if last.is_empty() {
+                self.pieces.pop_back();
+            }
+        }
+        has_more
+    }
+
     /// Takes what was typed at `now`. Returns whether it detaches: then all before the detach key is ready, and what
     /// came after it is dropped.
     pub(super) fn take(&mut self, mut typed: &[u8], now: Instant) -> bool {
@@ -256,6 +276,19 @@ mod tests {
         assert_eq!(pieces(&mut outbox), [6]);
         outbox.take(b"\x1b[201~", now);
         assert_eq!(pieces(&mut outbox), [6]);
+    }
+
+    #[test]
+    fn what_is_typed_last_is_dropped_beyond_a_bound() {
+        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        outbox.take(b"abc", now);
+        assert!(!outbox.drop_beyond(3));
+        outbox.take(&[b'x'; 2 * MAX_INPUT], now);
+        assert!(outbox.drop_beyond(5));
+        assert_eq!((outbox.bytes(), outbox.pop().as_deref(), outbox.pop()), (5, Some(&b"abcxx"[..]), None));
+        outbox.take(b"yz\x1c", now);
+        assert!(outbox.drop_beyond(0) && outbox.bytes() == 0);
+        assert!(outbox.give_up(now + TWICE), "the detach key is no key that waits");
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub(super) async fn record(
         }
     });
     let medium = FileMedium { file: Some(file), cast, spool: args.spool.0 as u64, until: None };
-    show(client, attached, &watching(common)?, Medium::File(Box::new(medium))).await
+    show(common, client, attached, &watching(common)?, Medium::File(Box::new(medium))).await
 }
 
 /// How a session is watched that nobody sits before.

@@ -58,7 +58,7 @@ impl Echo {
         tokio::time::sleep(PAUSE).await;
         let typed = Instant::now();
         let data = Bytes::from_static(b"x");
-        self.client.send(&ClientMessage::Input { session: self.session, data }).await?;
+        self.client.send(&ClientMessage::Input { session: self.session, position: None, data }).await?;
         self.receive(1).await?;
         times.saturating_record(u64::try_from(typed.elapsed().as_micros()).unwrap_or(u64::MAX).max(1));
         Ok(())

@@ -1,0 +1,210 @@
+//! A lost connection: another one is made, on which the session is watched on from where it was, and what was typed and
+//! not answered is sent again.
+//!
+//! The terminal keeps its picture. Who loses the connection for longer is told so on its last line, until the next
+//! screen is drawn; what they type waits, and the detach key works.
+
+use std::{
+    cell::Cell,
+    future::pending,
+    hash::{BuildHasher, RandomState},
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::{
+        Globals,
+        connect::NotConnected,
+        signals::{Job, JobSignals},
+    },
+    current::{Current, Reached},
+    display::Display,
+    io_threads::Keys,
+    notices::Notices,
+    outbox::Outbox,
+    outcome::Outcome,
+    sender::{environment, stop},
+    typing::Typing,
+};
+use crate::{
+    client::{Client, ClientError, ConnectError},
+    message::{Attach, AttachOptions, AttachedTo, ClientMessage, RequestError, StartAt},
+};
+
+/// The pause before the second try to connect, which doubles with each, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a lost connection is not spoken of.
+const UNSAID: Duration = Duration::from_secs(1);
+
+/// What is kept of what is typed meanwhile, in bytes.
+const KEPT_KEYS: usize = 4 * 1024;
+
+/// A server forgets a stream of input ten minutes after its last use. Who is away for this long does not know whether
+/// it did, and sends nothing again.
+const KNOWN_FOR: Duration = Duration::from_secs(540);
+
+const SAID: &str = "[the connection to the server is lost; trying again; the detach key leaves]";
+
+/// What goes on from a lost connection to the next.
+pub(super) struct LostLine<'a> {
+    pub(super) common: &'a Globals,
+    /// How to watch, as this terminal is now.
+    pub(super) options: &'a dyn Fn() -> AttachOptions,
+    pub(super) current: &'a Current,
+    pub(super) typing: &'a Typing,
+    pub(super) display: &'a Display,
+}
+
+impl LostLine<'_> {
+    /// Waits for a connection on which the session is watched on. Or the person leaves, or there will be none.
+    pub(super) async fn resume(
+        &self,
+        keys: &mut Option<(Keys, JobSignals)>,
+        outbox: &mut Outbox,
+        notices: &mut Notices,
+    ) -> Result<Client, Outcome> {
+        let lost = Instant::now();
+        self.typing.lost();
+        self.current.stays();
+        // The terminal shows something else than the session's screen.
+        let is_covered = Cell::new(false);
+        let resumed = tokio::select! {
+            resumed = self.connect(&is_covered) => resumed,
+            left = self.meanwhile(keys, outbox, &is_covered) => Err(left),
+        };
+        let unsent = match resumed {
+            Ok(_) if lost.elapsed() < KNOWN_FOR => 0,
+            Ok(_) => self.typing.give_up(),
+            Err(_) => self.typing.give_up() + outbox.bytes(),
+        };
+        if unsent > 0 {
+            notices.push(format!("of {unsent} bytes typed into {}, some may be lost", self.current.name()));
+        }
+        resumed
+    }
+
+    /// Tries until it works, or it is known that it won't.
+    async fn connect(&self, is_covered: &Cell<bool>) -> Result<Client, Outcome> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Some(client) = self.try_to_connect(is_covered).await? {
+                return Ok(client);
+            }
+            // From half of it on, so that those who lost a server together do not all come back at once.
+            let part = RandomState::new().hash_one(()) % 512;
+            tokio::time::sleep(pause / 2 + pause * u32::try_from(part).unwrap_or_default() / 1024).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Connects and attaches; `None` where that may work later.
+    async fn try_to_connect(&self, is_covered: &Cell<bool>) -> Result<Option<Client>, Outcome> {
+        let mut client = match self.common.connect().await {
+            Ok(client) => client,
+            Err(NotConnected::Failed(
+                ConnectError::NoAnswer { .. }
+                | ConnectError::Io { .. }
+                | ConnectError::Wire(_)
+                | ConnectError::Refused(_),
+            )) => return Ok(None),
+            Err(error) => return Err(Outcome::NotResumed(error.to_string())),
+        };
+        let reached = self.current.how_far();
+        let is_resumed = match self.attach(&mut client, StartAt::Offset(reached.offset())).await {
+            Err(ClientError::Refused(RequestError::OffsetNotHeld { oldest, .. })) => {
+                if !self.display.is_terminal() {
+                    return Err(Outcome::Gap(oldest.saturating_sub(reached.offset())));
+                }
+                self.attach(&mut client, StartAt::Screen).await.map(|_| false)
+            }
+            resumed => resumed.map(|_| true),
+        };
+        match is_resumed {
+            Ok(true) if is_covered.get() || matches!(reached, Reached::Screen(_)) => {
+                // Of a screen, there may be pieces that did not come.
+                Ok(client.send(&ClientMessage::Resync).await.is_ok().then_some(client))
+            }
+            Ok(_) => Ok(Some(client)),
+            Err(ClientError::Refused(refused)) => Err(self.refused(refused, reached)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn attach(&self, client: &mut Client, start: StartAt) -> Result<AttachedTo, ClientError> {
+        // A file has its own beginning.
+        let options = (self.options)().with_start(start);
+        let attach = Attach::new(self.current.session().into(), options);
+        client.attach_with(attach.with_environment(environment())).await
+    }
+
+    /// How watching ends, where the session can't be watched on.
+    fn refused(&self, refused: RequestError, reached: Reached) -> Outcome {
+        let why = match refused {
+            RequestError::SessionEnded { status, .. } if self.display.is_terminal() => {
+                return Outcome::Ended(status);
+            }
+            RequestError::SessionEnded { status, .. } => format!("the session ended meanwhile: {status}"),
+            RequestError::UnknownSession(_) => format!("session {} is gone", self.current.name()),
+            other => other.to_string(),
+        };
+        if self.display.is_terminal() {
+            return Outcome::NotResumed(why);
+        }
+        Outcome::NotResumed(format!("{why}; what it printed after byte {} is missing here", reached.offset()))
+    }
+
+    /// Sees to the person while there is no connection; forever where there is no person. Returns how they left.
+    async fn meanwhile(
+        &self,
+        keys: &mut Option<(Keys, JobSignals)>,
+        outbox: &mut Outbox,
+        is_covered: &Cell<bool>,
+    ) -> Outcome {
+        let Some((Keys { typed }, signals)) = keys else { return pending().await };
+        let (most, say_at) = (outbox.bytes() + KEPT_KEYS, tokio::time::Instant::now() + UNSAID);
+        let (mut is_said, mut rings) = (false, false);
+        loop {
+            let gives_up_in = outbox.gives_up_in(Instant::now());
+            let say = async {
+                tokio::time::sleep_until(say_at).await;
+                self.display.room().await
+            };
+            let leaves = tokio::select! {
+                keys = typed.recv() => {
+                    let Some(keys) = keys else { return Outcome::Detached };
+                    let leaves = outbox.take(&keys, Instant::now());
+                    rings |= outbox.drop_beyond(most);
+                    leaves
+                }
+                () = tokio::time::sleep(gives_up_in.unwrap_or_default()), if gives_up_in.is_some() => {
+                    outbox.give_up(Instant::now())
+                }
+                room = say, if !is_said => {
+                    is_said = true;
+                    is_covered.set(true);
+                    room.into_iter().for_each(|room| self.display.say(room, SAID));
+                    false
+                }
+                room = self.display.room(), if rings => {
+                    rings = false;
+                    room.into_iter().for_each(|room| room.show("\x07".into()));
+                    false
+                }
+                job = signals.next() => {
+                    is_covered.set(true);
+                    match job {
+                        Job::Resized => {}
+                        Job::Stopped => if stop(self.display, signals).await { self.display.go_on() },
+                        Job::Continued => self.display.go_on(),
+                    }
+                    false
+                }
+            };
+            if leaves {
+                return Outcome::Detached;
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What comes from the server: output, screens, replies and news.
+
+use std::collections::VecDeque;
+
+use super::{
+    current::{Current, Reached},
+    display::Display,
+    notices::Notices,
+    outcome::Outcome,
+    typing::Typing,
+    window::TerminalWindow,
+};
+use crate::{
+    client::{ClientError, Incoming, IncomingFrames},
+    message::{CloseReason, Event, ExitStatus, Reply, RequestError},
+};
+
+/// Receives output and news.
+pub(super) struct Receiver<'a> {
+    pub(super) frames: IncomingFrames,
+    pub(super) early: VecDeque<Incoming>,
+    pub(super) shown: (&'a TerminalWindow, &'a Display, &'a Current),
+    pub(super) typing: &'a Typing,
+    /// How the session ended that another is to be shown in place of.
+    pub(super) ended: Option<ExitStatus>,
+    pub(super) notices: &'a mut Notices,
+}
+
+impl Receiver<'_> {
+    pub(super) async fn run(mut self) -> Outcome {
+        let (window, display, current) = self.shown;
+        loop {
+            // Only what can be shown is received: so a slow terminal is the server's to see, and not held here.
+            let Some(room) = display.room().await else { return Outcome::NobodyReads };
+            let incoming = match self.early.pop_front() {
+                Some(early) => Ok(early),
+                None => tokio::select! {
+                    incoming = self.frames.next() => incoming,
+                    () = room.closed() => return Outcome::NobodyReads,
+                },
+            };
+            match incoming {
+                Ok(Incoming::Screen { offset, data }) => {
+                    current.reached(Reached::Screen(offset));
+                    display.show_screen(room, &data);
+                }
+                Ok(Incoming::Output { offset, mut data }) => {
+                    current.reached(Reached::Output(offset + data.len() as u64));
+                    let (wanted, is_enough) = display.wanted(offset, data.len());
+                    data.truncate(wanted);
+                    display.show(room, data);
+                    if is_enough {
+                        return Outcome::Enough;
+                    }
+                }
+                Ok(Incoming::Reply { request, answer }) if current.is_asked(request) => {
+                    if let Some(status) = self.switched(answer) {
+                        return Outcome::Ended(status);
+                    }
+                }
+                Ok(Incoming::Reply { answer: Ok(Reply::Detached), .. }) => return Outcome::Detached,
+                Ok(Incoming::Reply { answer: Ok(Reply::Resized), .. }) => {}
+                Ok(Incoming::Reply { answer: Ok(Reply::Resynced), .. }) => display.screen_comes(),
+                // The server has forgotten the stream.
+                Ok(Incoming::Reply { request, answer: Err(RequestError::InputMissing { .. }) }) => {
+                    window.answered();
+                    let bytes = self.typing.refused(request);
+                    if bytes > 0 {
+                        self.notices.push(format!(
+                            "of {bytes} bytes typed into {}, some may be lost",
+                            current.name()
+                        ));
+                    }
+                }
+                // Input, typed or refused; the session's end explains a refusal.
+                Ok(Incoming::Reply { request, .. }) => {
+                    window.answered();
+                    self.typing.answered(request);
+                }
+                Ok(Incoming::Event(Event::Resized { size, .. })) => display.resized(room, size),
+                Ok(Incoming::Event(event)) => {
+                    if let Some(outcome) = self.told(event) {
+                        return outcome;
+                    }
+                }
+                Err(ClientError::Closed(CloseReason::Detached)) if display.is_terminal() => {
+                    return Outcome::Detached;
+                }
+                Err(error) => return Outcome::Lost(error),
+            }
+        }
+    }
+
+    /// Takes in news. Returns how watching ends, if it does.
+    fn told(&mut self, event: Event) -> Option<Outcome> {
+        let (_, display, current) = self.shown;
+        match event {
+            Event::Ended { status, .. } if current.is_switching() => self.ended = Some(status),
+            Event::Ended { status, .. } => return Some(Outcome::Ended(status)),
+            Event::Notice(text) => self.notices.push(text),
+            Event::Switch { to } => current.want(to),
+            // At a terminal, the screen that follows makes up for it.
+            Event::Gap { from, to } if !display.is_terminal() => return Some(Outcome::Gap(to - from)),
+            Event::Closing(reason) => return Some(Outcome::Lost(ClientError::Closed(reason))),
+            _ => {}
+        }
+        None
+    }
+
+    /// The server has answered that another session is shown from now on, or why not. Returns how the one before ended,
+    /// if it is still the one that is shown.
+    fn switched(&mut self, answer: Result<Reply, RequestError>) -> Option<ExitStatus> {
+        let (_, _, current) = self.shown;
+        let ended = self.ended.take();
+        match answer {
+            Ok(Reply::Attached(attached)) => {
+                current.switched_to(attached);
+                return None;
+            }
+            Ok(_) => {}
+            Err(refused) => self.notices.push(refused.to_string()),
+        }
+        current.stays();
+        ended
+    }
+}

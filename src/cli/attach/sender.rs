@@ -1,0 +1,170 @@
+//! What goes to the server: keys, sizes, and the wish for another session.
+
+use std::{
+    env::vars_os,
+    os::unix::ffi::OsStrExt,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::{
+    super::{
+        signals::{Job, JobSignals},
+        terminal,
+    },
+    current::Current,
+    display::Display,
+    io_threads::Keys,
+    outbox::Outbox,
+    outcome::Outcome,
+    typing::Typing,
+    window::TerminalWindow,
+};
+use crate::{
+    client::{ClientError, Requests},
+    message::{Attach, AttachOptions, ClientEnvironment, ClientMessage, StartAt},
+};
+
+/// How long a detach waits for the server's word.
+const DETACH_TIME: Duration = Duration::from_secs(1);
+
+/// Sends keys and sizes.
+pub(super) struct Sender<'a> {
+    pub(super) requests: Requests,
+    pub(super) current: &'a Current,
+    pub(super) typing: &'a Typing,
+    /// How to watch another session, as this terminal is now.
+    pub(super) options: &'a dyn Fn() -> AttachOptions,
+    pub(super) window: &'a TerminalWindow,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) display: &'a Display,
+}
+
+impl Sender<'_> {
+    /// Runs until the person leaves or the connection is lost; forever without keys.
+    pub(super) async fn run(mut self, keys: &mut Option<(Keys, JobSignals)>) -> Outcome {
+        let Some((Keys { typed }, signals)) = keys else {
+            return std::future::pending().await;
+        };
+        if let Err(error) = self.send_again().await {
+            return Outcome::Lost(error);
+        }
+        loop {
+            let (ready, gives_up_in) = (self.outbox.ready(), self.outbox.gives_up_in(Instant::now()));
+            let sent = tokio::select! {
+                keys = typed.recv(), if self.outbox.has_room() && !self.current.is_switching() => {
+                    // Without a terminal there is no person left either.
+                    let Some(keys) = keys else { return Outcome::Detached };
+                    if self.outbox.take(&keys, Instant::now()) {
+                        return self.detach().await;
+                    }
+                    Ok(())
+                }
+                () = tokio::time::sleep(gives_up_in.unwrap_or_default()), if gives_up_in.is_some() => {
+                    if self.outbox.give_up(Instant::now()) {
+                        return self.detach().await;
+                    }
+                    Ok(())
+                }
+                () = self.window.room(ready.unwrap_or_default()), if ready.is_some() => self.send_piece().await,
+                () = self.current.changed() => self.follow().await,
+                job = signals.next() => self.act_on(job, signals).await,
+            };
+            if let Err(error) = sent {
+                return Outcome::Lost(error);
+            }
+        }
+    }
+
+    /// Attaches to the session that was asked for, or has it drawn where nothing else does.
+    async fn follow(&mut self) -> Result<(), ClientError> {
+        if self.current.take_blank() {
+            self.requests.send(&ClientMessage::Resync).await?;
+        }
+        let Some(to) = self.current.wanted() else { return Ok(()) };
+        let options = (self.options)().with_start(StartAt::Screen);
+        let attach = Attach::new(to.into(), options).with_environment(environment());
+        let request = self.requests.send(&ClientMessage::Attach(attach)).await?;
+        self.current.asked(request);
+        Ok(())
+    }
+
+    async fn act_on(&mut self, job: Job, signals: &mut JobSignals) -> Result<(), ClientError> {
+        match job {
+            Job::Resized => self.send_size().await,
+            Job::Stopped if stop(self.display, signals).await => self.go_on().await,
+            Job::Stopped => Ok(()),
+            Job::Continued => self.go_on().await,
+        }
+    }
+
+    async fn go_on(&mut self) -> Result<(), ClientError> {
+        self.display.go_on();
+        self.send_size().await?;
+        // A shell has written over the screen meanwhile.
+        self.requests.send(&ClientMessage::Resync).await.map(drop)
+    }
+
+    /// Sends the next piece, for which there was room.
+    async fn send_piece(&mut self) -> Result<(), ClientError> {
+        let Some(piece) = self.outbox.pop() else { return Ok(()) };
+        self.window.sent(piece.len());
+        let input = self.typing.push(self.current.session(), piece);
+        let request = self.requests.send(&input).await?;
+        self.typing.sent(request);
+        Ok(())
+    }
+
+    /// Sends what an earlier connection was lost with, unanswered.
+    async fn send_again(&mut self) -> Result<(), ClientError> {
+        for input in self.typing.unanswered() {
+            if let ClientMessage::Input { data, .. } = &input {
+                self.window.sent(data.len());
+            }
+            let request = self.requests.send(&input).await?;
+            self.typing.sent(request);
+        }
+        Ok(())
+    }
+
+    /// Sends what was typed before the detach key, as far as the server has room for it, and detaches.
+    async fn detach(&mut self) -> Outcome {
+        let detached = async {
+            while self.outbox.ready().is_some_and(|bytes| self.window.has_room(bytes)) {
+                self.send_piece().await?;
+            }
+            self.requests.send(&ClientMessage::Detach).await?;
+            // The receiver ends this when the server answers; a server that does not is left all the same.
+            std::future::pending::<Result<(), ClientError>>().await
+        };
+        match tokio::time::timeout(DETACH_TIME, detached).await {
+            Ok(Err(error)) => Outcome::Lost(error),
+            _ => Outcome::Detached,
+        }
+    }
+
+    async fn send_size(&mut self) -> Result<(), ClientError> {
+        let Some((size, pixels)) = terminal::window() else { return Ok(()) };
+        let resize = ClientMessage::Resize { session: self.current.session(), size, pixels };
+        self.requests.send(&resize).await.map(drop)
+    }
+}
+
+/// What is carried of the environment that this runs in.
+pub(super) fn environment() -> ClientEnvironment {
+    let variables: Vec<_> = vars_os().collect();
+    ClientEnvironment::of(variables.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+}
+
+/// Puts the terminal back, for this process to be stopped. Returns whether it is continued already; otherwise it is
+/// told when it is.
+pub(super) async fn stop(display: &Display, signals: &mut JobSignals) -> bool {
+    display.put_back().await;
+    if signals.is_continued().await {
+        return true;
+    }
+    // SIGTSTP has a handler here; nothing handles this one. It can always be sent to oneself.
+    let _ = kill_process(getpid(), Signal::STOP);
+    false
+}

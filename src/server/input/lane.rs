@@ -1,0 +1,208 @@
+//! What is typed into one session, one piece after another.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{sync::Notify, time::timeout};
+
+use super::super::{command::Command, link::Link};
+use crate::{
+    ClientId, SessionId,
+    message::{Reply, RequestError},
+    session::{Claim, Session},
+    sync::{Mutex, Rank},
+    terminal::{HOLD_TIME, ReplyFilter},
+    wire,
+};
+
+/// Input that a client may have outstanding, in frames and in bytes, for all sessions together; and the bytes that a
+/// stream may have, whoever sent them.
+const MAX_FRAMES: usize = 64;
+const MAX_BYTES: usize = 256 * 1024;
+
+/// What is typed into one session, in order.
+#[derive(Debug)]
+pub(super) struct Lane {
+    session: SessionId,
+    /// A leaf lock.
+    state: Mutex<InputState>,
+    /// There is more while a task types.
+    more: Notify,
+}
+
+#[derive(Debug, Default)]
+struct InputState {
+    chunks: VecDeque<InputChunk>,
+    /// Bytes in the chunks, and in the one that is being typed.
+    bytes: usize,
+    /// Bytes of its stream that were taken.
+    taken: u64,
+    /// What the client's terminal is in the middle of; with the task while there is one.
+    typed: ReplyFilter,
+    is_typing: bool,
+}
+
+/// Relaxed throughout: the client's reader alone adds, and nothing else is read by what the counts say.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding {
+    frames: AtomicUsize,
+    bytes: AtomicUsize,
+    /// The connection has ended.
+    is_over: AtomicBool,
+}
+
+impl Outstanding {
+    /// Whether there may be one more, of so many bytes.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.frames.load(Ordering::Relaxed) < MAX_FRAMES
+            && self.bytes.load(Ordering::Relaxed) + bytes <= MAX_BYTES
+    }
+
+    fn add(&self, bytes: usize) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.frames.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct InputChunk {
+    pub(super) request: u64,
+    /// The client and its claim, where a terminal of its shows this session.
+    pub(super) terminal: Option<(ClientId, Claim)>,
+    /// What is to be typed; of a stream, what was not taken before.
+    pub(super) data: Bytes,
+    /// What its connection has outstanding, with this, which is so many bytes of it.
+    pub(super) outstanding: Arc<Outstanding>,
+    pub(super) counts_as: usize,
+    /// Who is answered.
+    pub(super) link: Arc<Link>,
+}
+
+impl Lane {
+    pub(super) fn new(session: SessionId) -> Self {
+        let state = Mutex::new(Rank::Leaf, InputState::default());
+        Self { session, state, more: Notify::new() }
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Whether nothing is typed, and a terminal is in the middle of nothing.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.state.with(|state| !state.is_typing && state.typed.is_at_rest())
+    }
+
+    /// Takes a chunk, of a stream what was not taken before. Returns whether a task types already; otherwise one is to
+    /// be started.
+    pub(super) fn push(&self, mut chunk: InputChunk, offset: Option<u64>) -> Result<bool, RequestError> {
+        let (pushed, dropped) = self.state.with(|state| {
+            let mut dropped = VecDeque::new();
+            if let Some(offset) = offset {
+                let taken = state.taken;
+                let Some(known) = taken.checked_sub(offset) else {
+                    return (Err(RequestError::InputMissing { offset, taken }), dropped);
+                };
+                chunk.data.advance(usize::try_from(known).unwrap_or(usize::MAX).min(chunk.data.len()));
+                if state.bytes + chunk.data.len() > MAX_BYTES {
+                    return (Err(RequestError::TooManyOutstanding), dropped);
+                }
+                state.taken += chunk.data.len() as u64;
+                if state.chunks.len() >= MAX_FRAMES {
+                    // Of connections that were lost, only what is to be typed is left to do.
+                    let (left, over) = std::mem::take(&mut state.chunks)
+                        .into_iter()
+                        .partition(|chunk| !chunk.data.is_empty() || !chunk.outstanding.is_over());
+                    (state.chunks, dropped) = (left, over);
+                }
+            }
+            state.bytes += chunk.data.len();
+            chunk.outstanding.add(chunk.counts_as);
+            state.chunks.push_back(chunk);
+            (Ok(std::mem::replace(&mut state.is_typing, true)), dropped)
+        });
+        drop(dropped);
+        if let Ok(true) = pushed {
+            self.more.notify_one();
+        }
+        pushed
+    }
+
+    /// The next chunk; without one, the task that asks has ended, unless it is in the middle of a terminal's reply.
+    fn next(&self, typed: &mut ReplyFilter) -> Option<InputChunk> {
+        self.state.with(|state| {
+            let chunk = state.chunks.pop_front();
+            if chunk.is_none() && !typed.is_holding() {
+                // An idle client is not to keep room for a paste.
+                state.chunks = VecDeque::new();
+                state.typed = std::mem::take(typed);
+                state.is_typing = false;
+            }
+            chunk
+        })
+    }
+}
+
+/// Types all there is. Dropping the future may leave a part of a chunk typed.
+pub(super) async fn type_all(lane: Arc<Lane>, session: Arc<Session>) {
+    let mut typed = lane.state.with(|state| std::mem::take(&mut state.typed));
+    loop {
+        let Some(chunk) = lane.next(&mut typed) else {
+            if !typed.is_holding() {
+                return;
+            }
+            if timeout(HOLD_TIME, lane.more.notified()).await.is_err() {
+                // The rest did not come: it was no answer. An error says that the session ended.
+                let _ = session.type_in(&typed.flush()).await;
+            }
+            continue;
+        };
+        let InputChunk { request, terminal, data, outstanding, counts_as, link } = chunk;
+        let is_interrupt = session.is_interrupt(&data);
+        let result = match terminal {
+            Some(terminal) => session.type_from(terminal, &mut typed, &data).await,
+            None => session.type_in(&data).await,
+        };
+        outstanding.remove(counts_as);
+        lane.state.with(|state| state.bytes -= data.len());
+        let answer = answer(result, &session);
+        // Errors say that the connection has ended. With its own lane, this has as well.
+        if is_interrupt {
+            let _ = link.send(Command::Purge(session.id())).await;
+        }
+        let _ = link.send(Command::Frame(wire::encode_reply(request, &answer))).await;
+    }
+}
+
+fn answer(typed: io::Result<()>, session: &Session) -> Result<Reply, RequestError> {
+    match (typed, session.span().ended) {
+        (Ok(()), _) => Ok(Reply::Written),
+        (Err(_), Some(status)) => {
+            Err(RequestError::SessionEnded { name: session.name().to_string(), status })
+        }
+        (Err(error), None) => {
+            Err(RequestError::Failed { what: "writing to the terminal".to_owned(), why: error.to_string() })
+        }
+    }
+}
