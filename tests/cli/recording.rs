@@ -309,3 +309,15 @@ fn a_player_stops_at_a_key_and_puts_the_terminal_back() {
         player.wait_until("the cursor", |shown| (!shown.screen.screen().hide_cursor()).then_some(()));
     }
 }
+
+/// Made by asciinema 2.4, of a program of ours.
+const THEIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/asciinema.cast");
+
+#[test]
+fn a_recording_of_asciinemas_plays_here() {
+    let home = Home::new();
+    let elsewhere = home.succeed(&["play", THEIRS, "--speed", "10"]);
+    assert!(elsewhere.starts_with("\x1b[1;32mgreen\x1b[0m € ") && elsewhere.ends_with("tab\r\n\x1b[?25h"));
+    let terminal = home.terminal(&["play", THEIRS, "--speed", "10"]);
+    terminal.wait_for(r#"second screen "quoted" \"#);
+}

@@ -10,6 +10,8 @@
 mod corpus;
 mod differential;
 mod known;
+#[cfg(feature = "cli")]
+mod player;
 mod programs;
 mod rows;
 mod sessions;

@@ -86,11 +86,11 @@ impl Drop for Program {
     }
 }
 
-fn beside_this(name: &str) -> PathBuf {
+pub(super) fn beside_this(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminals").join(name)
 }
 
-fn package() -> PathBuf {
+pub(super) fn package() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("terminals")
 }
 
