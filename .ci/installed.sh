@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# What must hold in a bare root where the .deb is installed: its pages, completion at a terminal, and that it goes without a
+# trace. packages.sh runs it there.
+set -euo pipefail
+version=${1:?which version}
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+dpkg --install /fugue-server.deb
+fugue-server --version | grep -Fx "fugue-server $version"
+
+for page in fugue-server fugue-server-attach fugue-server-config-check; do
+    man "$page" | grep -A 3 '^NAME' | grep -F "$page"
+done
+man fugue-server-attach | grep -F -e --on-lag
+
+useradd --create-home --shell /bin/bash tester
+# As that user: a bash in a session of ours is typed to, and Tab completes another session's name.
+runuser --login tester <<'TYPED'
+set -euo pipefail
+export FUGUE_SOCKET=$HOME/fugue/server.sock
+fugue-server new workshop -d -- sleep 1000 < /dev/null
+fugue-server new shell -d -- bash -i < /dev/null
+fugue-server wait shell --timeout 60s --for '$ '
+printf 'fugue-server kill work' | fugue-server send shell
+fugue-server send shell --keys Tab
+fugue-server wait shell --timeout 60s --for 'kill workshop'
+fugue-server send shell --keys Enter
+fugue-server wait workshop --timeout 60s || [ $? = 129 ]
+fugue-server list
+fugue-server stop
+TYPED
+
+dpkg --purge fugue-server
+left=$(find /usr /etc /var/lib/systemd -name '*fugue*')
+[ -z "$left" ] || { echo "left behind: $left" >&2; exit 1; }
