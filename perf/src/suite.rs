@@ -1,6 +1,7 @@
 //! The suites, each a file of its own that returns rows.
 
 mod allocations;
+mod commands;
 mod delivery;
 mod echo;
 mod fanout;
@@ -52,6 +53,8 @@ pub(crate) enum Suite {
     Stall,
     /// Keystroke to screen, idle and beside a flood.
     Echo,
+    /// How long a person waits for a command, and for the first screen.
+    Commands,
     /// What a client costs the server.
     Memory,
     /// What a session costs the server.
@@ -86,6 +89,7 @@ impl Suite {
             Self::Pty => pty::run(scale),
             Self::Stall => stall::run(scale),
             Self::Echo => echo::run(scale),
+            Self::Commands => commands::run(scale),
             Self::Memory => memory::run(scale),
             Self::Sessions => sessions::run(scale),
             Self::Pictures => pictures::run(scale),
