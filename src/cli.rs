@@ -16,9 +16,12 @@ mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod kill;
+mod linger;
 mod list;
 mod man;
 mod new;
+mod relay;
+mod remote;
 mod rename;
 mod resize;
 mod screen;
@@ -44,17 +47,20 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 use tracing::Level;
 
-use self::settings::GivenSettings;
+use self::{
+    remote::{Remote, RemoteUrl, program, remote_path},
+    settings::GivenSettings,
+};
 use crate::server::default_socket;
 
 /// Commands that `--help` only names, so that it fits a screen.
 const SELDOM: &[&str] = if cfg!(feature = "bench") {
-    &["bench", "completions", "env", "man"]
+    &["bench", "completions", "env", "relay", "man"]
 } else {
-    &["completions", "env", "man"]
+    &["completions", "env", "relay", "man"]
 };
 
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
@@ -64,7 +70,7 @@ const SELDOM: &[&str] = if cfg!(feature = "bench") {
 #[command(override_usage = "fugue-server <COMMAND>")]
 #[command(after_help = format!("\
 To begin: `fugue-server new work`; ctrl-\\ detaches. Also: {}.
-All take --help, --socket PATH and --log LEVEL [env: FUGUE_SOCKET, FUGUE_LOG]. Or --version.", SELDOM.join(", ")))]
+All take --help, --socket PATH, --remote ssh://HOST, --log LEVEL [env: FUGUE_...]. Or --version.", SELDOM.join(", ")))]
 struct Args {
     /// The socket [default: in $XDG_RUNTIME_DIR or /tmp]
     #[arg(long, global = true, hide = true, value_name = "PATH")]
@@ -73,6 +79,18 @@ struct Args {
     #[arg(long, global = true, hide = true, value_name = "LEVEL", default_value = "warn")]
     #[arg(hide_default_value = true)]
     log: Level,
+    /// The server of another machine: `ssh://[user@]host[:port]`
+    #[arg(long, global = true, hide = true, value_name = "URL")]
+    remote: Option<RemoteUrl>,
+    /// Where fugue-server is on the other machine [default: in its PATH]
+    #[arg(long, global = true, hide = true, value_name = "PATH", value_parser = remote_path)]
+    remote_path: Option<String>,
+    /// The program that is run as ssh [default: ssh]
+    #[arg(long, global = true, hide = true, value_name = "PROGRAM", value_parser = program)]
+    ssh: Option<OsString>,
+    /// What was said on the command line itself.
+    #[arg(skip)]
+    typed: Typed,
     #[command(subcommand)]
     command: Command,
 }
@@ -87,6 +105,7 @@ enum Command {
     List(list::Args),
     Events(events::Args),
     Record(attach::record::Args),
+    Relay(relay::Args),
     Play(attach::play::Args),
     Export(attach::export::Args),
     Send(send::Args),
@@ -115,8 +134,12 @@ enum Command {
 struct Exit(u8);
 
 impl Exit {
+    /// As clap's.
+    const WRONG_USAGE: Self = Self(2);
     const SUCCESS: Self = Self(0);
     const FAILURE: Self = Self(1);
+    /// A relay found no server, and was to start none.
+    const NO_SERVER: Self = Self(3);
     /// The server closed the connection, or vanished.
     const CLOSED: Self = Self(254);
     /// No session was attached to.
@@ -131,14 +154,24 @@ struct Globals {
     is_default: bool,
     log: Level,
     settings: GivenSettings,
+    /// The server's machine, if that is another.
+    remote: Option<Remote>,
 }
 
 /// Parses the command line, runs the command, and says how it went.
 #[must_use]
 pub fn run() -> ExitCode {
-    let (Args { socket, log, command }, settings) = parse_with_settings();
+    let (args, settings) = parse_with_settings();
+    let remote = match args.remote() {
+        Ok(remote) => remote,
+        Err(error) => {
+            print_error(format_args!("{error}"));
+            return ExitCode::from(Exit::WRONG_USAGE.0);
+        }
+    };
+    let Args { socket, log, command, .. } = args;
     let is_default = socket.is_none();
-    let socket = socket.unwrap_or_else(|| {
+    let socket = socket.filter(|_| remote.is_none()).unwrap_or_else(|| {
         let (path, warning) = default_socket();
         if let Some(warning) = warning {
             print_error(format_args!("{warning}"));
@@ -146,7 +179,7 @@ pub fn run() -> ExitCode {
         path
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
-    let common = Globals { socket, is_default, log, settings };
+    let common = Globals { socket, is_default, log, settings, remote };
     let not_attached = matches!(
         command,
         Command::New(_) | Command::Attach(_) | Command::Record(_) | Command::Export(_) | Command::Wait(_)
@@ -165,6 +198,7 @@ pub fn run() -> ExitCode {
         Command::Send(args) => send::run(&common, args),
         Command::Screen(args) => screen::run(&common, args),
         Command::Wait(args) => wait::run(&common, args),
+        Command::Relay(args) => relay::run(&common, args),
         Command::Rename(args) => rename::run(&common, args),
         Command::Resize(args) => resize::run(&common, args),
         Command::Kill(args) => kill::run(&common, args),
@@ -184,6 +218,9 @@ pub fn run() -> ExitCode {
         print_error(format_args!("{error:#}"));
         if not_attached { Exit::NOT_ATTACHED } else { Exit::FAILURE }
     });
+    if let Some(remote) = common.remote.as_ref().filter(|_| exit != Exit::SUCCESS) {
+        remote.tell_last_words();
+    }
     ExitCode::from(exit.0)
 }
 
@@ -218,10 +255,61 @@ fn parse<W: Into<OsString> + Clone>(
             subcommand.override_usage(usage).hide(is_hidden)
         })
         .try_get_matches_from(words)?;
-    Args::from_arg_matches_mut(&mut matches)
+    let is_typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let typed = Typed { socket: is_typed("socket"), remote: is_typed("remote") };
+    Ok(Args { typed, ..Args::from_arg_matches_mut(&mut matches)? })
+}
+
+/// Which options were typed, and not set beforehand.
+#[derive(Clone, Copy, Debug, Default)]
+struct Typed {
+    socket: bool,
+    remote: bool,
+}
+
+impl Args {
+    /// The other machine whose server is meant.
+    fn remote(&self) -> Result<Option<Remote>, &'static str> {
+        let Some(url) = &self.remote else { return Ok(None) };
+        match self.command.place() {
+            Place::Anywhere => {}
+            // It is set for other commands.
+            Place::Here if !self.typed.remote => return Ok(None),
+            Place::Here | Place::ServersOwn => {
+                return Err(
+                    "this command works on its own machine only: leave out --remote, or run it there by ssh",
+                );
+            }
+        }
+        // A socket that was set beforehand is one of this machine.
+        let socket = self.socket.clone().filter(|_| self.typed.socket);
+        Ok(Some(Remote::new(url.clone(), self.remote_path.clone(), socket, self.ssh.clone())))
+    }
+}
+
+/// On which machines a command can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// On any that reaches the server.
+    Anywhere,
+    /// Here, whatever server is meant.
+    Here,
+    /// On the server's.
+    ServersOwn,
 }
 
 impl Command {
+    fn place(&self) -> Place {
+        match self {
+            Self::Stop(_) => Place::ServersOwn,
+            Self::Serve(_) | Self::Relay(_) | Self::Play(_) => Place::Here,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) => Place::Here,
+            _ if self.takes_settings() => Place::Anywhere,
+            _ => Place::Here,
+        }
+    }
+
     /// Whether files and the environment may set it up. Those that look at settings run when these are wrong.
     fn takes_settings(&self) -> bool {
         match self {

@@ -205,30 +205,48 @@ impl Client {
     pub async fn from_stream(
         stream: impl AsyncRead + AsyncWrite + Send + 'static,
     ) -> Result<Self, ConnectError> {
-        Self::from_stream_within(stream, CONNECT_TIMEOUT).await
+        let greeted = timeout(CONNECT_TIMEOUT, Self::greet(halves(stream), None)).await;
+        let waited = CONNECT_TIMEOUT;
+        greeted.unwrap_or(Err(ConnectError::NoAnswer { path: None, process: None, waited }))
     }
 
-    /// As [`from_stream`](Self::from_stream), with another limit.
-    pub(crate) async fn from_stream_within(
+    /// As [`from_stream`](Self::from_stream), over a stream that a hello was sent over.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn from_greeted(
         stream: impl AsyncRead + AsyncWrite + Send + 'static,
-        waited: Duration,
     ) -> Result<Self, ConnectError> {
-        match timeout(waited, Self::greet(halves(stream), None)).await {
-            Ok(greeted) => greeted,
-            Err(_) => Err(ConnectError::NoAnswer { path: None, process: None, waited }),
-        }
+        let welcomed = timeout(CONNECT_TIMEOUT, Self::welcomed(halves(stream), Ok(()), None)).await;
+        let waited = CONNECT_TIMEOUT;
+        welcomed.unwrap_or(Err(ConnectError::NoAnswer { path: None, process: None, waited }))
+    }
+
+    /// A connection to a server of this user's, over which nothing was said yet.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn open(socket: &Path) -> Result<UnixStream, ConnectError> {
+        let stream = connect(socket).await?;
+        check_owner(&stream, socket)?;
+        Ok(stream)
     }
 
     async fn greet(
         (read, mut write): (StreamReader, StreamWriter),
         process: Option<i32>,
     ) -> Result<Self, ConnectError> {
-        let mut frames = FrameReader::new(read, Side::Server);
         // A server that refuses may have closed already; what it said is still there to be read.
         let hello = match write.write_all(&Hello::encode()).await {
             Ok(()) => write.flush().await,
             failed => failed,
         };
+        Self::welcomed((read, write), hello, process).await
+    }
+
+    /// Takes in the answer to a hello, of which this is how it was sent.
+    async fn welcomed(
+        (read, write): (StreamReader, StreamWriter),
+        hello: io::Result<()>,
+        process: Option<i32>,
+    ) -> Result<Self, ConnectError> {
+        let mut frames = FrameReader::new(read, Side::Server);
         let payload = match frames.next().await? {
             Some(Frame { kind: Kind::HelloReply, payload, .. }) => payload,
             Some(_) => return Err(WireError::Payload { what: "hello reply" }.into()),
@@ -258,6 +276,12 @@ impl Client {
     #[must_use]
     pub fn id(&self) -> ClientId {
         self.id
+    }
+
+    /// Whether the server is reached by its socket, and so runs on this machine.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_local(&self) -> bool {
+        self.requests.is_local()
     }
 
     /// How long the server has to answer a request; the default is [`REQUEST_TIMEOUT`].
@@ -388,6 +412,12 @@ impl Client {
 }
 
 impl Requests {
+    /// As [`Client::is_local`].
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.stream, StreamWriter::Socket(_))
+    }
+
     /// Sends a request and returns the id that its answer will bear.
     ///
     /// # Errors

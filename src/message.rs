@@ -8,6 +8,8 @@ mod environment;
 #[cfg(feature = "server")]
 mod pixels;
 #[cfg(feature = "server")]
+mod relay;
+#[cfg(feature = "server")]
 mod reply;
 #[cfg(feature = "server")]
 mod request;
@@ -20,6 +22,7 @@ use bytes::Bytes;
 pub use self::{
     environment::{ClientEnvironment, VARIABLES},
     pixels::PixelSize,
+    relay::Relay,
     reply::{
         AttachedTo, ChangedSession, ClientState, ClientStats, CloseReason, Event, ExitStatus, Happened,
         Reply, RequestError, ServerStats, SessionEvent, SessionInfo, SessionScreen, SessionState,

@@ -18,6 +18,7 @@ mod link;
 mod listener;
 mod nesting;
 mod peer;
+mod restriction;
 mod router;
 mod sessions;
 mod stall;

@@ -15,8 +15,8 @@
 //! screen in as many frames as it needs; input is the session's id (16 bytes), its place in a stream (the stream's id,
 //! 16 bytes, and an offset, 8; all zero where it has none) and raw bytes; hellos are fixed bytes, the same in every
 //! version; all other payloads are [postcard](https://postcard.jamesmunns.com/wire-format). A connection starts with a
-//! client's hello and the server's
-//! hello reply; nothing else is accepted before.
+//! client's hello and the server's hello reply. Nothing else is accepted before, but for what a relay says of its
+//! client: once, and before that one's hello.
 
 mod codec;
 mod error;
@@ -25,8 +25,13 @@ pub(crate) mod fuzz;
 mod hello;
 mod reader;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::hello::find_hello_reply;
 pub use self::{
-    codec::{decode_event, decode_reply, decode_request, encode_event, encode_reply, encode_request},
+    codec::{
+        decode_event, decode_relay, decode_reply, decode_request, encode_event, encode_relay, encode_reply,
+        encode_request,
+    },
     error::WireError,
     hello::{Hello, HelloReply},
     reader::{Frame, FrameDecoder, FrameReader},
@@ -49,6 +54,9 @@ pub const MAX_INPUT: usize = 64 * 1024;
 
 /// Bytes of an input frame before what is typed.
 const INPUT_HEAD: usize = 16 + 16 + 8;
+
+/// The most that a relay says of its client.
+const MAX_RELAY: usize = 64 * 1024;
 
 /// The most payload of a reply.
 pub(crate) const MAX_REPLY: usize = 4 * 1024 * 1024;
@@ -79,6 +87,7 @@ pub enum Kind {
     Find = 15,
     Change = 16,
     Listen = 17,
+    Relay = 18,
 
     HelloReply = 128,
     Reply = 129,
@@ -88,7 +97,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -106,6 +115,7 @@ impl Kind {
         Self::Find,
         Self::Change,
         Self::Listen,
+        Self::Relay,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
@@ -136,6 +146,8 @@ impl Kind {
             Self::Input => INPUT_HEAD + MAX_INPUT,
             // A command line and an environment: Linux allows a quarter of the stack, most often 2 MiB, for both.
             Self::Create => 2 * 1024 * 1024,
+            // With an environment, which takes a few KiB.
+            Self::Relay => MAX_RELAY,
             Self::HelloReply => 4 * 1024,
             Self::Reply => MAX_REPLY,
             Self::Output | Self::Screen => MAX_OUTPUT,

@@ -47,7 +47,7 @@ use self::{
     outbox::Outbox,
     outcome::{Outcome, report},
     receiver::Receiver,
-    sender::{Sender, environment},
+    sender::{Sender, from_here},
     typing::Typing,
     window::TerminalWindow,
 };
@@ -282,16 +282,16 @@ pub(super) enum Entered {
 /// Attaches to a session; or, inside another one, has the terminal that this is typed in show it.
 pub(super) async fn enter(client: &mut Client, target: Target, args: &Args) -> Result<Entered, ClientError> {
     let has_own_ways = args.read_only || args.from.is_some();
-    if !has_own_ways && switches(&args.watch) && switch(client, target.clone()).await? {
+    if !has_own_ways && switches(client, &args.watch) && switch(client, target.clone()).await? {
         return Ok(Entered::Switched);
     }
-    let attach = Attach::new(target, args.options()).with_environment(environment());
+    let attach = from_here(Attach::new(target, args.options()), client.is_local());
     client.attach_with(attach).await.map(Entered::Attached)
 }
 
 /// Whether this is typed in a session, whose terminal is to show another one instead of this one's.
-pub(super) fn switches(watch: &WatchArgs) -> bool {
-    is_inside() && terminal::is_interactive() && watch.on_lag.is_none()
+pub(super) fn switches(client: &Client, watch: &WatchArgs) -> bool {
+    is_inside(client.is_local()) && terminal::is_interactive() && watch.on_lag.is_none()
 }
 
 /// Has the terminal that shows this session show another one. Returns whether this is in a session's terminal.

@@ -8,15 +8,21 @@ use std::{
     fmt, fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::process::geteuid;
+use tokio::time::sleep;
 
-use super::{Globals, print_error};
+use super::{Globals, print_error, remote::RemoteError};
 use crate::{
     client::{Client, ConnectError},
     server::other_default_sockets,
 };
+
+/// How long a server is waited for that lost its socket, and may look once a second whether it can bind it again.
+const COME_BACK_TIME: Duration = Duration::from_secs(3);
+const COME_BACK_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +31,15 @@ pub(super) enum NotConnected {
     NoServer(NoServer),
     #[error(transparent)]
     Failed(#[from] ConnectError),
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+impl NotConnected {
+    /// Whether there is no server, here or on the machine that was meant.
+    pub(super) fn is_no_server(&self) -> bool {
+        matches!(self, Self::NoServer(_) | Self::Remote(RemoteError::NoServer(_)))
+    }
 }
 
 /// No server answers anywhere.
@@ -42,7 +57,7 @@ pub(super) struct NoServer {
 #[derive(Debug, Default)]
 struct Others {
     /// Those that nobody can reach, as their files are gone.
-    lost: Vec<i32>,
+    lost: Vec<(i32, PathBuf)>,
     /// Those that another `XDG_RUNTIME_DIR` leads to.
     elsewhere: Vec<(i32, PathBuf)>,
 }
@@ -53,7 +68,7 @@ impl NoServer {
         if self.others.lost.is_empty() {
             return None;
         }
-        let processes: Vec<_> = self.others.lost.iter().map(i32::to_string).collect();
+        let processes: Vec<_> = self.others.lost.iter().map(|(process, _)| process.to_string()).collect();
         let processes = processes.join(" ");
         Some(format!(
             "a server still runs (process {processes}) whose directory was removed, as happens to $XDG_RUNTIME_DIR at a \
@@ -82,12 +97,33 @@ impl fmt::Display for NoServer {
 
 impl Globals {
     /// Connects to the server, which must run. Says so when it is not where it was looked for first.
+    ///
+    /// May be called again when a connection was lost: to another machine it makes a new one, which asks nothing.
     pub(super) async fn connect(&self) -> Result<Client, NotConnected> {
         self.connect_somewhere().await.map(|(client, _)| client)
     }
 
-    /// The same, and on which socket.
+    /// The same, and on which socket; or on which machine.
+    ///
+    /// A server that lost its socket may bind it again, and is waited for.
     pub(super) async fn connect_somewhere(&self) -> Result<(Client, PathBuf), NotConnected> {
+        if let Some(remote) = &self.remote {
+            return Ok((remote.connect(false).await?, remote.to_string().into()));
+        }
+        let begun = Instant::now();
+        loop {
+            match self.look_for_server().await {
+                Err(NotConnected::NoServer(none))
+                    if none.others.may_come_back() && begun.elapsed() < COME_BACK_TIME =>
+                {
+                    sleep(COME_BACK_PAUSE).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    async fn look_for_server(&self) -> Result<(Client, PathBuf), NotConnected> {
         let mut tried = match Client::connect(&self.socket).await {
             Err(ConnectError::NoServer(path)) => vec![path],
             connected => return Ok((connected?, self.socket.clone())),
@@ -131,10 +167,20 @@ impl Others {
             match is_there {
                 true if locked != socket => others.elsewhere.push((id, locked)),
                 true => {}
-                false => others.lost.push(id),
+                false => others.lost.push((id, locked)),
             }
         }
         others
+    }
+}
+
+impl Others {
+    /// Whether there is one that can bind its socket again: it makes the socket's directory, and none above.
+    fn may_come_back(&self) -> bool {
+        let has_room = |socket: &Path| {
+            socket.parent().and_then(Path::parent).is_some_and(Path::is_dir) && !socket.exists()
+        };
+        self.lost.iter().any(|(_, socket)| has_room(socket))
     }
 }
 

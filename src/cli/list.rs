@@ -9,9 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{
-    Exit, Globals, block_on, bytes::about, connect::NotConnected, print, print_error, print_while_read, time,
-};
+use super::{Exit, Globals, block_on, bytes::about, print, print_error, print_while_read, time};
 use crate::{
     client::{Client, Incoming},
     message::{Access, ClientStats, Event, ServerStats, SessionInfo, SessionState},
@@ -42,7 +40,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         let mut client = match common.connect().await {
             Ok(client) => client,
             // Nothing runs, so there is nothing to list: an answer, not a failure.
-            Err(NotConnected::NoServer(where_not)) if !args.watch => {
+            Err(where_not) if where_not.is_no_server() && !args.watch => {
                 print_error(format_args!("{where_not}"));
                 print(&if args.json { "[]\n".to_owned() } else { String::new() })?;
                 return Ok(Exit::SUCCESS);

@@ -124,8 +124,13 @@ enum PaceArg {
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    let name = args.name.clone().map_or_else(|| name_of_directory(args.start.directory.as_deref()), Ok)?;
-    let create = create(name, args.command, &args.start)?;
+    let is_remote = common.remote.is_some();
+    let name = match args.name.clone() {
+        Some(name) => name,
+        None if is_remote => bail!("name the session: this directory is not one of the other machine's"),
+        None => name_of_directory(args.start.directory.as_deref())?,
+    };
+    let create = create(name, args.command, &args.start, is_remote)?;
     let numbers = args.name.is_none() && !args.attach;
     let attach = attach::Args::with(common, args.watch)?;
     block_on(async {
@@ -165,7 +170,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 pub(super) fn attach_or_create(common: &Globals, args: attach::Args) -> anyhow::Result<Exit> {
     args.check()?;
     let Command::New(new) = common.unsaid("new")? else { bail!("`new` is another command") };
-    let create = create(args.exact_name()?, Vec::new(), &new.start)?;
+    let create = create(args.exact_name()?, Vec::new(), &new.start, common.remote.is_some())?;
     block_on(async {
         let (client, started) = connect(common, new.start.no_start).await?;
         attach_or((common, client), started, create, &args).await
@@ -248,7 +253,7 @@ async fn watch_recorded(
     attach: &attach::Args,
 ) -> anyhow::Result<Exit> {
     let watch = attach.watch_args();
-    if attach::switches(watch) && attach::switch(&mut client, session.into()).await? {
+    if attach::switches(&client, watch) && attach::switch(&mut client, session.into()).await? {
         return Ok(Exit::SUCCESS);
     }
     match client.attach(session, watch.options().with_start(StartAt::Oldest)).await {
@@ -313,7 +318,7 @@ async fn start_one(
     if detached {
         return Ok(Begun::Detached(client.create(create).await?.id));
     }
-    if !attach::switches(watch) {
+    if !attach::switches(client, watch) {
         return Ok(Begun::Attached(client.create_attached(create, watch.options()).await?));
     }
     let session = client.create(create).await?.id;
@@ -323,25 +328,39 @@ async fn start_one(
     Ok(Begun::Attached(client.attach(session, watch.options().with_start(StartAt::Oldest)).await?))
 }
 
-/// What is asked of the server for a session.
-fn create(name: SessionName, command: Vec<OsString>, args: &StartArgs) -> anyhow::Result<Create> {
-    let command = if command.is_empty() { vec![default_shell()] } else { command };
+/// What is asked of the server for a session. On another machine the relay there knows the environment, the directory
+/// and the shell.
+fn create(
+    name: SessionName,
+    command: Vec<OsString>,
+    args: &StartArgs,
+    is_remote: bool,
+) -> anyhow::Result<Create> {
+    let command = if command.is_empty() && !is_remote { vec![default_shell()] } else { command };
     let bytes = |text: &OsStr| text.as_bytes().to_vec();
     let (own_size, own_pixels) = terminal::window().unwrap_or((TerminalSize::DEFAULT, None));
     let (size, size_policy) = match args.size {
         Size::Fixed(size) => (size, SizePolicy::Fixed),
         Size::Follow(policy) => (own_size, policy),
     };
-    let directory = directory(args.directory.as_deref())?;
-    let mut variables: Vec<_> = env::vars_os().filter(is_handed_on).collect();
-    let moved = args.directory.as_ref().map(|_| Variable("PWD".into(), directory.clone().into()));
+    let directory = match (&args.directory, is_remote) {
+        (chosen, true) => chosen.clone(),
+        (chosen, false) => Some(directory(chosen.as_deref())?),
+    };
+    let is_sent = |variable: &(OsString, OsString)| match is_remote {
+        true => OF_THE_TERMINAL.iter().any(|name| variable.0 == *name),
+        false => is_handed_on(variable),
+    };
+    let mut variables: Vec<_> = env::vars_os().filter(is_sent).collect();
+    let moved = args.directory.as_ref().and(directory.clone()).filter(|_| !is_remote);
+    let moved = moved.map(|directory| Variable("PWD".into(), directory.into()));
     for Variable(key, value) in moved.into_iter().chain(args.env.iter().cloned()) {
         variables.retain(|(other, _)| *other != key);
         variables.push((key, value));
     }
     let mut create = Create::new(name, command.iter().map(|word| bytes(word)).collect());
     create.env = variables.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
-    create.cwd = Some(bytes(directory.as_os_str()));
+    create.cwd = directory.map(|directory| bytes(directory.as_os_str()));
     create.size = size;
     create.size_policy = size_policy;
     create.pace = match args.pace {
@@ -353,9 +372,13 @@ fn create(name: SessionName, command: Vec<OsString>, args: &StartArgs) -> anyhow
     create.pixels = own_pixels.map(|pixels| pixels.scaled(own_size, size));
     create.settings = terminal::settings();
     create.title = args.title.clone();
-    create.program_name = args.login.then(|| login_name(&command[0]));
+    create.program_name =
+        args.login.then(|| command.first().map_or_else(|| b"-".to_vec(), |program| login_name(program)));
     Ok(create)
 }
+
+/// The variables that say what this terminal is.
+const OF_THE_TERMINAL: [&str; 2] = ["TERM", "COLORTERM"];
 
 /// Where the program starts.
 fn directory(chosen: Option<&Path>) -> anyhow::Result<PathBuf> {

@@ -33,9 +33,12 @@ pub(super) struct Setting {
     name: &'static str,
 }
 
-pub(super) static SETTINGS: [Setting; 14] = [
+pub(super) static SETTINGS: [Setting; 17] = [
     Setting { table: None, name: "socket" },
     Setting { table: None, name: "log" },
+    Setting { table: None, name: "remote" },
+    Setting { table: None, name: "remote-path" },
+    Setting { table: None, name: "ssh" },
     Setting { table: None, name: "detach-key" },
     Setting { table: None, name: "spool" },
     Setting { table: Some("serve"), name: "history" },

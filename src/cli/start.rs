@@ -46,7 +46,10 @@ pub(super) async fn connect_or_start(common: &Globals) -> anyhow::Result<(Client
     Ok(connected)
 }
 
-async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, Started)> {
+pub(super) async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, Started)> {
+    if let Some(remote) = &common.remote {
+        return Ok((remote.connect(true).await?, Started::Before));
+    }
     match common.connect().await {
         Err(NotConnected::NoServer(none)) => {
             if let Some(lost) = none.lost() {

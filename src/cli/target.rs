@@ -43,16 +43,17 @@ impl fmt::Display for SessionArg {
 /// The variable that a session's program is told its name by.
 const SESSION: &str = "FUGUE_SESSION";
 
-/// Whether this runs in a session, as far as the environment says. `env -u FUGUE_SESSION` makes it run as if not.
-pub(super) fn is_inside() -> bool {
-    env::var_os(SESSION).is_some()
+/// Whether this runs in a session of the server's, as far as the environment says. `env -u FUGUE_SESSION` makes it run
+/// as if not. A session here is none of another machine's server.
+pub(super) fn is_inside(is_local: bool) -> bool {
+    is_local && env::var_os(SESSION).is_some()
 }
 
 /// The session that this runs in: by its terminal, which knows it under every name; else by the environment.
 pub(super) async fn this_session(client: &mut Client) -> Result<Target, ClientError> {
     match client.find(Target::Here).await {
         Ok(info) => Ok(info.id.into()),
-        Err(ClientError::Refused(RequestError::NotInside)) => {
+        Err(ClientError::Refused(RequestError::NotInside)) if client.is_local() => {
             let name = env::var(SESSION).ok().and_then(|name| name.parse().ok());
             name.map(Target::Name).ok_or(RequestError::NotInside.into())
         }
@@ -63,7 +64,11 @@ pub(super) async fn this_session(client: &mut Client) -> Result<Target, ClientEr
 /// The session to attach to where none is named: the only one, or the one used last; else what the person chooses. The
 /// one that this runs in does not count.
 pub(super) async fn choose(client: &mut Client) -> anyhow::Result<Target> {
-    let here = if is_inside() { client.find(Target::Here).await.ok().map(|info| info.id) } else { None };
+    let here = if is_inside(client.is_local()) {
+        client.find(Target::Here).await.ok().map(|info| info.id)
+    } else {
+        None
+    };
     let runs = |info: &SessionInfo| matches!(info.state, SessionState::Running { .. });
     let mut sessions = client.list().await?;
     sessions.retain(|info| runs(info) && Some(info.id) != here);

@@ -543,6 +543,15 @@ pub enum RequestError {
         /// Which session.
         session: SessionName,
     },
+    /// The client came by a relay that lets it watch one session only.
+    #[error(
+        "this connection may only watch session {session}: attach to it read-only (`-r`), and not lossless \
+         (`--on-lag resync` or `disconnect`)"
+    )]
+    Restricted {
+        /// That session.
+        session: SessionName,
+    },
 }
 
 /// Why a client can't attach where it runs.

@@ -195,7 +195,9 @@ impl Create {
 const MAX_WORDS: usize = 256 * 1024;
 
 /// Reads a sequence of at most [`MAX_WORDS`].
-fn bounded_vec<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+pub(super) fn bounded_vec<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
     struct BoundedVec<T>(PhantomData<T>);
 
     impl<'de, T: Deserialize<'de>> Visitor<'de> for BoundedVec<T> {

@@ -25,7 +25,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    message::{CloseReason, RequestError},
+    message::{CloseReason, Relay, RequestError},
     session::{ClientStatus, Follower},
     wire::{self, Frame, FrameReader, Hello, HelloReply, Kind, Side, WireError},
 };
@@ -49,7 +49,7 @@ pub(super) fn run(
         let (read, mut write) = stream.split();
         // A frame that is never finished is a client that does not go on, as one that takes nothing is.
         let mut frames = FrameReader::new(read, Side::Client).stall_timeout(shared.timing.close);
-        let Some(version) = Box::pin(see_in(&shared, &mut frames, &mut write)).await else { return };
+        let Some((version, relay)) = Box::pin(see_in(&shared, &mut frames, &mut write)).await else { return };
 
         let client = shared.registry.next_client_id();
         let (sender, queue) = mpsc::channel(shared.queue_depth);
@@ -63,7 +63,7 @@ pub(super) fn run(
         let follower =
             Follower::new(client, shared.registry.clone(), link.status(), queue, shared.queue_depth);
         let _listed = ListingGuard::new(&shared, client, &link);
-        let mut router = Router::new(Arc::clone(&shared), (client, process), Arc::clone(&link));
+        let mut router = Router::new(Arc::clone(&shared), (client, process, relay), Arc::clone(&link));
         let mut writer = Writer::new(&shared, follower, write.as_ref(), &link);
         writer.welcome(version, client);
         tokio::select! {
@@ -76,9 +76,13 @@ pub(super) fn run(
     }
 }
 
-/// Sees a client in, in time, and returns the version to speak with it; or says why not. Best effort: what did not send
-/// a hello may not read the answer either.
-async fn see_in(shared: &ServerState, frames: &mut Frames<'_>, write: &mut WriteHalf<'_>) -> Option<u16> {
+/// Sees a client in, in time, and returns the version to speak with it, and what its relay said of it, if it came by
+/// one; or says why not. Best effort: what did not send a hello may not read the answer either.
+async fn see_in(
+    shared: &ServerState,
+    frames: &mut Frames<'_>,
+    write: &mut WriteHalf<'_>,
+) -> Option<(u16, Option<Box<Relay>>)> {
     let greeted = tokio::select! {
         biased;
         () = shared.closing.cancelled() => Err("the server is shutting down".to_owned()),
@@ -87,7 +91,7 @@ async fn see_in(shared: &ServerState, frames: &mut Frames<'_>, write: &mut Write
         }
     };
     let why = match greeted {
-        Ok(version) => return Some(version),
+        Ok(seen_in) => return Some(seen_in),
         Err(why) => why,
     };
     debug!(why, "handshake refused");
@@ -95,15 +99,22 @@ async fn see_in(shared: &ServerState, frames: &mut Frames<'_>, write: &mut Write
     None
 }
 
-/// Waits for a hello of a version that we speak, too; says what is wrong with any other.
-async fn handshake(frames: &mut Frames<'_>) -> Result<u16, String> {
+/// Waits for a hello of a version that we speak, too; says what is wrong with any other. A relay may speak once before
+/// that.
+async fn handshake(frames: &mut Frames<'_>) -> Result<(u16, Option<Box<Relay>>), String> {
     let not_a_client = || "expected a fugue-server client hello".to_owned();
-    let hello = match frames.next().await {
+    let (mut first, mut relay) = (frames.next().await, None);
+    if let Ok(Some(Frame { kind: Kind::Relay, payload, .. })) = &first {
+        relay = Some(Box::new(wire::decode_relay(payload).map_err(|error| error.to_string())?));
+        first = frames.next().await;
+    }
+    let hello = match first {
         Ok(Some(Frame { kind: Kind::Hello, payload, .. })) => Hello::decode(&payload),
         _ => return Err(not_a_client()),
     };
     let hello = hello.map_err(|_| not_a_client())?;
-    hello.agreed().ok_or_else(|| {
+    let agreed = hello.agreed().map(|version| (version, relay));
+    agreed.ok_or_else(|| {
         format!(
             "the client speaks protocol version {} and this server version {}; use the client of the server's version, or \
              end the server and start it again",
@@ -140,6 +151,7 @@ async fn read_requests(frames: &mut Frames<'_>, router: &mut Router, link: &Link
 fn request(read: Result<Option<Frame>, WireError>) -> Result<Frame, Option<String>> {
     match read {
         Ok(Some(frame)) if frame.kind == Kind::Hello => Err(Some("a second hello".to_owned())),
+        Ok(Some(frame)) if frame.kind == Kind::Relay => Err(Some("a relay after the hello".to_owned())),
         Ok(Some(frame)) => Ok(frame),
         Ok(None) => Err(None),
         Err(error @ (WireError::Io(_) | WireError::Cut)) => {

@@ -137,12 +137,20 @@ struct Expected {
 impl Expected {
     fn of(bytes: &[u8]) -> Self {
         let (frames, end) = wire::fuzz::decode(bytes, 0, Side::Client);
+        // A relay may speak before the hello.
+        let is_relayed = frames
+            .first()
+            .is_some_and(|frame| frame.kind == Kind::Relay && wire::decode_relay(&frame.payload).is_ok());
+        let frames = &frames[usize::from(is_relayed)..];
         let greeted = frames.first().is_some_and(|Frame { kind, payload, .. }| {
             *kind == Kind::Hello && Hello::decode(payload).is_ok_and(|hello| hello.agreed().is_some())
         });
         let rest = frames.get(1..).unwrap_or_default();
-        let requests: Vec<_> =
-            rest.iter().take_while(|frame| frame.kind != Kind::Hello).map(|frame| frame.a).collect();
+        let requests: Vec<_> = rest
+            .iter()
+            .take_while(|frame| ![Kind::Hello, Kind::Relay].contains(&frame.kind))
+            .map(|frame| frame.a)
+            .collect();
         let second_hello = requests.len() < rest.len();
         let malformed = second_hello || end.is_some_and(|end| end != WireError::Cut.to_string());
         Self { greeted, requests, malformed }

@@ -19,12 +19,13 @@ use super::{
     link::{Closed, Link},
     nesting::Nested,
     peer::Terminals,
+    restriction::restricted,
 };
 use crate::{
     ClientId, SessionId,
     message::{
         Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, Create,
-        InputPosition, Reply, RequestError, SessionChange, StartAt, Target,
+        InputPosition, Relay, Reply, RequestError, SessionChange, StartAt, Target,
     },
     session::{Claim, Session, Window},
     wire,
@@ -46,6 +47,8 @@ pub(super) struct Router {
     /// What tells it what happens to sessions, if it asked.
     listening: Option<JoinSet<()>>,
     input: Option<Box<Input>>,
+    /// What it came by, if that is a relay.
+    relay: Option<Box<Relay>>,
 }
 
 /// A client's part in the session it watches. Not the session itself: an idle client holds nothing of one that ended.
@@ -88,14 +91,14 @@ impl From<Closed> for Failure {
 impl Router {
     pub(super) fn new(
         shared: Arc<ServerState>,
-        (client, process): (ClientId, Option<i32>),
+        (client, process, relay): (ClientId, Option<i32>, Option<Box<Relay>>),
         link: Arc<Link>,
     ) -> Self {
         // A client of the embedder's own shows nothing by itself.
         let own = i32::try_from(std::process::id()).ok();
         let process = process.filter(|process| Some(*process) != own);
         let (watching, waiting, listening, input) = (None, None, None, None);
-        Self { shared, client, process, watching, link, waiting, listening, input }
+        Self { shared, client, process, watching, link, waiting, listening, input, relay }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
@@ -123,6 +126,7 @@ impl Router {
         if changes && self.is_read_only() {
             return Err(RequestError::ReadOnly.into());
         }
+        let request = restricted(request, self.relay.as_deref(), self.watched(), &self.shared.sessions)?;
         match request {
             ClientMessage::List => self.command(Command::List { request: id }).await?,
             ClientMessage::Stats => self.command(Command::Stats { request: id }).await?,
@@ -130,6 +134,7 @@ impl Router {
             ClientMessage::Create(create) => return self.create(id, create).await,
             ClientMessage::Attach(Attach { session, options, environment }) => {
                 let session = self.find(&session)?;
+                let environment = environment.or_else(|| self.environment_here());
                 self.watch(id, session, (options, environment), None).await?;
             }
             ClientMessage::Detach => {
@@ -189,7 +194,16 @@ impl Router {
         self.link.send(command)
     }
 
-    async fn create(&mut self, id: u64, create: Create) -> Result<Handled, Failure> {
+    /// What is carried of the environment that this client's relay runs in.
+    fn environment_here(&self) -> Option<Box<ClientEnvironment>> {
+        let variables = self.relay.as_ref()?.env.iter().map(|(name, value)| (&name[..], &value[..]));
+        Some(Box::new(ClientEnvironment::of(variables)))
+    }
+
+    async fn create(&mut self, id: u64, mut create: Create) -> Result<Handled, Failure> {
+        if let Some(relay) = &self.relay {
+            create = relay.complete(create);
+        }
         // The session prints nothing into its log until `begin` drops: after the attach, where there is one.
         let (begin, start) = oneshot::channel();
         let attach = create.attach;
@@ -245,7 +259,14 @@ impl Router {
         nested.map(Some).map_err(|way| self.shared.circle(session, &way))
     }
 
+    fn watched(&self) -> Option<SessionId> {
+        self.watching.as_ref().map(|watching| watching.id)
+    }
+
     fn is_read_only(&self) -> bool {
+        if self.relay.as_ref().is_some_and(|relay| relay.only.is_some()) {
+            return true;
+        }
         let is_read_only = self.watching.as_ref().is_some_and(|watching| watching.access == Access::ReadOnly);
         // A client that was told of its session's end watches nothing.
         is_read_only && self.link.status.is_watching()

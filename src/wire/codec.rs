@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Frame, Header, INPUT_HEAD, Kind, WireError};
 use crate::{
     SessionId,
-    message::{ClientMessage, Event, InputPosition, InputStreamId, Reply, RequestError},
+    message::{ClientMessage, Event, InputPosition, InputStreamId, Relay, Reply, RequestError},
 };
 
 /// Reads a request from a client's frame.
@@ -47,6 +47,7 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
         Kind::Ping => ClientMessage::Ping,
         Kind::Resync => ClientMessage::Resync,
         Kind::Hello => return Err(WireError::Payload { what: "request: a second hello" }),
+        Kind::Relay => return Err(WireError::Payload { what: "request: a relay after the hello" }),
         Kind::HelloReply | Kind::Reply | Kind::Output | Kind::Event | Kind::Screen => {
             return Err(WireError::Payload { what: "request" });
         }
@@ -97,6 +98,23 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
         ClientMessage::Resync => encode(Kind::Resync, id, &()),
     }
+}
+
+/// Reads what a relay says of its client.
+///
+/// # Errors
+/// [`WireError::Payload`] when it is not that, or has more than 1024 variables.
+pub fn decode_relay(payload: &[u8]) -> Result<Relay, WireError> {
+    let relay: Relay = from_postcard(payload, "relay")?;
+    if relay.is_bounded() { Ok(relay) } else { Err(WireError::Payload { what: "relay" }) }
+}
+
+/// What a relay says of its client, as a frame.
+///
+/// # Errors
+/// [`WireError::TooLong`] when the environment is too large.
+pub fn encode_relay(relay: &Relay) -> Result<Bytes, WireError> {
+    encode(Kind::Relay, 0, relay)
 }
 
 /// Reads the payload of a reply.

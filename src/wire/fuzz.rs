@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, OLDEST_VERSION, Side, VERSION,
-    WireError, decode_event, decode_reply, decode_request, encode_event, encode_reply, encode_request,
+    WireError, decode_event, decode_relay, decode_reply, decode_request, encode_event, encode_relay,
+    encode_reply, encode_request,
 };
 use crate::fuzz::input::{choice, pieces};
 
@@ -66,6 +67,12 @@ pub(crate) fn messages(input: &[u8]) {
             assert_eq!((again.len(), end), (1, None));
             assert_eq!(decode_request(&again[0]).ok(), Some(request));
         }
+    }
+    if payload.len() <= Kind::Relay.limit()
+        && let Ok(relay) = decode_relay(payload)
+    {
+        let again = encode_relay(&relay).expect("what came in a frame fits a frame");
+        assert_eq!(decode_relay(&again[HEADER_LEN..]).ok(), Some(relay));
     }
     if let Ok(hello) = Hello::decode(payload) {
         assert!(payload.starts_with(b"fugue\0") && payload[6..8] == hello.version.to_le_bytes());

@@ -3,6 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 
+#[cfg(feature = "cli")]
+use super::Side;
 use super::{HEADER_LEN, Header, Kind, OLDEST_VERSION, VERSION, WireError};
 use crate::ClientId;
 
@@ -126,6 +128,16 @@ impl HelloReply {
     pub fn version(payload: &[u8]) -> Option<u16> {
         split(payload).map(|(version, _)| version)
     }
+}
+
+/// Where a server's hello reply begins in bytes that may begin with something else.
+#[cfg(feature = "cli")]
+pub(crate) fn find_hello_reply(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(bytes, &MAGIC).find_map(|magic| {
+        let at = magic.checked_sub(HEADER_LEN)?;
+        let header = Header::decode(bytes[at..].first_chunk()?, Side::Server);
+        matches!(header, Ok(Ok(Header { kind: Kind::HelloReply, .. }))).then_some(at)
+    })
 }
 
 fn fixed(version: u16) -> [u8; FIXED_LEN] {

@@ -19,6 +19,8 @@ mod nesting;
 mod new_terminals;
 mod recorders;
 mod recording;
+mod relay;
+mod remote;
 mod scripts;
 mod security;
 mod stats;

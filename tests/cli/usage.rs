@@ -5,7 +5,7 @@ use super::*;
 fn commands() -> impl Iterator<Item = &'static str> {
     let commands = [
         "serve", "new", "attach", "detach", "list", "events", "record", "play", "export", "send", "screen",
-        "wait", "rename", "resize", "kill", "env", "stats", "stop", "config",
+        "wait", "rename", "resize", "kill", "env", "stats", "stop", "config", "relay",
     ];
     commands.into_iter().chain(cfg!(feature = "bench").then_some("bench"))
 }

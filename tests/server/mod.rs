@@ -20,6 +20,7 @@ mod new_terminals;
 mod pace;
 mod programs;
 mod refusals;
+mod relayed;
 mod requests;
 mod resync;
 mod screens;

@@ -25,6 +25,7 @@ fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
         (Kind::Find, 256),
         (Kind::Change, 256),
         (Kind::Listen, 0),
+        (Kind::Relay, 64 * KIB),
         (Kind::Attach, 17 * KIB + 256),
         (Kind::Input, 65_536 + 40),
         (Kind::Create, 2_097_152),

@@ -23,7 +23,7 @@ use super::{
     notices::Notices,
     outbox::Outbox,
     outcome::Outcome,
-    sender::{environment, stop},
+    sender::{from_here, stop},
     typing::Typing,
 };
 use crate::{
@@ -109,6 +109,7 @@ impl LostLine<'_> {
                 | ConnectError::Wire(_)
                 | ConnectError::Refused(_),
             )) => return Ok(None),
+            Err(NotConnected::Remote(error)) if error.may_pass() => return Ok(None),
             Err(error) => return Err(Outcome::NotResumed(error.to_string())),
         };
         let reached = self.current.how_far();
@@ -136,7 +137,7 @@ impl LostLine<'_> {
         // A file has its own beginning.
         let options = (self.options)().with_start(start);
         let attach = Attach::new(self.current.session().into(), options);
-        client.attach_with(attach.with_environment(environment())).await
+        client.attach_with(from_here(attach, client.is_local())).await
     }
 
     /// How watching ends, where the session can't be watched on.

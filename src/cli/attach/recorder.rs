@@ -110,7 +110,9 @@ async fn spawn(
 ) -> anyhow::Result<Recorded> {
     let program = env::current_exe().context("finding this program's own file failed")?;
     let mut command = Command::new(program);
-    if !common.is_default {
+    if let Some(remote) = &common.remote {
+        command.args(remote.words());
+    } else if !common.is_default {
         command.arg("--socket").arg(&common.socket);
     }
     command.args(["--log", &common.log.to_string(), "record", "--background"]).args(words);

@@ -84,7 +84,7 @@ impl Sender<'_> {
         }
         let Some(to) = self.current.wanted() else { return Ok(()) };
         let options = (self.options)().with_start(StartAt::Screen);
-        let attach = Attach::new(to.into(), options).with_environment(environment());
+        let attach = from_here(Attach::new(to.into(), options), self.requests.is_local());
         let request = self.requests.send(&ClientMessage::Attach(attach)).await?;
         self.current.asked(request);
         Ok(())
@@ -151,10 +151,15 @@ impl Sender<'_> {
     }
 }
 
-/// What is carried of the environment that this runs in.
-pub(super) fn environment() -> ClientEnvironment {
+/// An attach with what is carried of the environment that this runs in. On another machine it would mean nothing: there
+/// the relay's takes its place.
+pub(super) fn from_here(attach: Attach, is_local: bool) -> Attach {
+    if !is_local {
+        return attach;
+    }
     let variables: Vec<_> = vars_os().collect();
-    ClientEnvironment::of(variables.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    let variables = variables.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    attach.with_environment(ClientEnvironment::of(variables))
 }
 
 /// Puts the terminal back, for this process to be stopped. Returns whether it is continued already; otherwise it is

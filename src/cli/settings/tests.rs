@@ -30,7 +30,7 @@ fn every_option_is_a_setting_or_is_of_one_call() {
         }
         assert!(of_one_call.iter().all(|option| options.contains(option)), "{name}: {options:?}");
     }
-    found.extend(["log".to_owned(), "socket".to_owned()]);
+    found.extend(["log", "remote", "remote-path", "socket", "ssh"].map(str::to_owned));
     assert_eq!(found, SETTINGS.iter().map(Setting::key).collect());
 }
 
@@ -101,7 +101,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ),
         (
             "'é' = 1 # é\nsocket = ''",
-            "f:1:1: unknown key \"é\"; the keys above all tables are socket, log, detach-key, spool",
+            "f:1:1: unknown key \"é\"; the keys above all tables are socket, log, remote, remote-path, ssh, detach-key, spool",
         ),
     ] {
         assert_eq!(check_text(text).first().map(String::as_str), Some(told), "{text}");
