@@ -38,6 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -70,6 +71,12 @@ use crate::{
     registry::ClientRegistry,
     session::{Feeds, Manager},
 };
+
+/// How often a server looks whether its socket is still there. A look is one system call.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause after the socket could not be bound again. A try may connect to the server that has it now.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A bound server.
 ///
@@ -230,11 +237,19 @@ impl Server {
         );
 
         let mut shutdown = std::pin::pin!(shutdown);
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let stream = tokio::select! {
                 biased;
                 () = &mut shutdown => break,
                 stream = socket.accept() => stream,
+                _ = looks.tick() => {
+                    if socket.bind_again_if_lost() {
+                        looks.reset_after(LOOK_AGAIN);
+                    }
+                    continue;
+                }
             };
             let place = match connections.place() {
                 Ok(place) => place,

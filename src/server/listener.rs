@@ -31,7 +31,7 @@ use rustix::{
     process::geteuid,
 };
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub use self::error::BindError;
 use self::{
@@ -120,59 +120,86 @@ pub(super) struct BoundSocket {
     backoff: Backoff,
     /// Kept so that a client can be told when there is no other.
     spare: Option<OwnedFd>,
-    _lock: Lock,
+    /// Binding again failed, which was said.
+    is_lost: bool,
+    lock: Lock,
 }
 
 impl BoundSocket {
     /// Binds `path`, after making sure that its directory is ours and no server lives there.
     pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
-        if path.as_os_str().len() > MAX_PATH {
-            return Err(BindError::PathTooLong(path.to_owned()));
-        }
-        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(BindError::NoFileName(path.to_owned()));
-        };
-        // With a slash after it, clients would look for a directory.
-        if path.as_os_str().as_bytes().ends_with(b"/") {
-            return Err(BindError::NoFileName(path.to_owned()));
-        }
-        let directory = Directory::open(if above.as_os_str().is_empty() { Path::new(".") } else { above })?;
-        let failed = |what| move |source| BindError::Io { what, path: path.to_owned(), source };
+        let (directory, name) = place(path)?;
         let lock_name = with_suffix(name, ".lock");
         let lock = Lock::take(&directory, &lock_name).map_err(|source| BindError::Io {
             what: "locking",
             path: path.with_file_name(&lock_name),
             source,
         })?;
-        let listens = listens(&directory, name);
-        let lock = match (lock, listens) {
-            (_, Err(Listening::NoSocket)) => return Err(BindError::NotASocket(path.to_owned())),
-            (_, Err(Listening::Failed(errno))) => return Err(failed("looking at")(errno.into())),
+        let lock = match (lock, is_listened_on(&directory, name, path)?) {
             // A live server may have lost its lock file to somebody's cleaning.
-            (_, Ok(true)) => return Err(BindError::AlreadyRunning(path.to_owned())),
-            (Err(LockHeld(process)), Ok(false)) => {
+            (_, true) => return Err(BindError::AlreadyRunning(path.to_owned())),
+            (Err(LockHeld(process)), false) => {
                 return Err(BindError::NotListening { socket: path.to_owned(), process });
             }
-            (Ok(lock), Ok(false)) => lock,
+            (Ok(lock), false) => lock,
         };
-
-        // It is made under a name that no other server uses, and takes its own once it listens: so a client that finds
-        // it can connect, what a dead server left is replaced, and the name's length does not matter.
-        let name_before = OsString::from(format!(".{:x}", lock.number()));
-        // An error says that no server died just here.
-        let _ = directory.remove(&name_before);
-        let socket = UnixSocket::new_stream().map_err(failed("making the socket"))?;
-        // Linux gives the file the mode of the socket.
-        fchmod(&socket, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| failed("closing to others")(errno.into()))?;
-        socket.bind(directory.path_of(&name_before)).map_err(failed("binding"))?;
-        let mut file =
-            SocketFile::of(directory, name_before).map_err(|errno| failed("finding")(errno.into()))?;
-        let listener = socket.listen(BACKLOG).map_err(failed("listening on"))?;
-        file.rename(name).map_err(|errno| failed("naming")(errno.into()))?;
-        let spare = file.directory.again().map_err(failed("listening on"))?;
+        let (file, listener, spare) = listen(directory, path, name, &lock)?;
         let path = path.to_owned();
-        Ok(Self { path, file, listener, backoff: Backoff::default(), spare: Some(spare), _lock: lock })
+        Ok(Self {
+            path,
+            file,
+            listener,
+            backoff: Backoff::default(),
+            spare: Some(spare),
+            is_lost: false,
+            lock,
+        })
+    }
+
+    /// Binds the socket again if its file is gone: somebody's cleaning removed it, or a logout the runtime directory.
+    /// Until that works, those who are connected are served, and nobody else.
+    ///
+    /// Of the directories on the way only the socket's own is made again. So a place that went as a whole stays gone.
+    /// Returns whether that failed.
+    pub(super) fn bind_again_if_lost(&mut self) -> bool {
+        let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        if found.is_ok_and(|found| found == self.file.id) {
+            self.is_lost = false;
+            return false;
+        }
+        if !self.path.parent().and_then(Path::parent).is_some_and(Path::is_dir) {
+            return false;
+        }
+        match self.bind_again() {
+            Ok(()) => {
+                info!(socket = ?self.path, "the socket was gone, and was bound again");
+                self.is_lost = false;
+            }
+            // Once, and not once a second.
+            Err(error) if !std::mem::replace(&mut self.is_lost, true) => {
+                warn!(%error, socket = ?self.path, "the socket is gone, and can't be bound again");
+            }
+            Err(_) => {}
+        }
+        self.is_lost
+    }
+
+    fn bind_again(&mut self) -> Result<(), BindError> {
+        let path = self.path.clone();
+        let (directory, name) = place(&path)?;
+        if !self.lock.is_of(&directory, &with_suffix(name, ".lock")) {
+            // The lock went as well, and decides no more who the server is.
+            *self = Self::bind(&path)?;
+            return Ok(());
+        }
+        if is_listened_on(&directory, name, &path)? {
+            return Err(BindError::AlreadyRunning(path));
+        }
+        let (file, listener, spare) = listen(directory, &path, name, &self.lock)?;
+        // The file first, while no other can have its number.
+        self.file = file;
+        (self.listener, self.spare) = (listener, Some(spare));
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -243,6 +270,57 @@ impl BoundSocket {
             self.backoff.wait(error).await;
         }
     }
+}
+
+/// A socket's directory, open, and its name in there.
+fn place(path: &Path) -> Result<(Directory, &OsStr), BindError> {
+    if path.as_os_str().len() > MAX_PATH {
+        return Err(BindError::PathTooLong(path.to_owned()));
+    }
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(BindError::NoFileName(path.to_owned()));
+    };
+    // With a slash after it, clients would look for a directory.
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(BindError::NoFileName(path.to_owned()));
+    }
+    let directory = Directory::open(if above.as_os_str().is_empty() { Path::new(".") } else { above })?;
+    Ok((directory, name))
+}
+
+/// Whether a server listens there. What is no socket is an error.
+fn is_listened_on(directory: &Directory, name: &OsStr, path: &Path) -> Result<bool, BindError> {
+    listens(directory, name).map_err(|found| match found {
+        Listening::NoSocket => BindError::NotASocket(path.to_owned()),
+        Listening::Failed(errno) => {
+            BindError::Io { what: "looking at", path: path.to_owned(), source: errno.into() }
+        }
+    })
+}
+
+/// Listens on a new socket of this name, in place of what a dead server left, for who has the lock. With a spare
+/// descriptor.
+fn listen(
+    directory: Directory,
+    path: &Path,
+    name: &OsStr,
+    lock: &Lock,
+) -> Result<(SocketFile, UnixListener, OwnedFd), BindError> {
+    let failed = |what| move |source| BindError::Io { what, path: path.to_owned(), source };
+    // It is made under a name that no other server uses, and takes its own once it listens: so a client that finds it
+    // can connect, what a dead server left is replaced, and the name's length does not matter.
+    let name_before = OsString::from(format!(".{:x}", lock.number()));
+    // An error says that no server died just here.
+    let _ = directory.remove(&name_before);
+    let socket = UnixSocket::new_stream().map_err(failed("making the socket"))?;
+    // Linux gives the file the mode of the socket.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| failed("closing to others")(errno.into()))?;
+    socket.bind(directory.path_of(&name_before)).map_err(failed("binding"))?;
+    let mut file = SocketFile::of(directory, name_before).map_err(|errno| failed("finding")(errno.into()))?;
+    let listener = socket.listen(BACKLOG).map_err(failed("listening on"))?;
+    file.rename(name).map_err(|errno| failed("naming")(errno.into()))?;
+    let spare = file.directory.again().map_err(failed("listening on"))?;
+    Ok((file, listener, spare))
 }
 
 /// Whether the other end is a process of our own user. Another is told nothing.

@@ -157,20 +157,55 @@ fn a_session_that_cannot_start_leaves_no_server_behind() {
 }
 
 #[test]
-fn a_server_whose_directory_was_removed_is_named_with_what_to_do() {
+fn a_server_whose_socket_was_removed_is_found_again() {
     let home = Home::new();
     home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
     let pid = home.server_pid();
-    fs::remove_dir_all(home.socket().parent().unwrap()).unwrap();
+    let directory = home.socket().parent().unwrap().to_owned();
+    for removed in [&home.socket(), &directory.join("server.sock.lock"), &directory] {
+        if removed.is_dir() {
+            fs::remove_dir_all(removed).unwrap();
+        } else {
+            fs::remove_file(removed).unwrap();
+        }
+        // There is one server, whichever command looks first.
+        home.succeed(&["new", "b", "-d", "--", "sleep", "1000"]);
+        assert_eq!(home.server_pid(), pid, "after {}", removed.display());
+        home.succeed(&["kill", "b"]);
+        home.session("a");
+    }
+    // It is closed to others again.
+    assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(home.socket().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_server_whose_place_was_removed_is_named_and_comes_back_later() {
+    let home = Home::new();
+    let place = home.directory.path().join("run");
+    let socket = place.join("fugue/server.sock");
+    let run = |arguments: &[&str]| home.command(arguments).env("FUGUE_SOCKET", &socket).output().unwrap();
+    let server_pid =
+        || serde_json::from_slice::<Value>(&run(&["stats", "--json"]).stdout).unwrap()["pid"].as_u64();
+    assert!(run(&["new", "a", "-d", "--", "sleep", "1000"]).status.success());
+    let pid = server_pid().unwrap();
+    fs::remove_dir_all(&place).unwrap();
     let told_of = |output: Output| {
         assert!(told(&output).contains(&format!("`kill {pid}` ends them")), "{output:?}");
     };
-    told_of(home.run(&["list"]));
-    told_of(home.run(&["attach", "a"]));
-    // With a new server there are sessions again.
-    told_of(home.run(&["new", "a", "-d", "--", "sleep", "1000"]));
-    assert_ne!(home.server_pid(), pid);
+    told_of(run(&["list"]));
+    told_of(run(&["attach", "a"]));
+    assert!(!place.exists(), "what went as a whole stays gone");
+    // With a new server there are sessions again, and the old one leaves it alone.
+    told_of(run(&["new", "a", "-d", "--", "sleep", "1000"]));
+    let next = server_pid().unwrap();
+    assert_ne!(next, pid);
+    signal(next, Signal::TERM);
+    eventually("it ends", || !lives(next));
+    // Then the place is the old one's, with its session.
+    eventually("the old one is back", || run(&["list", "--json"]).stdout.starts_with(b"[{"));
+    assert_eq!(server_pid(), Some(pid));
     signal(pid, Signal::TERM);
     eventually("it ends", || !lives(pid));
-    assert!(home.socket().exists(), "it removed what is not its own");
+    assert!(!socket.exists());
 }

@@ -14,7 +14,8 @@ use super::directory::{Directory, id};
 #[derive(Debug)]
 pub(super) struct Lock {
     file: OwnedFd,
-    inode: u64,
+    /// Its device and inode.
+    id: (u64, u64),
 }
 
 /// Another process has the lock: this one, if it said so.
@@ -45,7 +46,7 @@ impl Lock {
             Err(errno) => return Err(errno.into()),
         }
         let ours = id(&fstat(&file)?);
-        let lock = Self { file, inode: ours.1 };
+        let lock = Self { file, id: ours };
         if directory.id(name) != Ok(ours) {
             return Ok(None);
         }
@@ -55,7 +56,12 @@ impl Lock {
 
     /// A number that no other lock in the directory has at the same time.
     pub(super) fn number(&self) -> u64 {
-        self.inode
+        self.id.1
+    }
+
+    /// Whether it is still the one of this name.
+    pub(super) fn is_of(&self, directory: &Directory, name: &OsStr) -> bool {
+        directory.id(name) == Ok(self.id)
     }
 
     /// Names this process in the file. It only explains, so a full disk is no reason to fail.

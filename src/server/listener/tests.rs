@@ -210,7 +210,7 @@ fn a_bind_that_fails_late_leaves_no_socket() {
 async fn the_lock_goes_with_its_server_though_a_child_still_has_a_copy() {
     let (_directory, path) = place();
     let socket = BoundSocket::bind(&path).unwrap();
-    let _copy_of_a_child_before_exec = socket._lock.copy();
+    let _copy_of_a_child_before_exec = socket.lock.copy();
     drop(socket);
     BoundSocket::bind(&path).unwrap();
 }
@@ -445,4 +445,43 @@ impl Subscriber for Warnings {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn a_lost_socket_is_bound_again_unless_another_server_took_its_place() {
+    let (_directory, path) = place();
+    let mut socket = BoundSocket::bind(&path).unwrap();
+    let answers = |path: &Path| StdStream::connect(path).is_ok();
+    // Nothing is lost: nothing changes.
+    let number = fs::metadata(&path).unwrap().ino();
+    socket.bind_again_if_lost();
+    assert_eq!(fs::metadata(&path).unwrap().ino(), number);
+
+    fs::remove_file(&path).unwrap();
+    socket.bind_again_if_lost();
+    assert!(answers(&path) && mode(&path) == 0o600);
+    assert!(matches!(BoundSocket::bind(&path), Err(BindError::AlreadyRunning(_))));
+
+    // With its lock and its directory; where that can't be made again, later.
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path.parent().unwrap(), "in the way").unwrap();
+    socket.bind_again_if_lost();
+    assert!(!answers(&path));
+    fs::remove_file(path.parent().unwrap()).unwrap();
+    socket.bind_again_if_lost();
+    assert!(answers(&path) && mode(path.parent().unwrap()) == 0o700);
+    assert!(matches!(BoundSocket::bind(&path), Err(BindError::AlreadyRunning(_))));
+
+    // Another server has come meanwhile. It is left alone, and its place is taken once it has gone.
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    let other = BoundSocket::bind(&path).unwrap();
+    let number = fs::metadata(&path).unwrap().ino();
+    socket.bind_again_if_lost();
+    assert_eq!(fs::metadata(&path).unwrap().ino(), number);
+    drop(other);
+    assert!(!answers(&path));
+    socket.bind_again_if_lost();
+    assert!(answers(&path));
+    drop(socket);
+    assert!(!path.exists());
 }
