@@ -356,3 +356,43 @@ fn a_line_that_is_cut_leaves_the_session_and_gives_its_place_back() {
     eventually("its place is free", || far.home.json(&["stats", "--json"])["clients"] == 1);
     assert_eq!(far.home.session("a")["running"], true);
 }
+
+#[test]
+fn a_recording_over_ssh_goes_on_where_it_was_whenever_its_line_is_cut() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (near, far) = (Home::new(), &sshd.far);
+    let script = "stty -echo; echo ready; for part in 1 2 3; do read go; seq 1 100000; done; read go; exit 4";
+    far.home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", script]);
+    far.home.succeed(&["wait", "a", "--for", "ready"]);
+    let mut recorder = far.command(&near, &["attach", "a"]);
+    let mut recorder = recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = recorder.stdout.take().unwrap();
+    let reading = thread::spawn(move || {
+        let mut all = Vec::new();
+        output.read_to_end(&mut all).unwrap();
+        all
+    });
+    // The server's number of who watches, which is another for each connection.
+    let watcher = || far.home.json(&["list", "--clients", "--json"])[0]["client"].as_u64();
+    let go = || far.home.succeed(&["send", "a", "--keys", "Enter"]);
+    let mut before = None;
+    for _ in 0..3 {
+        eventually("it is watched again", || watcher() > before);
+        before = watcher();
+        go();
+        // In the middle of what is printed, or before it, or at its end.
+        for connection in children(sshd.process.id()) {
+            signal(connection, Signal::KILL);
+        }
+    }
+    eventually("it is watched again", || watcher() > before);
+    go();
+    let status = wait(&mut recorder);
+    let mut told = String::new();
+    recorder.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(status.code(), Some(4), "{told}");
+    let part: String = (1..=100_000).map(|number| format!("{number}\r\n")).collect();
+    let all = format!("ready\r\n{part}{part}{part}");
+    let recorded = reading.join().unwrap();
+    assert!(recorded == all.as_bytes(), "{} of {} bytes; {told}", recorded.len(), all.len());
+}
