@@ -51,7 +51,7 @@ pub use self::{
 };
 #[cfg(feature = "cli")]
 pub(crate) use self::{
-    builder::{DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH},
+    builder::{DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH},
     listener::{default_socket, other_default_sockets},
 };
 use self::{

@@ -7,6 +7,7 @@
 mod answers;
 mod client_status;
 mod command_line;
+mod ended;
 mod events;
 mod feed;
 mod feeds;
@@ -41,6 +42,7 @@ use tracing::{info, warn};
 
 use self::{
     answers::Answers,
+    ended::KEPT_COST,
     events::SessionEvents,
     history::History,
     pty::Pty,
@@ -235,10 +237,33 @@ impl Session {
         self.screen.catch_up(&self.history).await;
     }
 
+    /// Whether its program is gone, and all that it printed is in the log.
+    fn is_over(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
+    /// It is over, and may be read for a while: gives back what only a live one needs. Returns about how many bytes it
+    /// holds.
+    async fn settle(&self) -> usize {
+        let all = Scrollback { lines: usize::MAX, since: None };
+        let drawn = self.screen.redraw(&self.history, all).await.map_or(0, |drawn| drawn.bytes.len());
+        self.screen.rest().await;
+        KEPT_COST + self.span().held_bytes + drawn
+    }
+
+    /// Gives back again what a look at the screen of one that is over took.
+    async fn rest_if_over(&self) {
+        if self.is_over() {
+            self.screen.rest().await;
+        }
+    }
+
     /// The screen as it is now, with lines above it. Without a model of it that is a cleared screen, on which the
     /// newest lines follow, and the program is made to draw again.
     async fn redraw(&self, scrollback: Scrollback) -> ScreenDump {
-        match self.screen.redraw(&self.history, scrollback).await {
+        let drawn = self.screen.redraw(&self.history, scrollback).await;
+        self.rest_if_over().await;
+        match drawn {
             Some(drawn) => drawn,
             None => {
                 self.force_redraw();
@@ -258,6 +283,7 @@ impl Session {
         let mut lines = lines;
         loop {
             let drawn = self.screen.redraw(&self.history, Scrollback { lines, since: None }).await;
+            self.rest_if_over().await;
             let ScreenDump { bytes, at, size, .. } =
                 drawn.ok_or_else(|| RequestError::NoScreen(self.name()))?;
             if bytes.len() > MAX_DRAWING && lines > 0 {
@@ -273,7 +299,9 @@ impl Session {
 
     /// The screen for a terminal of another size that was shown what it was at `shown`; `None` without a model of it.
     async fn picture(&self, size: TerminalSize, shown: u64) -> Option<ScreenDump> {
-        self.screen.picture(&self.history, size, shown).await
+        let drawn = self.screen.picture(&self.history, size, shown).await;
+        self.rest_if_over().await;
+        drawn
     }
 
     /// A client with a terminal of this size is going to watch, and counts for the session's size until it leaves. If

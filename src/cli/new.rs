@@ -196,7 +196,12 @@ async fn attach_or(
 ) -> anyhow::Result<Exit> {
     let name = create.name.clone();
     for _ in 0..TRIES {
-        match attach::enter(&mut client, Target::Name(name.clone()), args).await {
+        // Only a live one: what one that ended printed may still be there to be attached to.
+        let entered = match client.find(Target::Name(name.clone())).await {
+            Ok(info) => attach::enter(&mut client, info.id.into(), args).await,
+            Err(error) => Err(error),
+        };
+        match entered {
             Ok(Entered::Switched) => return Ok(Exit::SUCCESS),
             Ok(Entered::Attached(attached)) => {
                 return attach::watch_from(common, client, attached, args).await;

@@ -15,10 +15,10 @@ use tokio::signal::unix::{self, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Exit, Globals, bytes::ByteCount, print_note};
+use super::{Exit, Globals, bytes::ByteCount, print_note, time::TimeSpan};
 use crate::server::{
-    DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK, Server,
-    ServerBuilder, ServerError,
+    DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK,
+    Server, ServerBuilder, ServerError,
 };
 
 /// Said on stdout once clients can connect, for what started this server.
@@ -35,6 +35,12 @@ pub(super) struct Args {
     /// Output each session holds for clients that are behind or come late
     #[arg(long, value_name = "BYTES", default_value_t = ByteCount(DEFAULT_HISTORY_BYTES))]
     history: ByteCount,
+    /// Output of ended sessions that is kept to be read, all together
+    #[arg(long, value_name = "BYTES", default_value_t = ByteCount(DEFAULT_ENDED_BYTES))]
+    ended: ByteCount,
+    /// How long that is kept
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    ended_for: TimeSpan,
     /// Lines that scrolled off the screen each session keeps for terminals that attach, up to 100000
     #[arg(long, value_name = "LINES", default_value_t = DEFAULT_SCROLLBACK)]
     scrollback: usize,
@@ -54,6 +60,8 @@ impl Args {
     fn server(&self, socket: &Path) -> ServerBuilder {
         let server = Server::builder(socket)
             .history_bytes(self.history.0)
+            .ended_bytes(self.ended.0)
+            .ended_time(self.ended_for.0)
             .scrollback_lines(self.scrollback)
             .queue_depth(self.queue)
             .max_clients(self.max_clients);

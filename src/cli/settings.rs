@@ -33,7 +33,7 @@ pub(super) struct Setting {
     name: &'static str,
 }
 
-pub(super) static SETTINGS: [Setting; 17] = [
+pub(super) static SETTINGS: [Setting; 19] = [
     Setting { table: None, name: "socket" },
     Setting { table: None, name: "log" },
     Setting { table: None, name: "remote" },
@@ -42,6 +42,8 @@ pub(super) static SETTINGS: [Setting; 17] = [
     Setting { table: None, name: "detach-key" },
     Setting { table: None, name: "spool" },
     Setting { table: Some("serve"), name: "history" },
+    Setting { table: Some("serve"), name: "ended" },
+    Setting { table: Some("serve"), name: "ended-for" },
     Setting { table: Some("serve"), name: "scrollback" },
     Setting { table: Some("serve"), name: "queue" },
     Setting { table: Some("serve"), name: "max-clients" },

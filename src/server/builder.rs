@@ -32,6 +32,12 @@ pub(crate) const DEFAULT_QUEUE_DEPTH: usize = 16;
 /// Some fifty thousand lines of 80 columns: what a client may lag behind without missing any.
 pub(crate) const DEFAULT_HISTORY_BYTES: usize = 4 * 1024 * 1024;
 
+/// Three full histories, or some hundred sessions that printed a page.
+pub(crate) const DEFAULT_ENDED_BYTES: usize = 16 * 1024 * 1024;
+
+/// As long as somebody who was away for a while may want to see how it went.
+pub(crate) const DEFAULT_ENDED_TIME: Duration = Duration::from_secs(3600);
+
 /// More than one user's terminals; a bound for mistakes.
 pub(crate) const DEFAULT_MAX_CLIENTS: usize = 10_000;
 
@@ -71,6 +77,8 @@ pub struct ServerBuilder {
     shards: Option<usize>,
     queue_depth: usize,
     history_bytes: usize,
+    ended_bytes: usize,
+    ended_time: Duration,
     max_clients: usize,
     handshake_timeout: Duration,
     lossless_timeout: Duration,
@@ -90,6 +98,8 @@ impl ServerBuilder {
             shards: None,
             queue_depth: DEFAULT_QUEUE_DEPTH,
             history_bytes: DEFAULT_HISTORY_BYTES,
+            ended_bytes: DEFAULT_ENDED_BYTES,
+            ended_time: DEFAULT_ENDED_TIME,
             max_clients: DEFAULT_MAX_CLIENTS,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             lossless_timeout: LOSSLESS_TIMEOUT,
@@ -122,6 +132,20 @@ impl ServerBuilder {
     /// is 4 MiB.
     pub fn history_bytes(mut self, bytes: usize) -> Self {
         self.history_bytes = bytes;
+        self
+    }
+
+    /// What the output and the screens of ended sessions may take together, in bytes, from 0 to 1 GiB; the default is
+    /// 16 MiB. Clients may attach to such a session, and read its screen. Of these, the session that ended first is
+    /// freed first; one that takes more by itself is not kept.
+    pub fn ended_bytes(mut self, bytes: usize) -> Self {
+        self.ended_bytes = bytes;
+        self
+    }
+
+    /// How long the output of a session that ended is kept, if there is room for it. The default is 1 h.
+    pub fn ended_time(mut self, time: Duration) -> Self {
+        self.ended_time = time;
         self
     }
 
@@ -223,6 +247,8 @@ impl ServerBuilder {
         let settings = SessionSettings {
             socket: socket.path().to_owned(),
             history_bytes: self.history_bytes,
+            ended_bytes: self.ended_bytes,
+            ended_time: self.ended_time,
             hang_up_grace: self.hang_up_grace,
             make_model: match self.model {
                 ModelChoice::OfThisCrate => Some(emulator(self.scrollback)),
@@ -265,6 +291,7 @@ impl ServerBuilder {
         let bounds = [
             ("the queue depth", self.queue_depth, 1, 4096),
             ("the history size in bytes", self.history_bytes, 64 * 1024, 1024 * 1024 * 1024),
+            ("the bytes kept of ended sessions", self.ended_bytes, 0, 1024 * 1024 * 1024),
             ("the scrollback in lines", self.scrollback, 0, MAX_SCROLLBACK),
             ("the most clients", self.max_clients, 1, Semaphore::MAX_PERMITS),
         ];

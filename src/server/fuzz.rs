@@ -92,6 +92,8 @@ fn server() -> (Arc<ServerState>, Feed) {
         hang_up_grace: Duration::ZERO,
         make_model: Some(emulator(100)),
         links: None,
+        ended_bytes: 0,
+        ended_time: Duration::ZERO,
     };
     let sessions = Arc::new(Manager::new(registry.clone(), settings, None));
     let size = TerminalSize::new(20, 6).expect("a size");

@@ -133,7 +133,7 @@ impl Router {
             ClientMessage::Ping => return Ok(Handled::Reply(Reply::Pong)),
             ClientMessage::Create(create) => return self.create(id, create).await,
             ClientMessage::Attach(Attach { session, options, environment }) => {
-                let session = self.find(&session)?;
+                let session = self.find_to_read(&session)?;
                 let environment = environment.or_else(|| self.environment_here());
                 self.watch(id, session, (options, environment), None).await?;
             }
@@ -167,7 +167,7 @@ impl Router {
                 }
             },
             ClientMessage::ReadScreen { session, lines } => {
-                let session = self.find(&session)?;
+                let session = self.find_to_read(&session)?;
                 self.command(Command::ReadScreen { request: id, session, lines }).await?;
             }
             ClientMessage::Environment { session } => {
@@ -286,6 +286,11 @@ impl Router {
             // A terminal's number alone does not say in which of several containers it is.
             _ => Err(RequestError::NotInside),
         }
+    }
+
+    /// The same, or one that ended and whose output is kept.
+    fn find_to_read(&self, target: &Target) -> Result<Arc<Session>, RequestError> {
+        if *target == Target::Here { self.find(target) } else { self.shared.sessions.find_to_read(target) }
     }
 
     fn session(&self, id: SessionId) -> Result<Arc<Session>, RequestError> {

@@ -187,7 +187,9 @@ impl Follower {
         self.registry
             .attach_to_session(self.client, session.id())
             .map_err(|AttachError::UnknownClient(_)| NotFollowed::Unregistered)?;
-        if options.access == Access::ReadWrite {
+        let is_over = session.is_over();
+        // One that is over has the size that it had.
+        if options.access == Access::ReadWrite && !is_over {
             // Before the screen is drawn, which it is in the session's new size then; and before the client leaves the
             // stay that it had, so that attaching again does not resize twice.
             // Without a model, drawing it would clear it.
@@ -222,8 +224,10 @@ impl Follower {
         };
         attachment.shows(self.cursor, None);
         let claim = attachment.claim;
-        attachment.is_announced = true;
-        session.attached(self.client, attachment.size.is_some());
+        if !is_over {
+            attachment.is_announced = true;
+            session.attached(self.client, attachment.size.is_some());
+        }
         self.attachment = Some(attachment);
         self.status.attached(options.size, options.access);
         self.status.set_watching(true);

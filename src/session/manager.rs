@@ -1,7 +1,7 @@
 //! Which sessions there are: by name for people, by id for machines, and how the last ones ended.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     fmt, io,
     path::{Path, PathBuf},
     sync::{
@@ -19,6 +19,7 @@ use super::{
     Session, Times,
     answers::Answers,
     command_line::{shell_words, shown_title},
+    ended::{EndedSessions, ended_at},
     events::{EventQueue, SessionEvents},
     feed::{PrintQueue, Prints},
     history::History,
@@ -50,9 +51,6 @@ mod starting;
 #[cfg(all(debug_assertions, not(fugue_model)))]
 mod tests;
 
-/// How many ended sessions are remembered, so that attaching late says how one ended.
-const REMEMBERED: usize = 64;
-
 /// Names that an ambiguous one is answered with.
 const MAX_NAMES_LISTED: usize = 20;
 
@@ -71,6 +69,9 @@ pub(crate) struct SessionSettings {
     pub(crate) hang_up_grace: Duration,
     /// Makes each session's model of its screen; `None` to do without.
     pub(crate) make_model: Option<MakeModel>,
+    /// What the output of ended sessions may take together, in bytes, and how long it is kept.
+    pub(crate) ended_bytes: usize,
+    pub(crate) ended_time: Duration,
     /// Where sessions' links to agents are made; `None` to do without.
     pub(crate) links: Option<LinkDirectory>,
 }
@@ -98,13 +99,13 @@ pub(crate) struct Manager {
     book: Mutex<SessionTable>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SessionTable {
     live: HashMap<SessionId, Arc<Session>>,
     /// The names that are taken; `None` while the session is being started.
     names: HashMap<SessionName, Option<SessionId>>,
-    /// Those that ended last, and when.
-    ended: VecDeque<(SessionInfo, Instant)>,
+    /// Those that ended last.
+    ended: EndedSessions,
     closed: bool,
 }
 
@@ -125,6 +126,7 @@ impl Manager {
     ) -> Self {
         Self {
             registry,
+            book: Mutex::new(Rank::Leaf, SessionTable::new(settings.ended_bytes)),
             settings,
             tasks: TaskTracker::new(),
             starter: Starter::new(),
@@ -132,7 +134,6 @@ impl Manager {
             undrained: TaskTracker::new(),
             turns,
             events: SessionEvents::new(),
-            book: Mutex::new(Rank::Leaf, SessionTable::default()),
         }
     }
 
@@ -344,25 +345,49 @@ impl Manager {
     }
 
     /// Ends a session all of whose output is in the log.
-    fn end(&self, session: &Session, output: OutputSink, status: ExitStatus) {
+    fn end(self: &Arc<Self>, session: &Arc<Session>, output: OutputSink, status: ExitStatus) {
         // Free the name first: a client that hears of the end may use it again.
         self.forget(session, status);
         session.surroundings.end();
         output.finish(status);
         session.gone.cancel();
+        // Not among the sessions' tasks: a shutdown does not wait for it.
+        tokio::spawn(Arc::clone(self).settle(Arc::clone(session)));
     }
 
-    /// Removes an ended session from the table. Clients that still read it hold it.
-    fn forget(&self, session: &Session, status: ExitStatus) {
+    /// Removes an ended session from the live ones, and keeps its output within the bound.
+    fn forget(&self, session: &Arc<Session>, status: ExitStatus) {
         let info = SessionInfo { state: SessionState::Ended(status), ..session.info(0) };
+        let bytes = session.span().held_bytes;
         let removed = session.name.with(|name| {
             self.with(|book| {
-                let oldest = if book.ended.len() == REMEMBERED { book.ended.pop_front() } else { None };
-                book.ended.push_back((info, Instant::now()));
-                (oldest, book.names.remove_entry(name), book.live.remove(&session.id))
+                let freed = book.ended.push(info, Arc::clone(session), bytes);
+                (freed, book.names.remove_entry(name), book.live.remove(&session.id))
             })
         });
         drop(removed);
+    }
+
+    /// Charges an ended session what it takes to keep it; then frees those whose time is over, as it comes, unless
+    /// another task does so already.
+    async fn settle(self: Arc<Self>, session: Arc<Session>) {
+        let id = session.id;
+        let bytes = session.settle().await;
+        drop(session);
+        let (freed, is_mine) = self.with(|book| (book.ended.charge(id, bytes), book.ended.take_watch()));
+        drop(freed);
+        if !is_mine {
+            return;
+        }
+        let kept_for = self.settings.ended_time;
+        while let Some(end) = self.with(|book| book.ended.next_end(kept_for)) {
+            tokio::select! {
+                () = tokio::time::sleep_until(end.into()) => {}
+                () = self.stopping.cancelled() => return,
+            }
+            let freed = self.with(|book| book.ended.expire(kept_for));
+            drop(freed);
+        }
     }
 
     /// Gives a live session another name, which must be free.
@@ -397,6 +422,15 @@ impl Manager {
 
     /// The live session that is meant, or what became of it. Which one the client is in, its connection knows.
     pub(crate) fn find(&self, target: &Target) -> Result<Arc<Session>, RequestError> {
+        self.find_one(target, false)
+    }
+
+    /// The same, or one that ended and whose output is kept.
+    pub(crate) fn find_to_read(&self, target: &Target) -> Result<Arc<Session>, RequestError> {
+        self.find_one(target, true)
+    }
+
+    fn find_one(&self, target: &Target, may_have_ended: bool) -> Result<Arc<Session>, RequestError> {
         self.with(|book| {
             let named = |name: &SessionName| book.names.get(name).copied().flatten();
             let (id, is_it): (_, &dyn Fn(&SessionInfo) -> bool) = match target {
@@ -408,9 +442,12 @@ impl Manager {
                 return Ok(Arc::clone(live));
             }
             // Before any whose name only begins like this: what was meant has ended.
-            if let Some((info, _)) = book.ended.iter().rev().find(|(info, _)| is_it(info))
+            if let Some((info, output)) = book.ended.find(is_it)
                 && let SessionState::Ended(status) = info.state
             {
+                if let Some(output) = output.filter(|_| may_have_ended) {
+                    return Ok(Arc::clone(output));
+                }
                 return Err(RequestError::SessionEnded { name: info.name.to_string(), status });
             }
             match target {
@@ -424,8 +461,8 @@ impl Manager {
 
     /// Live sessions, the oldest first, then those that ended, the latest first.
     pub(crate) fn list(&self) -> Vec<SessionInfo> {
-        let (mut live, ended): (Vec<_>, Vec<_>) = self
-            .with(|book| (book.live.values().cloned().collect(), book.ended.iter().rev().cloned().collect()));
+        let (mut live, ended): (Vec<_>, _) =
+            self.with(|book| (book.live.values().cloned().collect(), book.ended.list()));
         live.sort_by_key(|session| session.started);
         let live = live.iter().map(|session| self.info(session));
         live.chain(ended.into_iter().map(|(info, at)| ended_at(info, at))).collect()
@@ -503,6 +540,15 @@ impl Manager {
 }
 
 impl SessionTable {
+    fn new(ended_bytes: usize) -> Self {
+        Self {
+            live: HashMap::new(),
+            names: HashMap::new(),
+            ended: EndedSessions::new(ended_bytes),
+            closed: false,
+        }
+    }
+
     /// The only live session whose name begins like this.
     fn find_by_prefix(&self, prefix: &SessionName) -> Result<Arc<Session>, RequestError> {
         let begins = |name: &SessionName| name.as_str().starts_with(prefix.as_str());
@@ -520,18 +566,5 @@ impl SessionTable {
         // A reply has room for more, and nobody reads them.
         names.truncate(MAX_NAMES_LISTED);
         Err(RequestError::Ambiguous { prefix: prefix.to_string(), names })
-    }
-}
-
-/// What is remembered of a session that ended at `time`, as it is to be shown now.
-fn ended_at(info: SessionInfo, time: Instant) -> SessionInfo {
-    let since = time.elapsed().as_secs();
-    SessionInfo {
-        age_seconds: info.age_seconds + since,
-        idle_seconds: info.idle_seconds + since,
-        used_ms: info.used_ms.map(|used| used + since * 1000),
-        ended_seconds: Some(since),
-        latest: None,
-        ..info
     }
 }

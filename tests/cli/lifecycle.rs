@@ -54,6 +54,7 @@ fn kill_ends_a_program_and_says_how_it_went() {
 #[test]
 fn attaching_late_says_how_it_ended_or_that_it_never_was() {
     let home = Home::new();
+    let _server = serve(&home, &["--ended", "0"]);
     let ran = home.run(&["new", "over", "--", "sh", "-c", "exit 3"]);
     assert_eq!(ran.status.code(), Some(3), "{ran:?}");
     for (name, why) in [("over", "has ended: exit status 3"), ("never", "no session never")] {
@@ -168,4 +169,34 @@ fn a_program_ignores_no_signal_that_its_server_was_started_to_ignore() {
     // The server itself goes on ignoring them.
     home.signal_server(Signal::USR1);
     home.succeed(&["list"]);
+}
+
+#[test]
+fn what_a_session_that_ended_printed_is_attached_to_shown_and_waited_for() {
+    let home = Home::new();
+    home.succeed(&["new", "build", "-d", "--", "sh", "-c", "seq 3000; exit 3"]);
+    assert_eq!(home.run(&["wait", "build"]).status.code(), Some(3));
+    let read = home.run(&["attach", "build"]);
+    let told = String::from_utf8_lossy(&read.stderr);
+    assert_eq!(read.status.code(), Some(3), "{told}");
+    assert!(told.contains("[session build ended: exit status 3]"), "{told}");
+    let lines: Vec<_> = std::str::from_utf8(&read.stdout).unwrap().lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[2999]), (3000, "1", "3000"));
+    assert!(home.succeed(&["screen", "build"]).contains("3000"));
+    home.succeed(&["wait", "build", "--for", "2999"]);
+    assert_eq!(home.run(&["wait", "build", "--for", "3001"]).status.code(), Some(1));
+    let mut terminal = home.terminal(&["attach", "build"]);
+    terminal.wait_for("[session build ended: exit status 3]");
+    assert!(terminal.text().contains("3000\n"), "{}", terminal.text());
+    terminal.ends_with(3);
+    // To create it if it is not there means if it does not run.
+    let terminal = home.terminal(&["attach", "-A", "build"]);
+    terminal.wait_for("ready>");
+    home.succeed(&["kill", "build"]);
+
+    let other = Home::new();
+    let _server = serve(&other, &["--ended", "0"]);
+    other.succeed(&["new", "build", "-d", "--", "true"]);
+    other.run(&["wait", "build"]);
+    assert_eq!(other.run(&["attach", "build"]).status.code(), Some(255));
 }

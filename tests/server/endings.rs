@@ -50,7 +50,7 @@ async fn a_client_that_hears_of_the_end_finds_the_name_free() {
 
 #[tokio::test]
 async fn attaching_to_an_ended_or_unknown_session_says_which_it_is() {
-    let server = TestServer::start();
+    let server = TestServer::with(|server| server.ended_bytes(0));
     let mut client = server.client().await;
     attached(&mut client, &shell("over", "exit 3", Some(LOSSLESS))).await;
     transcript(&mut client, 0).await;
@@ -63,7 +63,7 @@ async fn attaching_to_an_ended_or_unknown_session_says_which_it_is() {
 
 #[tokio::test]
 async fn the_last_64_ended_sessions_are_remembered() {
-    let server = TestServer::start();
+    let server = TestServer::with(|server| server.ended_bytes(0));
     let mut client = server.client().await;
     for number in 0..66 {
         attached(&mut client, &shell(&format!("s{number}"), "exit 1", Some(LOSSLESS))).await;

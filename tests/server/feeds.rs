@@ -77,7 +77,7 @@ async fn the_embedder_waits_for_the_readers_that_the_pace_names() {
 
 #[tokio::test]
 async fn a_killed_feed_takes_no_more_and_its_clients_get_what_it_took() {
-    let server = TestServer::start();
+    let server = TestServer::with(|server| server.ended_bytes(0));
     let feed = feed(&server, Pace::Fastest).await;
     let mut client = server.client().await;
     attached(&mut client, &attach("feed", FROM_OLDEST)).await;

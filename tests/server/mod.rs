@@ -8,6 +8,7 @@ mod changes;
 mod client;
 mod connections;
 mod embedding;
+mod ended;
 mod endings;
 mod faults;
 mod feeds;

@@ -16,8 +16,13 @@ const README: &str = "README.md";
 const SECURITY: &str = "SECURITY.md";
 const SERVE: &str = "src/cli/serve.rs";
 
-const QUOTED: [Quoted; 34] = [
+const QUOTED: [Quoted; 39] = [
     ("CONNECT_TIMEOUT", 1, " s", SECURITY, "for the server's hello"),
+    ("DEFAULT_ENDED_BYTES", 1 << 20, " MiB", BUILDER, "ended sessions may take together"),
+    ("DEFAULT_ENDED_BYTES", 1 << 20, " MiB", SECURITY, "screens of ended sessions"),
+    ("DEFAULT_ENDED_TIME", 3600, " h", BUILDER, "if there is room for it"),
+    ("DEFAULT_ENDED_TIME", 3600, " h", SECURITY, "screens of ended sessions"),
+    ("DEFAULT_ENDED_TIME", 3600, "h", SERVE, "How long that is kept"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", BUILDER, "Output each session holds"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", README, "history"),
     ("DEFAULT_HISTORY_BYTES", 1 << 20, " MiB", SECURITY, "its history"),

@@ -22,6 +22,8 @@ fn manager() -> Arc<Manager> {
         hang_up_grace: Duration::from_secs(2),
         make_model: None,
         links: None,
+        ended_bytes: 0,
+        ended_time: Duration::ZERO,
     };
     let mut manager = Manager::new(ClientRegistry::new(), settings, None);
     // A paused clock jumps while it waits for another test's turn.

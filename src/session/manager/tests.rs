@@ -32,6 +32,8 @@ fn start_with(
         hang_up_grace: Duration::ZERO,
         make_model,
         links: None,
+        ended_bytes: 0,
+        ended_time: Duration::ZERO,
     };
     let manager = Arc::new(Manager::new(registry.clone(), settings, None));
     let name: SessionName = "feed".parse().unwrap();
