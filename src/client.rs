@@ -194,6 +194,12 @@ impl Client {
         }
     }
 
+    /// The server's process, by its number for this one, where the system tells.
+    #[cfg(feature = "cli")]
+    pub(crate) fn server_process(&self) -> Option<i32> {
+        self.process.filter(|process| *process > 0)
+    }
+
     /// Shakes hands over a stream that leads to a server, within [`CONNECT_TIMEOUT`]: a socket, a
     /// child's pipes (`tokio::io::join`), or one end of `tokio::io::duplex`.
     ///

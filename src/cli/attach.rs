@@ -25,6 +25,7 @@ pub(super) mod recorder;
 mod recording_file;
 mod sender;
 mod spool;
+mod title;
 mod typing;
 mod window;
 
@@ -57,7 +58,7 @@ use super::{
     print_note,
     signals::{DeadlySignals, JobSignals},
     target::{SessionArg, choose, is_inside},
-    terminal::{self, DetachKey},
+    terminal::{self, ClientKey},
 };
 use crate::{
     SessionName,
@@ -86,17 +87,17 @@ pub(super) struct Args {
     /// Create it, with a shell, if there is none of this very name
     #[arg(short = 'A', long = "create", requires = "name")]
     create: bool,
-    /// What to start with: the screen, nothing (now), all that is held (start), or the lines in the newest BYTES
-    /// [default: screen, into a file or pipe: start]
+    /// With the screen, nothing (now), all that is held (start), or the lines in the newest BYTES [default: screen,
+    /// into a file or pipe: start]
     #[arg(long, value_name = "WHERE", hide_possible_values = true)]
     from: Option<StartArg>,
     /// Lines above the screen to scroll back to, at most
     #[arg(long, value_name = "LINES", default_value_t = SCROLLBACK)]
     scrollback: u32,
-    /// Only watch: nothing typed here reaches the session, and this terminal's size does not count
+    /// Only watch: nothing is typed, and this terminal's size does not count
     #[arg(short, long)]
     read_only: bool,
-    /// Into a file or pipe: how much a temporary file may hold for a slow reader
+    /// What a temporary file may hold for a slow pipe
     #[arg(long, value_name = "BYTES", default_value_t = ByteCount(SPOOL))]
     spool: ByteCount,
     #[command(flatten)]
@@ -106,13 +107,18 @@ pub(super) struct Args {
 /// How to watch; `new` and `attach` share these.
 #[derive(Debug, clap::Args)]
 pub(super) struct WatchArgs {
-    /// When this client can't keep up: resync, disconnect, or lossless, for which the program waits [default: resync,
-    /// into a file or pipe: lossless]
+    /// When it falls behind: resync, disconnect, or lossless (program waits)
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     on_lag: Option<Lag>,
-    /// Detaches; FUGUE_DETACH_KEY sets it; none for none
+    /// Detaches; none for none. Typed twice it is typed, as is the next
     #[arg(long, value_name = "KEY", default_value = r"ctrl-\")]
-    detach_key: DetachKey,
+    detach_key: ClientKey,
+    /// Shows the next session of `list`
+    #[arg(long, value_name = "KEY", default_value = "none")]
+    next_key: ClientKey,
+    /// Begin the terminal's title with the session's name
+    #[arg(long)]
+    name_in_title: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,9 +341,13 @@ async fn show(
     let mut notices = Notices::default();
 
     let (current, typing) = (Current::new(&attached), Typing::new(attached.session));
-    let mut outbox = Outbox::new(args.watch.detach_key.0);
+    let mut outbox = Outbox::new(args.watch.detach_key.0, args.watch.next_key.0);
     let options = || args.options();
     let (_, is_enough) = display.wanted(attached.start, 0);
+    let names_titles = args.watch.name_in_title;
+    if names_titles {
+        display.name_titles(current.name().as_str());
+    }
     let mut client = client;
     let outcome = loop {
         let (requests, frames, early) = client.into_split();
@@ -352,7 +362,7 @@ async fn show(
             display: &display,
         };
         let shown = (&window, &display, &current);
-        let receiver = Receiver { frames, early, shown, typing: &typing, ended: None, notices: &mut notices };
+        let receiver = Receiver { frames, early, shown, typing: &typing, ended: None, notices: &mut notices, names_titles };
         let outcome = tokio::select! {
             () = std::future::ready(()), if is_enough => Outcome::Enough,
             signal = deadly.next() => Outcome::Signal(signal),

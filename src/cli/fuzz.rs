@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 
-use super::{Args, bytes::ByteCount, settings::check_text, terminal::DetachKey, time::TimeSpan};
+use super::{Args, bytes::ByteCount, settings::check_text, terminal::ClientKey, time::TimeSpan};
 use crate::terminal::{NamedKey, SnapshotModes};
 
 /// Parses a command line, one word to a line: it is understood, or refused with words that can be shown.
@@ -21,7 +21,7 @@ pub(crate) fn command_line(input: &[u8]) {
         if let Ok(bytes) = word.parse::<ByteCount>() {
             assert_eq!(bytes.to_string().parse(), Ok(bytes));
         }
-        if let Ok(DetachKey(key)) = word.parse() {
+        if let Ok(ClientKey(key)) = word.parse() {
             assert!(key.is_none_or(|key| key < 32));
         }
         if let Ok(key) = word.parse::<NamedKey>() {

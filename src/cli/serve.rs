@@ -1,5 +1,7 @@
 //! `serve`: runs the server until it is told to stop.
 
+mod orphans;
+
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -87,6 +89,9 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         // From before the socket is there, so that a signal never leaves it behind.
         let mut signals = StopSignals::new()?;
         ignore_no_signal();
+        if std::process::id() == 1 {
+            tokio::spawn(orphans::reap());
+        }
         let server = server.bind()?;
         if args.background {
             leave_terminal(common, &server)?;

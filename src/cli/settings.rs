@@ -33,13 +33,15 @@ pub(super) struct Setting {
     name: &'static str,
 }
 
-pub(super) static SETTINGS: [Setting; 19] = [
+pub(super) static SETTINGS: [Setting; 21] = [
     Setting { table: None, name: "socket" },
     Setting { table: None, name: "log" },
     Setting { table: None, name: "remote" },
     Setting { table: None, name: "remote-path" },
     Setting { table: None, name: "ssh" },
     Setting { table: None, name: "detach-key" },
+    Setting { table: None, name: "next-key" },
+    Setting { table: None, name: "name-in-title" },
     Setting { table: None, name: "spool" },
     Setting { table: Some("serve"), name: "history" },
     Setting { table: Some("serve"), name: "ended" },

@@ -4,11 +4,13 @@ use std::{
     env, fs,
     io::{self, IsTerminal},
     process::Stdio,
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     io::ioctl_fionread,
     process::{Pid, Signal, kill_process},
 };
@@ -38,12 +40,34 @@ pub(super) enum Started {
 /// those who hand commands to what they start, that nobody reads them.
 pub(super) async fn connect_or_start(common: &Globals) -> anyhow::Result<(Client, Started)> {
     let connected = find_or_start(common).await?;
-    if !io::stdin().is_terminal() && ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0) {
-        print_error(format_args!(
-            "standard input is not typed into a session; `fugue-server send NAME` does that"
-        ));
-    }
+    tell_of_input();
     Ok(connected)
+}
+
+/// Says that nobody reads standard input, once it has something: now, or as long as this runs. One that has nothing is
+/// any script's.
+pub(super) fn tell_of_input() {
+    if io::stdin().is_terminal() {
+        return;
+    }
+    let tell_if_any = || {
+        let has_any = ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0);
+        if has_any {
+            print_error(format_args!(
+                "standard input is not typed into a session; `fugue-server send NAME` does that"
+            ));
+        }
+        has_any
+    };
+    if !tell_if_any() {
+        thread::spawn(move || {
+            let stdin = io::stdin();
+            let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+            // An error, or an end without anything before it, says that nothing comes.
+            let _ = rustix::io::retry_on_intr(|| poll(&mut polled, None));
+            tell_if_any();
+        });
+    }
 }
 
 pub(super) async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, Started)> {
@@ -90,7 +114,7 @@ pub(super) async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, S
 pub(super) async fn end_if_unused(mut client: Client) {
     let Ok(stats) = client.stats().await else { return };
     let clients: usize = stats.clients_per_shard.iter().sum();
-    let process = i32::try_from(stats.pid).ok().and_then(Pid::from_raw);
+    let process = client.server_process().and_then(Pid::from_raw);
     if let Some(process) = process.filter(|_| clients == 1 && stats.sessions.is_empty()) {
         // An error says that it is gone.
         let _ = kill_process(process, Signal::TERM);

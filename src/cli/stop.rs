@@ -33,7 +33,7 @@ pub(super) fn run(common: &Globals, Args {}: Args) -> anyhow::Result<Exit> {
 
 /// The server's process, by its number and as a handle that no other process can take the place of; `None` where no
 /// server runs, which is said.
-async fn server(common: &Globals) -> anyhow::Result<Option<(u32, OwnedFd)>> {
+async fn server(common: &Globals) -> anyhow::Result<Option<(i32, OwnedFd)>> {
     let mut client = match common.connect().await {
         Ok(client) => client,
         // That is what was wanted.
@@ -43,8 +43,11 @@ async fn server(common: &Globals) -> anyhow::Result<Option<(u32, OwnedFd)>> {
         }
         Err(error) => return Err(error.into()),
     };
-    let number = client.stats().await?.pid;
-    let process = i32::try_from(number).ok().and_then(Pid::from_raw).context("the server has no process")?;
+    // By its number here, and not by that which it has for itself: in a container it may be 1 there.
+    let process = client.server_process().and_then(Pid::from_raw).context(
+        "the server's process is not seen from here, as from within another container; end it where it runs",
+    )?;
+    let number = process.as_raw_nonzero().get();
     let server = pidfd_open(process, PidfdFlags::empty()).context("finding the server's process failed")?;
     // It still answers, so the handle is on it.
     client.ping().await?;

@@ -43,6 +43,9 @@ impl fmt::Display for SessionArg {
 /// The variable that a session's program is told its name by.
 const SESSION: &str = "FUGUE_SESSION";
 
+/// The same for its id, which it has under every name.
+const SESSION_ID: &str = "FUGUE_SESSION_ID";
+
 /// Whether this runs in a session of the server's, as far as the environment says. `env -u FUGUE_SESSION` makes it run
 /// as if not. A session here is none of another machine's server.
 pub(super) fn is_inside(is_local: bool) -> bool {
@@ -54,6 +57,9 @@ pub(super) async fn this_session(client: &mut Client) -> Result<Target, ClientEr
     match client.find(Target::Here).await {
         Ok(info) => Ok(info.id.into()),
         Err(ClientError::Refused(RequestError::NotInside)) if client.is_local() => {
+            if let Some(id) = env::var(SESSION_ID).ok().and_then(|id| id.parse::<SessionId>().ok()) {
+                return Ok(id.into());
+            }
             let name = env::var(SESSION).ok().and_then(|name| name.parse().ok());
             name.map(Target::Name).ok_or(RequestError::NotInside.into())
         }

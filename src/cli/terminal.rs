@@ -105,11 +105,11 @@ impl Drop for RawMode {
     }
 }
 
-/// The key that detaches: a control character, written `ctrl-\` or `^\`; or none.
+/// A key that the client acts on: a control character, written `ctrl-\` or `^\`; or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DetachKey(pub(super) Option<u8>);
+pub(super) struct ClientKey(pub(super) Option<u8>);
 
-impl std::str::FromStr for DetachKey {
+impl std::str::FromStr for ClientKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -132,13 +132,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn detach_keys_are_control_characters() {
-        assert_eq!(r"ctrl-\".parse(), Ok(DetachKey(Some(0x1c))));
-        assert_eq!("^]".parse(), Ok(DetachKey(Some(0x1d))));
-        assert_eq!("none".parse(), Ok(DetachKey(None)));
-        assert_eq!("ctrl-a".parse(), "^A".parse::<DetachKey>());
+    fn keys_of_the_client_are_control_characters() {
+        assert_eq!(r"ctrl-\".parse(), Ok(ClientKey(Some(0x1c))));
+        assert_eq!("^]".parse(), Ok(ClientKey(Some(0x1d))));
+        assert_eq!("none".parse(), Ok(ClientKey(None)));
+        assert_eq!("ctrl-a".parse(), "^A".parse::<ClientKey>());
         for wrong in ["", "a", "ctrl-", "ctrl-1", "ctrl-aa", "alt-a", "^ä"] {
-            assert!(wrong.parse::<DetachKey>().is_err(), "{wrong:?}");
+            assert!(wrong.parse::<ClientKey>().is_err(), "{wrong:?}");
         }
     }
 }

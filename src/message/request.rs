@@ -143,8 +143,8 @@ pub struct Create {
     /// The program and its arguments, as the bytes they are; at least the program.
     #[serde(deserialize_with = "bounded_vec")]
     pub command: Vec<Vec<u8>>,
-    /// Its whole environment. The server adds `FUGUE_SESSION` and `FUGUE_SOCKET`, and `TERM` where it is
-    /// missing.
+    /// Its whole environment. The server adds `FUGUE_SESSION`, `FUGUE_SESSION_ID` and `FUGUE_SOCKET`, and `TERM` where
+    /// it is missing.
     #[serde(deserialize_with = "bounded_vec")]
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where it starts; `None` for the server's own directory.
@@ -278,7 +278,8 @@ impl From<SessionId> for Target {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SessionChange {
-    /// Its name, to one that is free. Its program keeps `FUGUE_SESSION` as it was.
+    /// Its name, to one that is free. Its program keeps `FUGUE_SESSION` as it was; `FUGUE_SESSION_ID` is right
+    /// for good.
     Rename(SessionName),
     /// What its terminal is sized by, and its size, if one is given.
     Size {

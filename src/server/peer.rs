@@ -15,6 +15,16 @@ use crate::session::TerminalId;
 const MAX_PROCESSES: usize = 64;
 const MAX_OPEN: usize = 256;
 
+/// A client's process, and the terminal that it has open, for people.
+pub(super) fn described(process: i32) -> String {
+    let opened = (0..3).find_map(|descriptor| {
+        let name =
+            link(Path::new(&format!("/proc/{process}/fd/{descriptor}")))?.strip_prefix("/dev/")?.to_owned();
+        (name.starts_with("pts/") || name.starts_with("tty")).then_some(name)
+    });
+    opened.map_or_else(|| format!("process {process}"), |terminal| format!("process {process} on {terminal}"))
+}
+
 /// Terminals that a process is in.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Terminals {

@@ -18,11 +18,11 @@ use super::{
     input::Input,
     link::{Closed, Link},
     nesting::Nested,
-    peer::Terminals,
+    peer::{Terminals, described},
     restriction::restricted,
 };
 use crate::{
-    ClientId, SessionId,
+    ClientId, ServerMessage, SessionId,
     message::{
         Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, Create,
         InputPosition, Relay, Reply, RequestError, SessionChange, StartAt, Target,
@@ -146,15 +146,7 @@ impl Router {
                 return self.resize(id, session, Window { size, pixels }).await;
             }
             ClientMessage::Resync => self.command(Command::Resync { request: id }).await?,
-            ClientMessage::Kill { session } => {
-                let (session, link) = (self.find(&session)?, Arc::clone(&self.link));
-                info!(session = %session.id(), name = %session.name(), client = %self.client, "told to end");
-                let waiting = self.room_to_wait()?;
-                session.hang_up();
-                waiting.spawn(answer_when_gone(id, link, async move {
-                    session.killed().await.map(Reply::Killed)
-                }));
-            }
+            ClientMessage::Kill { session } => self.kill(id, &session)?,
             ClientMessage::Wait { session } => match self.find(&session) {
                 Err(RequestError::SessionEnded { status, .. }) => {
                     return Ok(Handled::Reply(Reply::Ended(status)));
@@ -216,6 +208,27 @@ impl Router {
         let options = AttachOptions { start: StartAt::Oldest, ..options };
         self.watch(id, session, (options, environment), Some(begin)).await?;
         Ok(Handled::Later)
+    }
+
+    /// Has a session ended, and tells those who watch it by whom.
+    fn kill(&mut self, request: u64, target: &Target) -> Result<(), RequestError> {
+        let (session, link) = (self.find(target)?, Arc::clone(&self.link));
+        let by = self.process.map(described);
+        info!(session = %session.id(), name = %session.name(), client = %self.client, ?by, "told to end");
+        let registry = self.shared.registry.clone();
+        let waiting = self.room_to_wait()?;
+        if let Some(by) = by {
+            let text = format!("{by} told this session to end");
+            // Beside the output: one that is behind may not hear of it.
+            let _ = registry.broadcast_to_session(session.id(), Arc::new(ServerMessage::Notice { text }));
+        }
+        session.hang_up();
+        waiting.spawn(answer_when_gone(
+            request,
+            link,
+            async move { session.killed().await.map(Reply::Killed) },
+        ));
+        Ok(())
     }
 
     /// Has the writer attach, and waits for what comes of it.

@@ -1,7 +1,7 @@
 //! The sessions that ended last: how they ended, and for a while what they printed.
 //!
-//! What is kept of their output is bounded in bytes, over all of them, and in time. The oldest goes first. A client that
-//! reads one on holds that by itself.
+//! What is kept of their output is bounded in bytes, over all of them, and in time. The oldest goes first. A client
+//! that reads one on holds that by itself.
 
 use std::{
     collections::VecDeque,

@@ -166,21 +166,7 @@ impl Follower {
         options: &AttachOptions,
     ) -> Result<Followed, NotFollowed> {
         let reader = session.history.attach(options.start, options.on_lag).map_err(NotFollowed::NotHeld)?;
-        let mut attachment = Attachment {
-            client: self.client,
-            reader,
-            on_lag: options.on_lag,
-            size: options.size,
-            scrollback: usize::try_from(options.scrollback).unwrap_or(usize::MAX),
-            claim: None,
-            session_size: session.size(),
-            redraw: false,
-            next_picture: None,
-            pictures_failed: !session.screen.has_model(),
-            reached: 0,
-            is_announced: false,
-            session,
-        };
+        let mut attachment = Attachment::new(self.client, session, reader, options);
         let session = Arc::clone(&attachment.session);
         // Only this task attaches and detaches its client, so what the registry says and what is watched agree. By now
         // the log keeps the bytes that this announces.
@@ -508,6 +494,25 @@ impl Attachment {
     fn starts_before_a_resize(&self, start: StartAt) -> bool {
         let is_before = matches!(start, StartAt::Offset(offset) if offset < self.session.resized_at());
         is_before && self.is_drawn()
+    }
+
+    /// That of a client which has got nothing yet but its place in the log.
+    fn new(client: ClientId, session: Arc<Session>, reader: Reader, options: &AttachOptions) -> Self {
+        Self {
+            client,
+            reader,
+            on_lag: options.on_lag,
+            size: options.size,
+            scrollback: usize::try_from(options.scrollback).unwrap_or(usize::MAX),
+            claim: None,
+            session_size: session.size(),
+            redraw: false,
+            next_picture: None,
+            pictures_failed: !session.screen.has_model(),
+            reached: 0,
+            is_announced: false,
+            session,
+        }
     }
 
     /// Whether the client's terminal has another size than the session's, so that output would not fit it. A client

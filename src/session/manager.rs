@@ -51,6 +51,9 @@ mod starting;
 #[cfg(all(debug_assertions, not(fugue_model)))]
 mod tests;
 
+/// The variable that a program is told its session's id by, which stays when the session is renamed.
+const SESSION_ID: &[u8] = b"FUGUE_SESSION_ID";
+
 /// Names that an ambiguous one is answered with.
 const MAX_NAMES_LISTED: usize = 20;
 
@@ -164,6 +167,8 @@ impl Manager {
             let id = SessionId::random();
             let mut create = create;
             let surroundings = Surroundings::of(id, &mut create.env, manager.settings.links.as_ref());
+            // After all others: it may be another session's that this is started from.
+            create.env.push((SESSION_ID.to_vec(), id.to_string().into_bytes()));
             let create = Arc::new(create);
             let (asked, SessionSettings { socket, hang_up_grace, .. }) =
                 (Arc::clone(&create), manager.settings.clone());

@@ -1,4 +1,4 @@
-//! Finds one control key in what a terminal sends, whichever way the terminal encodes it.
+//! Finds one or two control keys in what a terminal sends, whichever way the terminal encodes them.
 //!
 //! A press of ctrl-\ is the byte 0x1c, or, as its program asked: `CSI 92;5u` (kitty's keyboard protocol, and xterm's
 //! modifyOtherKeys in its newer format), `CSI 27;5;92~` (modifyOtherKeys) or `CSI 220;43;28;1;8;1_` (win32-input-mode).
@@ -59,8 +59,8 @@ const WINDOWS_SHIFT: u32 = 16;
 /// The parse state of what one terminal sends.
 #[derive(Debug)]
 pub(crate) struct KeyFinder {
-    /// The control character that a legacy encoding sends for the key, if one is looked for.
-    key: Option<u8>,
+    /// The control characters that a legacy encoding sends for the keys, where keys are looked for.
+    keys: [Option<u8>; 2],
     within: KeyState,
     /// The sequence so far, from its ESC on, while it may be the key or begin a paste.
     kept: Vec<u8>,
@@ -68,8 +68,9 @@ pub(crate) struct KeyFinder {
     passed: usize,
     /// When anything came last.
     last: Option<Instant>,
-    /// The last press of the key, as the terminal sent it.
+    /// The last press of a key, as the terminal sent it; and which of the two it is.
     press: Vec<u8>,
+    is_second: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +108,30 @@ pub(crate) struct KeysFound {
 
 impl KeyFinder {
     /// Finds the key whose legacy encoding is the control character `key`; none without one.
+    #[cfg(test)]
     pub(crate) fn new(key: impl Into<Option<u8>>) -> Self {
-        let key = key.into();
-        Self { key, within: KeyState::Text, kept: Vec::new(), passed: 0, last: None, press: Vec::new() }
+        Self::of_two([key.into(), None])
+    }
+
+    /// Finds two keys, where they are given. If they are the same, it is the first.
+    pub(crate) fn of_two(keys: [Option<u8>; 2]) -> Self {
+        let (within, press) = (KeyState::Text, Vec::new());
+        Self { keys, within, kept: Vec::new(), passed: 0, last: None, press, is_second: false }
+    }
+
+    /// Whether the last press was of the second key.
+    pub(crate) fn is_second(&self) -> bool {
+        self.is_second
+    }
+
+    fn is_key(&self, byte: u8) -> bool {
+        self.keys.contains(&Some(byte))
+    }
+
+    /// Takes note of a press, of the key of this control character.
+    fn press_of(&mut self, key: u8, press: Vec<u8>) {
+        self.is_second = self.keys[0] != Some(key);
+        self.press = press;
     }
 
     /// The last press of the key, as the terminal sent it.
@@ -128,7 +150,7 @@ impl KeyFinder {
         let mut found =
             KeysFound { passes: Vec::with_capacity(self.kept.len() + input.len()), is_pressed: false };
         if self.expire(now) {
-            self.press = vec![ESC];
+            self.press_of(ESC, vec![ESC]);
             self.settle(&mut Vec::new());
             found.is_pressed = true;
             return (found, input);
@@ -140,7 +162,7 @@ impl KeyFinder {
             }
         }
         // An ESC that nothing follows passes at once, unless it may be the key itself.
-        if matches!(self.within, KeyState::Escape { .. }) && self.key != Some(ESC) {
+        if matches!(self.within, KeyState::Escape { .. }) && !self.is_key(ESC) {
             self.pass_kept(&mut found.passes);
         }
         (found, &[])
@@ -160,7 +182,7 @@ impl KeyFinder {
     /// Gives up what is kept back. What follows is still parsed as its rest.
     pub(crate) fn flush(&mut self) -> KeysFound {
         if self.is_escape_the_key() {
-            self.press = vec![ESC];
+            self.press_of(ESC, vec![ESC]);
             self.settle(&mut Vec::new());
             return KeysFound { passes: Vec::new(), is_pressed: true };
         }
@@ -171,7 +193,7 @@ impl KeyFinder {
 
     /// Whether a lone ESC is kept back that is the key, unless its rest comes at once.
     fn is_escape_the_key(&self) -> bool {
-        self.key == Some(ESC) && self.is_holding() && matches!(self.within, KeyState::Escape { .. })
+        self.is_key(ESC) && self.is_holding() && matches!(self.within, KeyState::Escape { .. })
     }
 
     /// Takes note of the pause before `now`. Returns whether it makes an ESC the key.
@@ -225,8 +247,8 @@ impl KeyFinder {
             self.begin();
             return false;
         }
-        if Some(byte) == self.key {
-            self.press = vec![byte];
+        if self.is_key(byte) {
+            self.press_of(byte, vec![byte]);
             return true;
         }
         passes.push(byte);
@@ -268,10 +290,12 @@ impl KeyFinder {
             }
             b'@'..=b'~' => {
                 let parameters = self.kept.get(2..);
-                if self.key.zip(parameters).is_some_and(|(key, parameters)| is_press(key, parameters, byte)) {
+                let is_pressed = |key: &u8| parameters.is_some_and(|fields| is_press(*key, fields, byte));
+                if let Some(key) = self.keys.into_iter().flatten().find(is_pressed) {
                     let is_cut = self.passed > 1;
                     self.kept.push(byte);
-                    self.press = std::mem::take(&mut self.kept);
+                    let press = std::mem::take(&mut self.kept);
+                    self.press_of(key, press);
                     self.forget();
                     passes.extend(is_cut.then_some(HARMLESS_FINAL));
                     self.within = KeyState::Text;

@@ -143,6 +143,99 @@ fn the_detach_key_typed_twice_is_typed_and_none_and_a_variable_set_it() {
 }
 
 #[test]
+fn the_key_for_the_next_session_shows_it_and_what_follows_is_for_that() {
+    let home = Home::new();
+    for name in ["a", "b", "c"] {
+        session(&home, name);
+        home.succeed(&["wait", name, "--for", "ready>", "--timeout", "30s"]);
+    }
+    let mut terminal = home.terminal(&["attach", "a", "--next-key", "ctrl-]"]);
+    terminal.wait_for("ready>");
+    terminal.type_in("echo this is $FUGUE_SESSION\n\x1decho now in $FUGUE_SESSION\n");
+    terminal.wait_for("now in b");
+    assert!(!terminal.text().contains("this is"), "{}", terminal.text());
+    assert_eq!(attached(&home), ["b"]);
+    home.succeed(&["wait", "a", "--for", "this is a", "--timeout", "30s"]);
+    // By itself, after a moment; after the last comes the first.
+    terminal.type_in("\x1d");
+    eventually("the third is shown", || attached(&home) == ["c"]);
+    terminal.type_in("\x1d");
+    terminal.wait_for("this is a");
+    // Where there is no other, this one stays.
+    home.succeed(&["kill", "b", "c"]);
+    terminal.type_in("\x1decho still in $FUGUE_SESSION\n");
+    terminal.wait_for("still in a");
+    terminal.type_in("\x1c");
+    terminal.wait_for("[detached from a]");
+    terminal.ends_with(0);
+
+    let shows_keys = ["--", "sh", "-c", "stty raw -echo; printf ready; exec cat -v"];
+    home.succeed(&[&["new", "keys", "-d"][..], &shows_keys].concat());
+    let terminal = home.shell_terminal("FUGUE_NEXT_KEY=ctrl-] fugue-server attach keys");
+    terminal.wait_for("ready");
+    terminal.type_in("\x1d\x1dx");
+    terminal.wait_for("ready^]x");
+    terminal.type_in("\x1d");
+    eventually("the other is shown", || attached(&home) == ["a"]);
+}
+
+#[test]
+fn the_name_is_in_the_title_if_asked_for_and_is_gone_afterwards() {
+    let home = Home::new();
+    session(&home, "a");
+    session(&home, "b");
+    let mut terminal = home.terminal(&["attach", "a", "--name-in-title", "--next-key", "ctrl-]"]);
+    let wait_for = |bytes: &str| {
+        terminal.wait_until(bytes, |shown| {
+            shown.bytes.windows(bytes.len()).any(|window| window == bytes.as_bytes()).then_some(())
+        });
+    };
+    wait_for("\x1b]2;a\x07");
+    terminal.wait_for("ready>");
+    terminal.type_in("printf '\\033]2;mine\\007'\n");
+    wait_for("\x1b]2;a: mine\x07");
+    terminal.type_in("\x1d");
+    wait_for("\x1b]2;b\x07");
+    terminal.type_in("\x1c");
+    terminal.wait_for("[detached from b]");
+    // What it was before is what is popped.
+    wait_for("\x1b[23;0t");
+    terminal.ends_with(0);
+    // Without being asked for, no title is set.
+    let other = home.terminal(&["attach", "b"]);
+    other.wait_for("ready>");
+    other.wait_until("no title", |shown| {
+        assert!(!shown.bytes.windows(4).any(|bytes| bytes == b"\x1b]2;"));
+        Some(())
+    });
+}
+
+#[test]
+fn a_session_that_is_ended_by_somebody_says_who_that_was() {
+    let home = Home::new();
+    session(&home, "a");
+    let mut terminal = home.terminal(&["attach", "a"]);
+    terminal.wait_for("ready>");
+    let mut kill = home.command(&["kill", "a"]).stderr(Stdio::null()).spawn().unwrap();
+    let by = format!("[notice: process {} told this session to end]", kill.id());
+    assert!(wait(&mut kill).success());
+    terminal.wait_for(&by);
+    terminal.wait_for("[session a ended: killed by SIGHUP]");
+    terminal.ends_with(129);
+}
+
+#[test]
+fn a_renamed_session_is_known_by_its_id_where_its_terminal_is_not() {
+    let home = Home::new();
+    session(&home, "a");
+    let id = home.session("a")["id"].as_str().unwrap().to_owned();
+    home.succeed(&["rename", "a", "b"]);
+    let mut env = home.command(&["env"]);
+    let env = env.env("FUGUE_SESSION", "a").env("FUGUE_SESSION_ID", id).output().unwrap();
+    assert!(env.status.success(), "{env:?}");
+}
+
+#[test]
 fn events_are_printed_as_they_happen_and_a_watched_list_follows_them() {
     let home = Home::new();
     session(&home, "a");

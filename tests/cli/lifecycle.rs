@@ -200,3 +200,48 @@ fn what_a_session_that_ended_printed_is_attached_to_shown_and_waited_for() {
     other.run(&["wait", "build"]);
     assert_eq!(other.run(&["attach", "build"]).status.code(), Some(255));
 }
+
+#[test]
+fn input_that_nobody_reads_is_told_of_also_if_it_comes_later() {
+    let home = Home::new();
+    let mut new = home.command(&["new", "a", "--", "cat"]);
+    let mut new = new.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("it is attached", || home.json(&["list", "--clients", "--json"])[0]["session"] == "a");
+    new.stdin.as_mut().unwrap().write_all(b"ls\n").unwrap();
+    let mut told = String::new();
+    BufReader::new(new.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.contains("standard input is not typed into a session"), "{told}");
+    home.succeed(&["kill", "a"]);
+    wait(&mut new);
+    let nothing = script(&home, ": | fugue-server new b -- true");
+    assert!(!String::from_utf8_lossy(&nothing.stderr).contains("standard input"), "{nothing:?}");
+}
+
+/// Orphans write down who they are, and this waits until the system knows none of them.
+const ORPHANS: &str = r#"
+dir=$(mktemp -d)
+for i in 1 2 3; do (sh -c "echo \$\$ > $dir/$i; sleep 0.1" &); done
+for i in 1 2 3; do
+    until [ -s $dir/$i ]; do :; done
+    while [ -e /proc/$(cat $dir/$i) ]; do sleep 0.1; done
+done
+rm -r $dir
+echo all gone
+exec cat"#;
+
+#[test]
+fn as_the_first_process_of_a_container_the_server_leaves_no_zombie() {
+    let home = Home::new();
+    let container = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+    let probe = Command::new("unshare").args(container).arg("true").output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        println!("not shown: only root can make a container");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(container).args([env!("CARGO_BIN_EXE_fugue-server"), "serve"]).envs(home.environment());
+    let _server = Served::start(command.stdin(Stdio::null()).stderr(Stdio::null()));
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ORPHANS]);
+    home.succeed(&["wait", "a", "--for", "all gone", "--timeout", "60s"]);
+    home.succeed(&["stop"]);
+}

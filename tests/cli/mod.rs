@@ -140,7 +140,9 @@ impl Drop for Home {
     fn drop(&mut self) {
         let stats = self.command(&["stats", "--json"]).output();
         let pid = stats.ok().and_then(|stats| serde_json::from_slice::<Value>(&stats.stdout).ok());
-        if let Some(pid) = pid.and_then(|stats| stats["pid"].as_u64()) {
+        // In a container it may be 1, which is another here.
+        let pid = pid.and_then(|stats| stats["pid"].as_u64()).filter(|pid| *pid > 1);
+        if let Some(pid) = pid {
             signal(pid, Signal::TERM);
             let start = Instant::now();
             while lives(pid) && start.elapsed() < PATIENCE {

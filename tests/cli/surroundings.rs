@@ -210,8 +210,9 @@ fn a_programs_environment_is_its_creators_and_not_the_servers() {
     let printed = String::from_utf8(output.stdout).unwrap();
     let mut variables: Vec<_> = printed.lines().map(str::trim_end).collect();
     variables.sort_unstable();
+    let id = format!("FUGUE_SESSION_ID={}", home.session("a")["id"].as_str().unwrap());
     let socket = format!("FUGUE_SOCKET={}", home.socket().display());
-    assert_eq!(variables, ["FUGUE_SESSION=a", &socket, "MINE=1", "TERM=xterm-256color"]);
+    assert_eq!(variables, ["FUGUE_SESSION=a", &id, &socket, "MINE=1", "TERM=xterm-256color"]);
 }
 
 /// Processor time that a process has used.

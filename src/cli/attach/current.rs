@@ -4,7 +4,10 @@ use std::cell::{Cell, RefCell};
 
 use tokio::sync::Notify;
 
-use crate::{SessionId, SessionName, message::AttachedTo};
+use crate::{
+    SessionId, SessionName,
+    message::{AttachedTo, SessionInfo, SessionState},
+};
 
 pub(super) struct Current {
     session: Cell<SessionId>,
@@ -39,6 +42,8 @@ impl Reached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Switch {
     None,
+    /// The person wants to see the next one, and the server was asked which there are.
+    Choosing,
     /// The person wants to see this one.
     Wanted(SessionId),
     /// The server was asked, by this request.
@@ -75,6 +80,33 @@ impl Current {
         if !self.is_switching() {
             self.state.set(Switch::Wanted(session));
             self.changed.notify_one();
+        }
+    }
+
+    /// The next session is to be shown, once it is known which that is. Returns whether the server is to be asked.
+    pub(super) fn choose(&self) -> bool {
+        let asks = !self.is_switching();
+        if asks {
+            self.state.set(Switch::Choosing);
+        }
+        asks
+    }
+
+    /// These are the sessions: the next one that runs is to be shown. Returns whether there is another.
+    pub(super) fn choose_next(&self, sessions: &[SessionInfo]) -> bool {
+        if self.state.get() != Switch::Choosing {
+            return true;
+        }
+        match next_of(sessions, self.session()) {
+            Some(next) => {
+                self.state.set(Switch::Wanted(next));
+                self.changed.notify_one();
+                true
+            }
+            None => {
+                self.stays();
+                false
+            }
         }
     }
 
@@ -126,4 +158,18 @@ impl Current {
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// The session that runs and follows this one, and after the last the first.
+fn next_of(sessions: &[SessionInfo], session: SessionId) -> Option<SessionId> {
+    let live: Vec<_> = sessions
+        .iter()
+        .filter(|info| matches!(info.state, SessionState::Running { .. }))
+        .map(|info| info.id)
+        .collect();
+    let next = match live.iter().position(|id| *id == session) {
+        Some(at) => (at + 1) % live.len(),
+        None => 0,
+    };
+    live.get(next).copied().filter(|id| *id != session)
 }

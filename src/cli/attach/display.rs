@@ -15,6 +15,7 @@ use super::{
     cast_writer::CastWriter,
     io_threads::{DisplayPermit, ScreenThread},
     recording_file::RecordingFile,
+    title::TitleNames,
 };
 use crate::{TerminalSize, message::ExitStatus, terminal::ChangedModes};
 
@@ -66,6 +67,8 @@ struct DisplayTerminal {
     has_entered: Cell<bool>,
     /// Anything of the session was shown.
     has_shown: Cell<bool>,
+    /// What puts the session's name into the title, if that is wanted.
+    titles: RefCell<Option<TitleNames>>,
 }
 
 /// Where the cursor goes when the terminal is left.
@@ -97,6 +100,7 @@ impl Display {
             is_left: Cell::new(false),
             has_entered: Cell::new(false),
             has_shown: Cell::new(false),
+            titles: RefCell::default(),
         };
         Ok(Self {
             screen: ScreenThread::start(),
@@ -166,6 +170,8 @@ impl Display {
         if !terminal.has_entered.replace(true) {
             before.extend_from_slice(modes.enter());
         }
+        let named = terminal.titles.borrow_mut().as_mut().and_then(|titles| titles.named(&data));
+        let data = named.map_or(data, Bytes::from);
         modes.follow(&data);
         terminal.has_shown.set(true);
         if before.is_empty() {
@@ -203,6 +209,13 @@ impl Display {
         room.show(format!("\x18\x1b7\x1b[{rows};1H\x1b[0;7m{what}\x1b[m\x1b8").into());
     }
 
+    /// The title begins with this session's name from now on.
+    pub(super) fn name_titles(&self, name: &str) {
+        if let Some(terminal) = &self.terminal {
+            terminal.titles.borrow_mut().get_or_insert_default().set(name);
+        }
+    }
+
     /// A screen comes next.
     pub(super) fn screen_comes(&self) {
         if let Some(terminal) = &self.terminal {
@@ -217,6 +230,7 @@ impl Display {
             terminal.is_left.set(true);
             self.undo(terminal, CursorLeft::Below).await;
             terminal.modes.take();
+            terminal.titles.borrow_mut().iter_mut().for_each(TitleNames::again);
             terminal.has_entered.set(false);
             // Nothing can be done if the terminal is gone.
             let _ = terminal.raw_mode.suspend();

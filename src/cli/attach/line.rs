@@ -21,7 +21,7 @@ use super::{
     display::Display,
     io_threads::Keys,
     notices::Notices,
-    outbox::Outbox,
+    outbox::{ClientAction, Outbox},
     outcome::Outcome,
     sender::{from_here, stop},
     typing::Typing,
@@ -175,12 +175,12 @@ impl LostLine<'_> {
             let leaves = tokio::select! {
                 keys = typed.recv() => {
                     let Some(keys) = keys else { return Outcome::Detached };
-                    let leaves = outbox.take(&keys, Instant::now());
+                    let leaves = leaves(outbox, |outbox| outbox.take(&keys, Instant::now()));
                     rings |= outbox.drop_beyond(most);
                     leaves
                 }
                 () = tokio::time::sleep(gives_up_in.unwrap_or_default()), if gives_up_in.is_some() => {
-                    outbox.give_up(Instant::now())
+                    leaves(outbox, |outbox| outbox.give_up(Instant::now()))
                 }
                 room = say, if !is_said => {
                     is_said = true;
@@ -208,4 +208,14 @@ impl LostLine<'_> {
             }
         }
     }
+}
+
+/// Whether what is done to the outbox leaves the session. There is no other one to go to now: what was typed after that
+/// key is for this one.
+fn leaves(outbox: &mut Outbox, take: impl FnOnce(&mut Outbox) -> Option<ClientAction>) -> bool {
+    let mut action = take(outbox);
+    while action == Some(ClientAction::Next) {
+        action = outbox.resume(Instant::now());
+    }
+    action == Some(ClientAction::Detach)
 }

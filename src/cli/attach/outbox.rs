@@ -1,7 +1,7 @@
-//! What was typed and is yet to be sent: searched for the detach key, and gathered so that a paste arrives as one
-//! piece.
+//! What was typed and is yet to be sent: searched for the detach key and the key for the next session, and gathered so
+//! that a paste arrives as one piece.
 //!
-//! The detach key typed twice within [`TWICE`] is typed: the program gets it once.
+//! Either key typed twice within [`TWICE`] is typed: the program gets it once.
 //!
 //! What waits is joined, up to what one message holds. The beginning of a bracketed paste waits for its end, as long as
 //! more of it comes; so pastes of two people do not mix. Anything else is ready at once.
@@ -18,7 +18,7 @@ use crate::{
 
 const ESC: u8 = 0x1b;
 
-/// How long a second press of the detach key is waited for, before the first one detaches.
+/// How long a second press of a key is waited for, before the first one counts.
 const TWICE: Duration = Duration::from_millis(300);
 
 /// With this much waiting, in bytes, nothing more is taken. A terminal keeps what is typed then.
@@ -34,15 +34,33 @@ pub(super) struct Outbox {
     is_open: bool,
     /// When what is kept back is given up, unless something comes before.
     gives_up: Option<Instant>,
-    /// When the detach key was pressed, if a second press would type it.
-    pressed: Option<Instant>,
+    /// Which key was pressed, and when, if a second press would type it.
+    pressed: Option<(ClientAction, Instant)>,
+    /// What was typed after the key for the next session: it is for that one.
+    kept: Vec<u8>,
+}
+
+/// What a key does that the program does not get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientAction {
+    /// Detaches.
+    Detach,
+    /// Shows the next session.
+    Next,
 }
 
 impl Outbox {
-    /// Empty. `detach_key` is a control character, if there is one.
-    pub(super) fn new(detach_key: impl Into<Option<u8>>) -> Self {
-        let finder = KeyFinder::new(detach_key);
-        Self { finder, pieces: VecDeque::new(), bytes: 0, is_open: false, gives_up: None, pressed: None }
+    /// Empty. The keys are control characters, where there are any.
+    pub(super) fn new(detach_key: Option<u8>, next_key: Option<u8>) -> Self {
+        Self {
+            finder: KeyFinder::of_two([detach_key, next_key]),
+            pieces: VecDeque::new(),
+            bytes: 0,
+            is_open: false,
+            gives_up: None,
+            pressed: None,
+            kept: Vec::new(),
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -69,9 +87,9 @@ impl Outbox {
         has_more
     }
 
-    /// Takes what was typed at `now`. Returns whether it detaches: then all before the detach key is ready, and what
-    /// came after it is dropped.
-    pub(super) fn take(&mut self, mut typed: &[u8], now: Instant) -> bool {
+    /// Takes what was typed at `now`. Returns what it does, if anything: then all before the key is ready. What came
+    /// after it is dropped, or kept for the [next session](Self::resume).
+    pub(super) fn take(&mut self, mut typed: &[u8], now: Instant) -> Option<ClientAction> {
         loop {
             let was_pasting = self.finder.is_pasting();
             let (found, rest) = self.finder.find_first(typed, now);
@@ -80,29 +98,66 @@ impl Outbox {
             match self.pressed {
                 // Only this comes between two presses: the beginning of the next, or the end of the first.
                 Some(_) if found.passes.is_empty() || is_release(&found.passes) => {}
-                Some(_) => return true,
+                Some((action, _)) => {
+                    // A key that follows is looked for when it is this one's turn.
+                    let press = if found.is_pressed { self.finder.press() } else { &[] };
+                    let after = [&found.passes[..], press, typed].concat();
+                    return Some(self.act(action, after));
+                }
                 None => self.push(&found.passes, is_pasting && !was_pasting),
             }
             if !found.is_pressed {
                 self.is_open = is_pasting;
                 let holds = self.is_open || self.finder.is_holding();
-                self.gives_up = self.pressed.map(|pressed| pressed + TWICE).or(holds.then(|| now + MOMENT));
-                return false;
+                let waits = self.pressed.map(|(_, pressed)| pressed + TWICE);
+                self.gives_up = waits.or(holds.then(|| now + MOMENT));
+                return None;
             }
-            self.press(now);
+            if let Some(before) = self.press(now) {
+                let after = [self.finder.press(), typed].concat();
+                return Some(self.act(before, after));
+            }
         }
     }
 
-    /// The detach key was pressed: for the first time, or for the second.
-    fn press(&mut self, now: Instant) {
+    /// A key was pressed: for the first time, or for the second. Returns what the other key does, if that was pressed
+    /// before and so was not typed twice.
+    fn press(&mut self, now: Instant) -> Option<ClientAction> {
         self.is_open = false;
-        if self.pressed.take().is_none() {
-            self.pressed = Some(now);
-            self.gives_up = Some(now + TWICE);
-            return;
+        let action = if self.finder.is_second() { ClientAction::Next } else { ClientAction::Detach };
+        match self.pressed.take() {
+            None => {
+                self.pressed = Some((action, now));
+                self.gives_up = Some(now + TWICE);
+            }
+            Some((before, _)) if before == action => {
+                let press = self.finder.press().to_vec();
+                self.push(&press, false);
+            }
+            Some((before, _)) => return Some(before),
         }
-        let press = self.finder.press().to_vec();
-        self.push(&press, false);
+        None
+    }
+
+    /// A key counts; this came after it.
+    fn act(&mut self, action: ClientAction, after: Vec<u8>) -> ClientAction {
+        self.pressed = None;
+        self.gives_up = None;
+        self.kept = after;
+        action
+    }
+
+    /// Another session is shown, or the one before still is: takes what was typed after the key, as
+    /// [`take`](Self::take).
+    pub(super) fn resume(&mut self, now: Instant) -> Option<ClientAction> {
+        let kept = std::mem::take(&mut self.kept);
+        if kept.is_empty() { None } else { self.take(&kept, now) }
+    }
+
+    /// Drops what is ready: no session takes it any more.
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
     }
 
     /// How long until [`give_up`](Self::give_up) is to be called, if nothing is typed before.
@@ -110,20 +165,23 @@ impl Outbox {
         self.gives_up.map(|time| time.saturating_duration_since(now))
     }
 
-    /// Nothing came for a moment, until `now`. Makes ready what was kept back. Returns whether that detaches.
-    pub(super) fn give_up(&mut self, now: Instant) -> bool {
+    /// Nothing came for a moment, until `now`. Makes ready what was kept back. Returns what that does, if anything.
+    pub(super) fn give_up(&mut self, now: Instant) -> Option<ClientAction> {
         self.gives_up = None;
         self.is_open = false;
         let found = self.finder.flush();
         match self.pressed {
-            Some(_) if !found.is_pressed => return true,
+            Some((action, _)) if !found.is_pressed => return Some(self.act(action, found.passes)),
             Some(_) => {}
             None => self.push(&found.passes, false),
         }
-        if found.is_pressed {
-            self.press(now);
+        if found.is_pressed
+            && let Some(before) = self.press(now)
+        {
+            let after = self.finder.press().to_vec();
+            return Some(self.act(before, after));
         }
-        false
+        None
     }
 
     /// How long the next piece is that is ready, in bytes.
@@ -180,8 +238,8 @@ mod tests {
 
     #[test]
     fn keys_are_ready_at_once_and_those_that_wait_are_joined() {
-        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
-        assert!(!outbox.take(b"a", now));
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
+        assert_eq!(outbox.take(b"a", now), None);
         assert_eq!(outbox.ready(), Some(1));
         outbox.take(b"b\x1b", now);
         assert_eq!(outbox.gives_up_in(now), None);
@@ -191,25 +249,25 @@ mod tests {
 
     #[test]
     fn what_was_typed_before_the_detach_key_is_ready() {
-        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
         outbox.take(b"a\x1b[92", now);
         assert_eq!((outbox.ready(), outbox.gives_up_in(now)), (Some(1), Some(MOMENT)));
-        assert!(outbox.take(b";5uz", now), "another key follows");
+        assert_eq!(outbox.take(b";5uz", now), Some(ClientAction::Detach), "another key follows");
         assert_eq!((outbox.pop().as_deref(), outbox.pop()), (Some(&b"a"[..]), None));
     }
 
     #[test]
     fn what_may_become_the_key_is_kept_back_for_a_moment_only() {
-        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
         outbox.take(b"\x1b[9", now);
         assert_eq!(outbox.ready(), None);
-        assert!(!outbox.give_up(now));
+        assert_eq!(outbox.give_up(now), None);
         assert_eq!(outbox.pop().as_deref(), Some(&b"\x1b[9"[..]));
-        let mut escape = Outbox::new(0x1b);
+        let mut escape = Outbox::new(Some(0x1b), None);
         escape.take(b"\x1b", now);
-        assert!(!escape.give_up(now), "it may be typed twice");
+        assert_eq!(escape.give_up(now), None, "it may be typed twice");
         assert_eq!(escape.gives_up_in(now), Some(TWICE));
-        assert!(escape.give_up(now));
+        assert_eq!(escape.give_up(now), Some(ClientAction::Detach));
     }
 
     #[test]
@@ -221,10 +279,10 @@ mod tests {
             ("\x1b[220;43;28;1;8;1_\x1b[220;43;28;0;8;1_\x1b[220;43;28;1;8;1_", "\x1b[220;43;28;1;8;1_"),
         ] {
             for cut in 0..twice.len() {
-                let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+                let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
                 let (before, after) = twice.split_at(cut);
                 for keys in [before, after, "x"] {
-                    assert!(!outbox.take(keys.as_bytes(), now), "{twice:?} cut at {cut}");
+                    assert_eq!(outbox.take(keys.as_bytes(), now), None, "{twice:?} cut at {cut}");
                 }
                 // By itself it may have been the key of that name.
                 let escape =
@@ -241,25 +299,25 @@ mod tests {
 
     #[test]
     fn a_single_detach_key_detaches_at_the_next_key_or_after_a_moment() {
-        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
-        assert!(!outbox.take(b"a\x1c", now));
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
+        assert_eq!(outbox.take(b"a\x1c", now), None);
         assert_eq!((outbox.pop().as_deref(), outbox.gives_up_in(now)), (Some(&b"a"[..]), Some(TWICE)));
-        assert!(outbox.give_up(now + TWICE));
-        let mut outbox = Outbox::new(DETACH);
-        assert!(outbox.take(b"\x1cb", now));
+        assert_eq!(outbox.give_up(now + TWICE), Some(ClientAction::Detach));
+        let mut outbox = Outbox::new(Some(DETACH), None);
+        assert_eq!(outbox.take(b"\x1cb", now), Some(ClientAction::Detach));
         assert_eq!(outbox.pop(), None);
     }
 
     #[test]
     fn without_a_detach_key_all_is_typed() {
-        let (mut outbox, now) = (Outbox::new(None), Instant::now());
-        assert!(!outbox.take(b"\x1c\x1b[92;5u\0\x1b", now));
+        let (mut outbox, now) = (Outbox::new(None, None), Instant::now());
+        assert_eq!(outbox.take(b"\x1c\x1b[92;5u\0\x1b", now), None);
         assert_eq!(outbox.pop().as_deref(), Some(&b"\x1c\x1b[92;5u\0\x1b"[..]));
     }
 
     #[test]
     fn a_paste_is_one_piece_however_it_comes() {
-        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
         let paste = [b"\x1b[200~", vec![b'x'; 40_000].as_slice(), b"\x1b[201~"].concat();
         for part in paste.chunks(4095) {
             assert_eq!(outbox.ready(), None);
@@ -272,7 +330,7 @@ mod tests {
         outbox.take(&vec![b'x'; MAX_INPUT], now);
         assert_eq!(pieces(&mut outbox), [3, MAX_INPUT]);
         // So does one that pauses.
-        assert!(!outbox.give_up(now));
+        assert_eq!(outbox.give_up(now), None);
         assert_eq!(pieces(&mut outbox), [6]);
         outbox.take(b"\x1b[201~", now);
         assert_eq!(pieces(&mut outbox), [6]);
@@ -280,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_is_typed_last_is_dropped_beyond_a_bound() {
-        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
         outbox.take(b"abc", now);
         assert!(!outbox.drop_beyond(3));
         outbox.take(&[b'x'; 2 * MAX_INPUT], now);
@@ -288,12 +346,34 @@ mod tests {
         assert_eq!((outbox.bytes(), outbox.pop().as_deref(), outbox.pop()), (5, Some(&b"abcxx"[..]), None));
         outbox.take(b"yz\x1c", now);
         assert!(outbox.drop_beyond(0) && outbox.bytes() == 0);
-        assert!(outbox.give_up(now + TWICE), "the detach key is no key that waits");
+        assert_eq!(outbox.give_up(now + TWICE), Some(ClientAction::Detach), "the detach key is no key that waits");
+    }
+
+    #[test]
+    fn what_follows_the_key_for_the_next_session_is_for_that_one() {
+        const NEXT: u8 = 0x1d;
+        for cut in 0..3 {
+            let (mut outbox, now) = (Outbox::new(Some(DETACH), Some(NEXT)), Instant::now());
+            let (before, after) = "a\x1dbc\x1cd".split_at(cut);
+            let acted = [before, after].map(|keys| outbox.take(keys.as_bytes(), now));
+            assert_eq!(acted.into_iter().flatten().next(), Some(ClientAction::Next), "cut at {cut}");
+            assert_eq!(outbox.pop().as_deref(), Some(&b"a"[..]));
+            assert_eq!(outbox.pop(), None, "the rest is for the next one");
+            assert_eq!(outbox.resume(now), Some(ClientAction::Detach));
+            assert_eq!(outbox.pop().as_deref(), Some(&b"bc"[..]));
+        }
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), Some(NEXT)), Instant::now());
+        assert_eq!(outbox.take(b"\x1d\x1dx", now), None, "typed twice, it is typed");
+        assert_eq!(outbox.pop().as_deref(), Some(&b"\x1dx"[..]));
+        assert_eq!(outbox.take(b"\x1d", now), None);
+        assert_eq!(outbox.give_up(now + TWICE), Some(ClientAction::Next));
+        assert_eq!(outbox.take(b"\x1d\x1c", now), Some(ClientAction::Next), "one after the other");
+        assert_eq!((outbox.resume(now), outbox.give_up(now)), (None, Some(ClientAction::Detach)));
     }
 
     #[test]
     fn what_waits_is_bounded() {
-        let (mut outbox, now) = (Outbox::new(DETACH), Instant::now());
+        let (mut outbox, now) = (Outbox::new(Some(DETACH), None), Instant::now());
         let mut taken = 0;
         while outbox.has_room() {
             outbox.take(&[b'x'; 5000], now);

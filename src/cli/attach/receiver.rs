@@ -24,6 +24,7 @@ pub(super) struct Receiver<'a> {
     /// How the session ended that another is to be shown in place of.
     pub(super) ended: Option<ExitStatus>,
     pub(super) notices: &'a mut Notices,
+    pub(super) names_titles: bool,
 }
 
 impl Receiver<'_> {
@@ -55,6 +56,13 @@ impl Receiver<'_> {
                 }
                 Ok(Incoming::Reply { request, answer }) if current.is_asked(request) => {
                     if let Some(status) = self.switched(answer) {
+                        return Outcome::Ended(status);
+                    }
+                }
+                Ok(Incoming::Reply { answer: Ok(Reply::Sessions(sessions)), .. }) => {
+                    if !current.choose_next(&sessions)
+                        && let Some(status) = self.ended.take()
+                    {
                         return Outcome::Ended(status);
                     }
                 }
@@ -110,10 +118,13 @@ impl Receiver<'_> {
     /// The server has answered that another session is shown from now on, or why not. Returns how the one before ended,
     /// if it is still the one that is shown.
     fn switched(&mut self, answer: Result<Reply, RequestError>) -> Option<ExitStatus> {
-        let (_, _, current) = self.shown;
+        let (_, display, current) = self.shown;
         let ended = self.ended.take();
         match answer {
             Ok(Reply::Attached(attached)) => {
+                if self.names_titles {
+                    display.name_titles(attached.name.as_str());
+                }
                 current.switched_to(attached);
                 return None;
             }

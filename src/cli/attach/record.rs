@@ -10,7 +10,7 @@ use super::{
         bytes::ByteCount,
         print_note,
         target::SessionArg,
-        terminal::{DetachKey, hide_stdout},
+        terminal::{ClientKey, hide_stdout},
     },
     Lag, SPOOL, StartArg, WatchArgs,
     cast_writer::{About, CastWriter},
@@ -187,7 +187,8 @@ pub(super) async fn record(
 
 /// How a session is watched that nobody sits before.
 pub(super) fn watching(common: &Globals) -> anyhow::Result<super::Args> {
-    let watch = WatchArgs { on_lag: Some(Lag::Lossless), detach_key: DetachKey(None) };
+    let (detach_key, next_key) = (ClientKey(None), ClientKey(None));
+    let watch = WatchArgs { on_lag: Some(Lag::Lossless), detach_key, next_key, name_in_title: false };
     super::Args::with(common, watch)
 }
 

@@ -16,7 +16,7 @@ use super::{
     current::Current,
     display::Display,
     io_threads::Keys,
-    outbox::Outbox,
+    outbox::{ClientAction, Outbox},
     outcome::Outcome,
     typing::Typing,
     window::TerminalWindow,
@@ -56,38 +56,66 @@ impl Sender<'_> {
                 keys = typed.recv(), if self.outbox.has_room() && !self.current.is_switching() => {
                     // Without a terminal there is no person left either.
                     let Some(keys) = keys else { return Outcome::Detached };
-                    if self.outbox.take(&keys, Instant::now()) {
-                        return self.detach().await;
-                    }
-                    Ok(())
+                    let action = self.outbox.take(&keys, Instant::now());
+                    self.act(action).await
                 }
                 () = tokio::time::sleep(gives_up_in.unwrap_or_default()), if gives_up_in.is_some() => {
-                    if self.outbox.give_up(Instant::now()) {
-                        return self.detach().await;
-                    }
-                    Ok(())
+                    let action = self.outbox.give_up(Instant::now());
+                    self.act(action).await
                 }
-                () = self.window.room(ready.unwrap_or_default()), if ready.is_some() => self.send_piece().await,
+                () = self.window.room(ready.unwrap_or_default()), if ready.is_some() => {
+                    self.send_piece().await.map(|()| None)
+                }
                 () = self.current.changed() => self.follow().await,
-                job = signals.next() => self.act_on(job, signals).await,
+                job = signals.next() => self.act_on(job, signals).await.map(|()| None),
             };
-            if let Err(error) = sent {
-                return Outcome::Lost(error);
+            match sent {
+                Ok(None) => {}
+                Ok(Some(outcome)) => return outcome,
+                Err(error) => return Outcome::Lost(error),
             }
         }
     }
 
-    /// Attaches to the session that was asked for, or has it drawn where nothing else does.
-    async fn follow(&mut self) -> Result<(), ClientError> {
+    /// Does what a key does, if one counts. Returns how watching ends, if it does.
+    async fn act(&mut self, action: Option<ClientAction>) -> Result<Option<Outcome>, ClientError> {
+        match action {
+            None => {}
+            Some(ClientAction::Detach) => return Ok(Some(self.detach().await)),
+            Some(ClientAction::Next) => {
+                // What was typed before is for the session that is shown, as far as that has room for it.
+                self.send_what_fits().await?;
+                self.outbox.clear();
+                if self.current.choose() {
+                    self.requests.send(&ClientMessage::List).await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send_what_fits(&mut self) -> Result<(), ClientError> {
+        while self.outbox.ready().is_some_and(|bytes| self.window.has_room(bytes)) {
+            self.send_piece().await?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to the session that was asked for, or has it drawn where nothing else does; then goes on with what was
+    /// typed for it. Returns how watching ends, if that ends it.
+    async fn follow(&mut self) -> Result<Option<Outcome>, ClientError> {
         if self.current.take_blank() {
             self.requests.send(&ClientMessage::Resync).await?;
         }
-        let Some(to) = self.current.wanted() else { return Ok(()) };
+        let Some(to) = self.current.wanted() else {
+            let typed = if self.current.is_switching() { None } else { self.outbox.resume(Instant::now()) };
+            return self.act(typed).await;
+        };
         let options = (self.options)().with_start(StartAt::Screen);
         let attach = from_here(Attach::new(to.into(), options), self.requests.is_local());
         let request = self.requests.send(&ClientMessage::Attach(attach)).await?;
         self.current.asked(request);
-        Ok(())
+        Ok(None)
     }
 
     async fn act_on(&mut self, job: Job, signals: &mut JobSignals) -> Result<(), ClientError> {
@@ -131,9 +159,7 @@ impl Sender<'_> {
     /// Sends what was typed before the detach key, as far as the server has room for it, and detaches.
     async fn detach(&mut self) -> Outcome {
         let detached = async {
-            while self.outbox.ready().is_some_and(|bytes| self.window.has_room(bytes)) {
-                self.send_piece().await?;
-            }
+            self.send_what_fits().await?;
             self.requests.send(&ClientMessage::Detach).await?;
             // The receiver ends this when the server answers; a server that does not is left all the same.
             std::future::pending::<Result<(), ClientError>>().await

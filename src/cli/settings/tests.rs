@@ -101,7 +101,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ),
         (
             "'é' = 1 # é\nsocket = ''",
-            "f:1:1: unknown key \"é\"; the keys above all tables are socket, log, remote, remote-path, ssh, detach-key, spool",
+            "f:1:1: unknown key \"é\"; the keys above all tables are socket, log, remote, remote-path, ssh, detach-key, next-key, name-in-title, spool",
         ),
     ] {
         assert_eq!(check_text(text).first().map(String::as_str), Some(told), "{text}");
