@@ -30,13 +30,14 @@ fn put_plain(out: &mut Vec<u8>) {
 /// What brings a terminal of any state back to normal.
 pub(crate) fn reset() -> Vec<u8> {
     let mut out = Vec::new();
-    put_reset(&mut out, &Settings::default());
+    put_reset(&mut out, &Settings::default(), false);
     out
 }
 
 /// Ends whatever sequence was cut short, and leaves the other screen first: what that restores is undone as well.
-fn put_reset(out: &mut Vec<u8>, settings: &Settings) {
-    put!(out, "\x18\x1b[?1049l{EMPTY_KEYBOARD}\x1b[=0;1u");
+fn put_reset(out: &mut Vec<u8>, settings: &Settings, on_other: bool) {
+    let screen = if on_other { 'h' } else { 'l' };
+    put!(out, "\x18\x1b[?1049{screen}{EMPTY_KEYBOARD}\x1b[=0;1u");
     settings.reset(out);
     put!(out, "\x1b[r");
     put_plain(out);
@@ -51,7 +52,7 @@ pub(super) fn whole(state: &mut TerminalState, parser: &Parser, history: usize) 
     let state = &*state;
     let [first, other] = &state.screens;
     let mut out = Vec::new();
-    put_reset(&mut out, &state.settings);
+    put_reset(&mut out, &state.settings, false);
     // Nobody sees it being drawn.
     put!(out, "\x1b[?2026h");
     // What the other screen showed before is shown again by a program that goes there without clearing it.
@@ -126,7 +127,8 @@ pub(super) fn picture(state: &TerminalState, size: TerminalSize) -> Picture {
         None => 0,
     };
     let mut out = b"\x1b[?2026h".to_vec();
-    put_reset(&mut out, &state.settings);
+    // What is beneath stays as it is, so that a terminal that is left shows it again.
+    put_reset(&mut out, &state.settings, state.settings.screen() == 1);
     put!(out, "\x1b[?7;25l");
     for row in 0..rows {
         go_to(&mut out, row, 0);

@@ -496,6 +496,36 @@ fn a_picture_shows_the_part_around_the_cursor_and_nothing_beyond() {
     }
 }
 
+#[cfg(feature = "cli")]
+#[test]
+fn a_picture_of_the_other_screen_leaves_the_first_one_as_it_was() {
+    let mut emulator = Emulator::new(size(80, 24));
+    emulator.advance(b"shell\x1b[?1049h\x1b[>1u\x1b[H\x1b[2Jeditor");
+    let (mut viewer, mut seen) = (vt100::Parser::new(10, 40, 0), ChangedModes::default());
+    viewer.process(b"a person's own\r\n");
+    let mut show = |emulator: &mut Emulator| {
+        let picture = seen.on_top(&emulator.picture(size(40, 10)).bytes);
+        seen.follow(&picture);
+        viewer.process(&picture);
+        let screen = viewer.screen();
+        let shown = (screen.alternate_screen(), screen.contents());
+        viewer.process(&seen.undo());
+        let left = (viewer.screen().alternate_screen(), viewer.screen().contents());
+        viewer.process(&picture);
+        (shown, left, String::from_utf8(seen.undo()).unwrap())
+    };
+    for _ in 0..2 {
+        let ((on_other, shown), (still_on_other, left), undo) = show(&mut emulator);
+        assert!(on_other && shown.contains("editor") && !shown.contains("own"), "{shown:?}");
+        assert!(!still_on_other && left.contains("own") && !left.contains("editor"), "{left:?}");
+        // However many pictures there were, the keyboard was pushed once.
+        assert!(undo.contains("\x1b[<1u"), "{undo:?}");
+    }
+    emulator.advance(b"\x1b[<u\x1b[?1049l");
+    let ((on_other, shown), ..) = show(&mut emulator);
+    assert!(!on_other && shown.contains("shell"), "{shown:?}");
+}
+
 #[test]
 fn a_picture_has_whole_lines_to_their_last_character() {
     let mut emulator = Emulator::new(size(80, 24));

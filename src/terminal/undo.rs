@@ -35,6 +35,9 @@ struct Seen {
 /// What keeps the person's own title and keyboard beneath the session's.
 const ENTER: &[u8] = b"\x1b[22;0t\x1b[>0u";
 
+/// What a redraw switches screens with; `h` or `l` follows.
+const SWITCH: &[u8] = b"\x1b[?1049";
+
 impl ChangedModes {
     /// Takes note of what `output` does to the terminal.
     pub(crate) fn follow(&mut self, output: &[u8]) {
@@ -96,9 +99,16 @@ impl ChangedModes {
         let first = first.saturating_sub(1);
         let mut out = Vec::with_capacity(redraw.len());
         let mut rest = redraw;
-        for count in [first, other] {
+        // Each screen has a stack; which of the two it is, the redraw says before.
+        let mut is_other = false;
+        for _ in 0..2 {
             let Some(at) = memchr::memmem::find(rest, EMPTY_KEYBOARD.as_bytes()) else { break };
-            out.extend(&rest[..at]);
+            let before = &rest[..at];
+            if let Some(switch) = memchr::memmem::rfind(before, SWITCH) {
+                is_other = before.get(switch + SWITCH.len()) == Some(&b'h');
+            }
+            let count = if is_other { other } else { first };
+            out.extend(before);
             rest = &rest[at + EMPTY_KEYBOARD.len()..];
             if count > 0 {
                 put!(out, "\x1b[<{count}u");
