@@ -18,6 +18,7 @@ pub(crate) mod fuzz;
 mod kill;
 mod linger;
 mod list;
+mod log;
 mod man;
 mod new;
 mod relay;
@@ -42,7 +43,7 @@ use std::{
     ffi::OsString,
     fmt,
     future::Future,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -153,6 +154,8 @@ struct Globals {
     /// Nobody said which socket.
     is_default: bool,
     log: Level,
+    /// The command line says how much to log, rather than settings.
+    says_log: bool,
     settings: GivenSettings,
     /// The server's machine, if that is another.
     remote: Option<Remote>,
@@ -169,7 +172,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(Exit::WRONG_USAGE.0);
         }
     };
-    let Args { socket, log, command, .. } = args;
+    let Args { socket, log, typed, command, .. } = args;
     let is_default = socket.is_none();
     let socket = socket.filter(|_| remote.is_none()).unwrap_or_else(|| {
         let (path, warning) = default_socket();
@@ -179,7 +182,7 @@ pub fn run() -> ExitCode {
         path
     });
     let socket = std::path::absolute(socket).unwrap_or_default();
-    let common = Globals { socket, is_default, log, settings, remote };
+    let common = Globals { socket, is_default, log, says_log: typed.log, settings, remote };
     let not_attached = matches!(
         command,
         Command::New(_) | Command::Attach(_) | Command::Record(_) | Command::Export(_) | Command::Wait(_)
@@ -256,7 +259,7 @@ fn parse<W: Into<OsString> + Clone>(
         })
         .try_get_matches_from(words)?;
     let is_typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-    let typed = Typed { socket: is_typed("socket"), remote: is_typed("remote") };
+    let typed = Typed { socket: is_typed("socket"), remote: is_typed("remote"), log: is_typed("log") };
     Ok(Args { typed, ..Args::from_arg_matches_mut(&mut matches)? })
 }
 
@@ -265,6 +268,7 @@ fn parse<W: Into<OsString> + Clone>(
 struct Typed {
     socket: bool,
     remote: bool,
+    log: bool,
 }
 
 impl Args {
@@ -325,18 +329,6 @@ impl Globals {
     /// What a command would do if no more than its name were typed.
     fn unsaid(&self, command: &str) -> Result<Command, clap::Error> {
         Ok(parse(["fugue-server", command], &self.settings)?.command)
-    }
-
-    /// Starts logging to stderr.
-    fn log_to_stderr(&self) {
-        tracing_subscriber::fmt()
-            .with_max_level(self.log)
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal())
-            // A log that can't be written is gone without: complaining of it on the same stderr would fail too, and
-            // panic.
-            .log_internal_errors(false)
-            .init();
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod fuzz;
 mod input;
 mod link;
 mod listener;
+mod live;
 mod nesting;
 mod peer;
 mod restriction;
@@ -51,7 +52,9 @@ pub use self::{
 };
 #[cfg(feature = "cli")]
 pub(crate) use self::{
-    builder::{DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH},
+    builder::{
+        DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, Reloader,
+    },
     listener::{default_socket, other_default_sockets},
 };
 use self::{
@@ -59,6 +62,7 @@ use self::{
     connections::Connections,
     input::InputStreams,
     listener::BoundSocket,
+    live::LiveSettings,
     nesting::Nesting,
     stall::StallTimeouts,
 };
@@ -121,7 +125,7 @@ struct ServerState {
     nesting: Nesting,
     input_streams: InputStreams,
     started: Instant,
-    queue_depth: usize,
+    live: LiveSettings,
     handshake_timeout: Duration,
     timing: StallTimeouts,
     /// Clients are told and given what was printed so far.
@@ -170,6 +174,12 @@ impl Server {
     #[cfg(feature = "cli")]
     pub(crate) fn open_beside(&self, suffix: &str) -> std::io::Result<std::fs::File> {
         self.socket.open_beside(suffix)
+    }
+
+    /// Changes its settings while it serves: a handle.
+    #[cfg(feature = "cli")]
+    pub(crate) fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.shared))
     }
 
     /// Its clients: a handle, to count, notify and disconnect them from beside the server, and to serve some over

@@ -17,7 +17,12 @@ use tokio::time::timeout;
 
 pub(super) use self::program::{ChildArgs, run_child};
 use self::{report::Report, stream::Expected};
-use super::{Exit, Globals, bytes::ByteCount, print, print_error, print_json};
+use super::{
+    Exit, Globals,
+    bytes::ByteCount,
+    log::{self, LogFormat, LogSink},
+    print, print_error, print_json,
+};
 
 /// Enough that starting and ending do not count.
 const BURST: ByteCount = ByteCount(64 << 20);
@@ -62,7 +67,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     if args.stalled >= args.viewers {
         bail!("--stalled {} leaves none of {} viewers to read; choose fewer", args.stalled, args.viewers);
     }
-    common.log_to_stderr();
+    log::start(common.log, LogFormat::Text, LogSink::Stderr);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(measure(&args));
     // Nothing in the runtime is worth waiting for: a stalled viewer waits forever.

@@ -1,23 +1,31 @@
 //! `serve`: runs the server until it is told to stop.
 
 mod orphans;
+mod reload;
+mod signals;
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write},
     os::fd::RawFd,
     path::{Path, PathBuf},
     pin::pin,
+    time::Duration,
 };
 
 use anyhow::Context;
-use nix::sys::signal::SigSet;
-use rustix::process::Signal;
-use tokio::signal::unix::{self, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::{Exit, Globals, bytes::ByteCount, print_note, time::TimeSpan};
+use self::{reload::Reloading, signals::ServerSignals};
+use super::{
+    Exit, Globals,
+    bytes::ByteCount,
+    log::{self, LogFormat, LogLevel, LogSink},
+    print_note,
+    settings::{self, SettingsFile},
+    time::TimeSpan,
+};
 use crate::server::{
     DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK,
     Server, ServerBuilder, ServerError,
@@ -26,10 +34,14 @@ use crate::server::{
 /// Said on stdout once clients can connect, for what started this server.
 pub(super) const READY: &str = "ready";
 
-/// Runs the server in the foreground, until SIGTERM, SIGINT or SIGHUP
+/// How long the end waits for what is still to be read of a disk.
+const DISK_TIME: Duration = Duration::from_secs(1);
+
+/// Runs the server in the foreground, until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
 #[command(after_help = "`new` starts a server by itself when none runs; use this to choose its \
-settings, to see its log, or to run it under a supervisor. A second SIGTERM or SIGINT ends it at once.")]
+settings, to see its log, or to run it under a supervisor. A second SIGTERM or SIGINT ends it at once. \
+SIGHUP has it read its configuration files again, or ends it if it was started at a terminal.")]
 pub(super) struct Args {
     /// Shards of the client registry, a power of two from 1 to 4096 [default: 128 per hardware thread]
     #[arg(long, value_name = "N")]
@@ -52,6 +64,9 @@ pub(super) struct Args {
     /// Connections served at once, as far as the limit of open files (ulimit -n) allows
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CLIENTS)]
     max_clients: usize,
+    /// How the log is written: text, or json, an object a line
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    log_format: LogFormat,
     /// Leave the terminal that started it, and log to a file beside the socket
     #[arg(long, hide = true)]
     background: bool,
@@ -82,40 +97,59 @@ impl Args {
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     // First of all, while this is the only thread and has nothing open of its own.
     close_what_was_inherited();
-    unblock_signals();
+    signals::unblock();
+    // Before it leaves the directory that their paths may begin in.
+    let files = settings::files().into_iter().map(SettingsFile::absolute).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let server = args.server(&common.socket);
-        // From before the socket is there, so that a signal never leaves it behind.
-        let mut signals = StopSignals::new()?;
-        ignore_no_signal();
-        if std::process::id() == 1 {
-            tokio::spawn(orphans::reap());
-        }
-        let server = server.bind()?;
-        if args.background {
-            leave_terminal(common, &server)?;
-        } else {
-            common.log_to_stderr();
-            print_note(format_args!("listening on {}", server.socket().display()));
-        }
-        // What waits for this may have gone meanwhile.
-        let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
-        let stop = CancellationToken::new();
-        let mut serving = pin!(server.serve(stop.clone().cancelled_owned()));
+    let served = runtime.block_on(serve(common, args, files));
+    // A file that is read again may be on a disk that does not answer.
+    runtime.shutdown_timeout(DISK_TIME);
+    served
+}
+
+async fn serve(common: &Globals, args: Args, files: Vec<SettingsFile>) -> anyhow::Result<Exit> {
+    // From before the socket is there, so that a signal never leaves it behind.
+    let mut signals = ServerSignals::new(args.background)?;
+    if std::process::id() == 1 {
+        tokio::spawn(orphans::reap());
+    }
+    let server = args.server(&common.socket).bind()?;
+    let log = start_log(common, &args, &server)?;
+    // What waits for this may have gone meanwhile.
+    let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
+    let reloading = Reloading::new(files, server.reloader(), log, common, args).at_each(signals.reloads());
+    let stop = CancellationToken::new();
+    let mut serving = pin!(server.serve(stop.clone().cancelled_owned()));
+    let served = async {
         tokio::select! {
-            () = &mut serving => {}
-            () = signals.first() => {
-                stop.cancel();
-                tokio::select! {
-                    () = serving => {}
-                    // It is dropped: connections are closed, and the kernel hangs up the programs.
-                    () = signals.another() => warn!("told again to stop; ending at once"),
-                }
-            }
+            () = &mut serving => return,
+            () = signals.stop() => stop.cancel(),
         }
-        Ok(Exit::SUCCESS)
-    })
+        tokio::select! {
+            () = serving => {}
+            // It is dropped: connections are closed, and the kernel hangs up the programs.
+            () = signals.stop_at_once() => warn!("told again to stop; ending at once"),
+        }
+    };
+    tokio::select! {
+        () = served => Ok(Exit::SUCCESS),
+        never = reloading => match never {},
+    }
+}
+
+/// Starts the log: of a server in the background, which leaves its terminal for good, in a file.
+fn start_log(common: &Globals, args: &Args, server: &Server) -> anyhow::Result<LogLevel> {
+    if args.background {
+        leave_terminal()?;
+        let file = server
+            .open_beside(LOG)
+            .with_context(|| format!("opening the log {} failed", log_path(&common.socket).display()))?;
+        return Ok(log::start(common.log, args.log_format, LogSink::File(file)));
+    }
+    if args.log_format == LogFormat::Text {
+        print_note(format_args!("listening on {}", server.socket().display()));
+    }
+    Ok(log::start(common.log, args.log_format, LogSink::Stderr))
 }
 
 /// Closes every descriptor but the standard ones. What this was started with is neither for its programs to
@@ -129,79 +163,10 @@ pub(super) fn close_what_was_inherited() {
     }
 }
 
-/// A server that was started with signals blocked could not be told to stop.
-fn unblock_signals() {
-    // It can't fail with a mask that is one; and it would then be as it was.
-    let _ = SigSet::empty().thread_set_mask();
-}
-
-/// Gives every signal that this process ignores a handler that does nothing, because `nohup` and shells without job
-/// control have programs ignore some: a program that can't be interrupted or hung up is not what its user started.
-///
-/// A signal that has a handler is back to its default in the programs, one that is ignored stays so.
-fn ignore_no_signal() {
-    let Ok(status) = fs::read_to_string("/proc/self/status") else { return };
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    // The standard library itself puts SIGPIPE back; the others above 31 are for real-time programs.
-    let ignored =
-        (1..32).filter(|number| ignored & 1 << (number - 1) != 0 && *number != Signal::PIPE.as_raw());
-    for number in ignored {
-        if let Err(error) = signal(SignalKind::from_raw(number)) {
-            debug!(number, %error, "programs ignore this signal, as this process does");
-        }
-    }
-}
-
-/// The signals that ask for an end.
-struct StopSignals {
-    terminate: unix::Signal,
-    interrupt: unix::Signal,
-    hangup: unix::Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn first(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
-
-    /// Completes when somebody will not wait for the shutdown. A hangup says nothing of the kind: it comes with SIGTERM
-    /// as a person logs out.
-    async fn another(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// Becomes independent of the terminal and the directory the server was started from.
-fn leave_terminal(common: &Globals, server: &Server) -> anyhow::Result<()> {
+fn leave_terminal() -> anyhow::Result<()> {
     rustix::process::setsid().context("starting a session of its own failed")?;
-    std::env::set_current_dir("/")?;
-    let log: File = server
-        .open_beside(LOG)
-        .with_context(|| format!("opening the log {} failed", log_path(&common.socket).display()))?;
-    tracing_subscriber::fmt()
-        .with_max_level(common.log)
-        .with_ansi(false)
-        // The disk may be full, and nobody reads this process's stderr: a complaint would fail too, and panic.
-        .log_internal_errors(false)
-        .with_writer(std::sync::Mutex::new(log))
-        .init();
-    Ok(())
+    Ok(std::env::set_current_dir("/")?)
 }
 
 /// What follows the socket's name in its log's.

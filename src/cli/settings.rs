@@ -33,7 +33,7 @@ pub(super) struct Setting {
     name: &'static str,
 }
 
-pub(super) static SETTINGS: [Setting; 21] = [
+pub(super) static SETTINGS: [Setting; 22] = [
     Setting { table: None, name: "socket" },
     Setting { table: None, name: "log" },
     Setting { table: None, name: "remote" },
@@ -50,6 +50,7 @@ pub(super) static SETTINGS: [Setting; 21] = [
     Setting { table: Some("serve"), name: "queue" },
     Setting { table: Some("serve"), name: "max-clients" },
     Setting { table: Some("serve"), name: "shards" },
+    Setting { table: Some("serve"), name: "log-format" },
     Setting { table: Some("new"), name: "size" },
     Setting { table: Some("new"), name: "pace" },
     Setting { table: Some("new"), name: "login" },
@@ -209,9 +210,22 @@ pub(super) struct SettingError {
 impl GivenSettings {
     /// Reads the files and the environment. What is wrong is left out, and told.
     pub(super) fn load() -> (Self, Vec<SettingError>) {
+        Self::read(&files(), SettingsFile::read)
+    }
+
+    /// As [`load`](Self::load), of files that were read before. What is not a regular file is refused: a pipe has been
+    /// read to its end.
+    pub(super) fn read_again(files: &[SettingsFile]) -> (Self, Vec<SettingError>) {
+        Self::read(files, SettingsFile::read_again)
+    }
+
+    fn read(
+        files: &[SettingsFile],
+        read: impl Fn(&SettingsFile) -> Result<Option<(PathBuf, String)>, SettingError>,
+    ) -> (Self, Vec<SettingError>) {
         let mut unreadable = Vec::new();
-        let read = |file: SettingsFile| file.read().map_err(|error| unreadable.push(error)).ok().flatten();
-        let texts: Vec<_> = files().into_iter().filter_map(read).collect();
+        let read = |file| read(file).map_err(|error| unreadable.push(error)).ok().flatten();
+        let texts: Vec<_> = files.iter().filter_map(read).collect();
         let variables = SETTINGS.iter();
         let variables = variables.filter_map(|setting| Some((setting, env::var_os(setting.variable())?)));
         let (settings, mut errors) = Self::of(&texts, variables.collect());

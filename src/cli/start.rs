@@ -126,10 +126,13 @@ pub(super) async fn end_if_unused(mut client: Client) {
 /// Starts a server and waits until it is ready or has failed; returns what it complained of.
 async fn start(common: &Globals) -> anyhow::Result<String> {
     let program = env::current_exe().context("finding this program's own file failed")?;
-    let mut server = Command::new(program)
-        .arg("--socket")
-        .arg(&common.socket)
-        .args(["--log", &common.log.to_string(), "serve", "--background"])
+    let mut server = Command::new(program);
+    server.args(["serve", "--background", "--socket"]).arg(&common.socket);
+    if common.says_log {
+        // Otherwise it is as the settings say, also when they change.
+        server.args(["--log", &common.log.to_string()]);
+    }
+    let mut server = server
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,6 +15,7 @@ use super::{
     connections::Connections,
     input::InputStreams,
     listener::BoundSocket,
+    live::LiveSettings,
     nesting::Nesting,
     stall::StallTimeouts,
 };
@@ -23,7 +23,7 @@ use crate::{
     ServerMessage, TerminalSize,
     registry::ClientRegistry,
     session::{Manager, ReadTimes, SessionSettings},
-    terminal::{DEFAULT_SCROLLBACK, MakeModel, ScreenModel, emulator},
+    terminal::{DEFAULT_SCROLLBACK, MakeModel, ScreenModel},
 };
 
 /// At most 1 MiB of output, in messages of 64 KiB. What a full queue has no room for is read from the history.
@@ -244,6 +244,12 @@ impl ServerBuilder {
     pub fn bind(self) -> Result<Server, ServerError> {
         let registry = self.registry()?;
         let socket = BoundSocket::bind(&self.socket)?;
+        Ok(self.serve_on(socket, registry))
+    }
+
+    /// A server with these settings on a socket that was had.
+    fn serve_on(self, socket: BoundSocket, registry: ClientRegistry<Arc<ServerMessage>>) -> Server {
+        let live = LiveSettings::new(self.queue_depth, self.scrollback);
         let settings = SessionSettings {
             socket: socket.path().to_owned(),
             history_bytes: self.history_bytes,
@@ -251,7 +257,7 @@ impl ServerBuilder {
             ended_time: self.ended_time,
             hang_up_grace: self.hang_up_grace,
             make_model: match self.model {
-                ModelChoice::OfThisCrate => Some(emulator(self.scrollback)),
+                ModelChoice::OfThisCrate => Some(live.make_model()),
                 ModelChoice::Given(make) => Some(make),
                 ModelChoice::None => None,
             },
@@ -271,13 +277,13 @@ impl ServerBuilder {
             nesting: Nesting::new(),
             input_streams: InputStreams::new(),
             started: Instant::now(),
-            queue_depth: self.queue_depth,
+            live,
             handshake_timeout: self.handshake_timeout,
             timing,
             is_stopping: AtomicBool::new(false),
             closing: CancellationToken::new(),
         });
-        Ok(Server { socket, shared, drain_timeout: self.drain_timeout })
+        Server { socket, shared, drain_timeout: self.drain_timeout }
     }
 
     /// Refuses settings that are out of bounds, as [`bind`](Self::bind) does before all else.
@@ -293,7 +299,7 @@ impl ServerBuilder {
             ("the history size in bytes", self.history_bytes, 64 * 1024, 1024 * 1024 * 1024),
             ("the bytes kept of ended sessions", self.ended_bytes, 0, 1024 * 1024 * 1024),
             ("the scrollback in lines", self.scrollback, 0, MAX_SCROLLBACK),
-            ("the most clients", self.max_clients, 1, Semaphore::MAX_PERMITS),
+            ("the most clients", self.max_clients, 1, usize::MAX),
         ];
         for (what, value, min, max) in bounds {
             if !(min..=max).contains(&value) {
@@ -305,6 +311,27 @@ impl ServerBuilder {
             registry = registry.shards(shards);
         }
         Ok(registry.build()?)
+    }
+}
+
+/// Changes the settings of a server that serves.
+#[cfg(feature = "cli")]
+#[derive(Debug)]
+pub(crate) struct Reloader(pub(super) Arc<ServerState>);
+
+#[cfg(feature = "cli")]
+impl Reloader {
+    /// Takes over the history, the scrollback, the queue depth and the most clients.
+    ///
+    /// # Errors
+    /// A setting is out of bounds; nothing was changed.
+    pub(crate) fn apply(&self, settings: &ServerBuilder) -> Result<(), ServerError> {
+        settings.check()?;
+        let ServerBuilder { queue_depth, max_clients, scrollback, history_bytes, .. } = *settings;
+        self.0.live.change(queue_depth, scrollback);
+        self.0.connections.set_max_clients(max_clients);
+        self.0.sessions.set_history_bytes(history_bytes);
+        Ok(())
     }
 }
 

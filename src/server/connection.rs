@@ -11,7 +11,7 @@ use tokio::{
         UnixStream,
         unix::{ReadHalf, WriteHalf},
     },
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     time::timeout,
 };
 use tracing::debug;
@@ -20,6 +20,7 @@ use super::{
     ServerState,
     clients::ListingGuard,
     command::Command,
+    descriptors::ConnectionPlace,
     link::{Closed, Link},
     router::Router,
     writer::Writer,
@@ -42,7 +43,7 @@ pub(super) fn run(
     shared: Arc<ServerState>,
     mut stream: UnixStream,
     process: Option<i32>,
-    place: OwnedSemaphorePermit,
+    place: ConnectionPlace,
 ) -> impl Future<Output = ()> {
     async move {
         let _ = &place;
@@ -52,7 +53,8 @@ pub(super) fn run(
         let Some((version, relay)) = Box::pin(see_in(&shared, &mut frames, &mut write)).await else { return };
 
         let client = shared.registry.next_client_id();
-        let (sender, queue) = mpsc::channel(shared.queue_depth);
+        let queue_depth = shared.live.queue_depth();
+        let (sender, queue) = mpsc::channel(queue_depth);
         let Ok(_registered) = shared.registry.register_guarded(client, sender) else {
             debug_assert!(false, "an id was handed out twice");
             return;
@@ -60,8 +62,7 @@ pub(super) fn run(
         shared.counters.connected();
 
         let link = Arc::new(Link::new(ClientStatus::new(client, process)));
-        let follower =
-            Follower::new(client, shared.registry.clone(), link.status(), queue, shared.queue_depth);
+        let follower = Follower::new(client, shared.registry.clone(), link.status(), queue, queue_depth);
         let _listed = ListingGuard::new(&shared, client, &link);
         let mut router = Router::new(Arc::clone(&shared), (client, process, relay), Arc::clone(&link));
         let mut writer = Writer::new(&shared, follower, write.as_ref(), &link);

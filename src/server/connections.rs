@@ -1,22 +1,30 @@
 //! The connections: how many there may be, and when the last one has ended.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use super::{connection::refusal, descriptors::Places};
+use super::{
+    connection::refusal,
+    descriptors::{ConnectionPlace, Places},
+};
 
 /// The tasks of the connections, and the places that are left for more.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limit: Places,
-    places: Arc<Semaphore>,
+    /// How many were asked for. Relaxed: it stands alone.
+    max_clients: AtomicUsize,
+    /// How many there are.
+    taken: Arc<AtomicUsize>,
     tasks: TaskTracker,
     /// Cancelled once they are to end at once. For streams alone: a socket's connection is told by its link.
     aborted: CancellationToken,
@@ -24,21 +32,35 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(max_clients: usize) -> Self {
-        let limit = Places::of(max_clients);
-        let places = Arc::new(Semaphore::new(limit.most));
-        Self { limit, places, tasks: TaskTracker::new(), aborted: CancellationToken::new() }
+        Self {
+            max_clients: AtomicUsize::new(max_clients),
+            taken: Arc::default(),
+            tasks: TaskTracker::new(),
+            aborted: CancellationToken::new(),
+        }
+    }
+
+    fn limit(&self) -> Places {
+        Places::of(self.max_clients.load(Ordering::Relaxed))
+    }
+
+    /// Changes how many there may be. Those that are too many then stay until they end.
+    #[cfg(feature = "cli")]
+    pub(super) fn set_max_clients(&self, max_clients: usize) {
+        self.max_clients.store(max_clients, Ordering::Relaxed);
     }
 
     /// The most there may be at once.
     pub(super) fn most(&self) -> usize {
-        self.limit.most
+        self.limit().most
     }
 
     /// A place for one more; without one, what its client is told.
-    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Bytes> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            warn!(max_clients = self.limit.most, "full; a connection was refused");
-            refusal(self.limit.refusal())
+    pub(super) fn place(&self) -> Result<ConnectionPlace, Bytes> {
+        let limit = self.limit();
+        ConnectionPlace::take(&self.taken, limit.most).ok_or_else(|| {
+            warn!(max_clients = limit.most, "full; a connection was refused");
+            refusal(limit.refusal())
         })
     }
 

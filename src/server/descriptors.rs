@@ -1,5 +1,10 @@
 //! How many clients the process has file descriptors for.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use rustix::process::{Resource, getrlimit};
 
 /// Descriptors that are left for sessions, which take a handful each, and for the server's own use, at least.
@@ -42,9 +47,39 @@ impl Places {
     }
 }
 
+/// A connection's place. It is given back when this drops.
+#[derive(Debug)]
+pub(super) struct ConnectionPlace(Arc<AtomicUsize>);
+
+impl ConnectionPlace {
+    /// Takes a place, unless as many as may be are taken already. The count is all that is shared, so it is Relaxed.
+    pub(super) fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let one_more = |taken| (taken < most).then_some(taken + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_given_back_and_a_lower_bound_waits_for_those_that_are_taken() {
+        let taken = Arc::default();
+        let places: Vec<_> = (0..3).map_while(|_| ConnectionPlace::take(&taken, 2)).collect();
+        assert_eq!(places.len(), 2);
+        assert!(ConnectionPlace::take(&taken, 1).is_none());
+        drop(places);
+        let _one = ConnectionPlace::take(&taken, 1).unwrap();
+        assert!(ConnectionPlace::take(&taken, 1).is_none());
+    }
 
     #[test]
     fn clients_leave_a_quarter_of_the_descriptors_and_at_least_24() {

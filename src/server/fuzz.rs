@@ -109,7 +109,7 @@ fn server() -> (Arc<ServerState>, Feed) {
         nesting: Nesting::new(),
         input_streams: InputStreams::new(),
         started: Instant::now(),
-        queue_depth: 4,
+        live: LiveSettings::new(4, 100),
         handshake_timeout: PATIENCE,
         timing: StallTimeouts { hold: PATIENCE, close: PATIENCE, close_resyncing: PATIENCE },
         is_stopping: AtomicBool::new(false),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -66,7 +66,7 @@ const SEEN_OUT: Duration = Duration::from_secs(5);
 pub(crate) struct SessionSettings {
     /// Where its server listens, for the programs to find it.
     pub(crate) socket: PathBuf,
-    /// What a history holds, in bytes, before it forgets the oldest.
+    /// What a history holds at first, in bytes, before it forgets the oldest.
     pub(crate) history_bytes: usize,
     /// How long a program has to go after SIGHUP, before SIGKILL.
     pub(crate) hang_up_grace: Duration,
@@ -89,6 +89,8 @@ impl fmt::Debug for SessionSettings {
 pub(crate) struct Manager {
     registry: ClientRegistry<Arc<ServerMessage>>,
     settings: SessionSettings,
+    /// What the history of a new session holds. Relaxed: it stands alone.
+    history_bytes: AtomicUsize,
     /// The sessions' tasks.
     tasks: TaskTracker,
     starter: Starter,
@@ -130,6 +132,7 @@ impl Manager {
         Self {
             registry,
             book: Mutex::new(Rank::Leaf, SessionTable::new(settings.ended_bytes)),
+            history_bytes: AtomicUsize::new(settings.history_bytes),
             settings,
             tasks: TaskTracker::new(),
             starter: Starter::new(),
@@ -306,7 +309,7 @@ impl Manager {
         program: Option<Program>,
     ) -> Arc<Session> {
         let model = self.settings.make_model.as_ref().map(|make| make(window.size));
-        let history = History::new(self.settings.history_bytes, pace);
+        let history = History::new(self.history_bytes.load(Ordering::Relaxed), pace);
         if model.is_some() {
             history.set_floor(0);
         }
@@ -495,6 +498,12 @@ impl Manager {
             stats.push(session.stats().await);
         }
         stats
+    }
+
+    /// Changes what the histories of sessions hold that are started from now on.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set_history_bytes(&self, bytes: usize) {
+        self.history_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Starts no more sessions. For tests that send any bytes: no program of theirs is to run.

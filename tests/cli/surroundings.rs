@@ -130,15 +130,16 @@ fn nothing_is_started_from_a_directory_that_is_gone() {
 }
 
 #[test]
-fn a_broken_pipe_ends_nothing_and_a_hangup_all_in_good_order() {
+fn a_hangup_of_its_terminal_ends_a_server_and_a_broken_pipe_does_not() {
     let home = Home::new();
-    let mut server = serve(&home, &[]);
+    let mut server = home.terminal(&["serve"]);
+    server.wait_for("ready");
     home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
     let program = home.session("a")["pid"].as_u64().unwrap();
     signal(server.pid(), Signal::PIPE);
     serves(&home, "b");
     signal(server.pid(), Signal::HUP);
-    assert_eq!(wait(&mut server.0).code(), Some(0));
+    server.ends_with(0);
     assert!(!home.socket().exists() && !lives(program));
 }
 

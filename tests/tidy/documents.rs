@@ -202,3 +202,43 @@ fn links_in_documents_lead_somewhere() {
     }
     report(problems, "Link to what is there now.");
 }
+
+/// What the server logs at `info` and above, in a macro's last literal.
+#[test]
+fn what_is_logged_is_in_its_document() {
+    let document = read("docs/log.md");
+    let (mut problems, mut found) = (Vec::new(), 0);
+    for source in
+        sources("src").iter().filter(|source| source.module.first().is_some_and(|module| module != "fuzz"))
+    {
+        for (number, line) in source.lines.iter().enumerate().filter(|(_, line)| !line.is_test) {
+            let code = line.code().trim();
+            let Some(start) = ["error!(", "warn!(", "info!("]
+                .iter()
+                .find_map(|begins| code.find(begins))
+                .filter(|start| !code[..*start].ends_with('_'))
+            else {
+                continue;
+            };
+            let mut whole = code[start..].to_owned();
+            for more in &source.lines[number + 1..] {
+                if [");", "),", ")", "}"].iter().any(|end| whole.ends_with(end)) {
+                    break;
+                }
+                whole.push_str(more.code().trim());
+            }
+            let Some(message) = whole.rsplit('"').nth(1).filter(|message| !message.contains('{')) else {
+                continue;
+            };
+            found += 1;
+            if !document.contains(&format!("`{message}`")) {
+                problems.push(format!("{}: `{message}`", place(source, number)));
+            }
+        }
+    }
+    assert!(
+        found > 25,
+        "only {found} messages: how they are logged has changed, so look for them in that way"
+    );
+    report(problems, "Add it to docs/log.md, or correct it there.");
+}

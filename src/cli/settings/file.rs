@@ -23,7 +23,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 const ALIKE: f64 = 0.8;
 
 /// A file that settings may be in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::cli) struct SettingsFile {
     pub(in crate::cli) path: PathBuf,
     /// Somebody named it, so it has to be there.
@@ -60,21 +60,34 @@ impl SettingsFile {
         Self { path, is_named: true }
     }
 
+    /// The same file, to be found from any directory.
+    pub(in crate::cli) fn absolute(self) -> Self {
+        Self { path: std::path::absolute(&self.path).unwrap_or(self.path), ..self }
+    }
+
     /// Its path and text; nothing if it is not there and need not be.
-    pub(super) fn read(self) -> Result<Option<(PathBuf, String)>, SettingError> {
-        match self.text() {
-            Ok(text) => Ok(Some((self.path, text))),
+    pub(super) fn read(&self) -> Result<Option<(PathBuf, String)>, SettingError> {
+        // To open a pipe would wait for whoever writes to it. One that was named may be meant.
+        self.read_if(self.is_named)
+    }
+
+    pub(super) fn read_again(&self) -> Result<Option<(PathBuf, String)>, SettingError> {
+        self.read_if(false)
+    }
+
+    fn read_if(&self, may_be_pipe: bool) -> Result<Option<(PathBuf, String)>, SettingError> {
+        match self.text(may_be_pipe) {
+            Ok(text) => Ok(Some((self.path.clone(), text))),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => Ok(None),
             Err(error) => {
                 let what = format!("it can't be read: {error}");
-                Err(SettingError { origin: Origin::File(self.path, None), what })
+                Err(SettingError { origin: Origin::File(self.path.clone(), None), what })
             }
         }
     }
 
-    fn text(&self) -> io::Result<String> {
-        // To open a pipe would wait for whoever writes to it. One that was named may be meant.
-        if !self.is_named && !fs::metadata(&self.path)?.is_file() {
+    fn text(&self, may_be_pipe: bool) -> io::Result<String> {
+        if !may_be_pipe && !fs::metadata(&self.path)?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
         let mut text = String::new();
