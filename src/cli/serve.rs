@@ -1,13 +1,14 @@
 //! `serve`: runs the server until it is told to stop.
 
+mod inherited;
 mod orphans;
 mod reload;
 mod signals;
+mod supervisor;
 
 use std::{
-    fs,
     io::{self, Write},
-    os::fd::RawFd,
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     pin::pin,
     time::Duration,
@@ -17,7 +18,8 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use self::{reload::Reloading, signals::ServerSignals};
+pub(super) use self::inherited::close_what_was_inherited;
+use self::{reload::Reloading, signals::ServerSignals, supervisor::Supervisor};
 use super::{
     Exit, Globals,
     bytes::ByteCount,
@@ -26,9 +28,12 @@ use super::{
     settings::{self, SettingsFile},
     time::TimeSpan,
 };
-use crate::server::{
-    DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK,
-    Server, ServerBuilder, ServerError,
+use crate::{
+    message::{SessionInfo, SessionState},
+    server::{
+        DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK, Server,
+        ServerBuilder, ServerError,
+    },
 };
 
 /// Said on stdout once clients can connect, for what started this server.
@@ -95,29 +100,39 @@ impl Args {
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    // First of all, while this is the only thread and has nothing open of its own.
-    close_what_was_inherited();
+    // First of all: this has to be the only thread, and to have nothing open of its own.
+    let listener = inherited::take_listener()?;
     signals::unblock();
     // Before it leaves the directory that their paths may begin in.
     let files = settings::files().into_iter().map(SettingsFile::absolute).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(common, args, files));
+    let served = runtime.block_on(serve(common, args, files, listener));
     // A file that is read again may be on a disk that does not answer.
     runtime.shutdown_timeout(DISK_TIME);
     served
 }
 
-async fn serve(common: &Globals, args: Args, files: Vec<SettingsFile>) -> anyhow::Result<Exit> {
+async fn serve(
+    common: &Globals,
+    args: Args,
+    files: Vec<SettingsFile>,
+    listener: Option<UnixListener>,
+) -> anyhow::Result<Exit> {
     // From before the socket is there, so that a signal never leaves it behind.
     let mut signals = ServerSignals::new(args.background)?;
     if std::process::id() == 1 {
         tokio::spawn(orphans::reap());
     }
-    let server = args.server(&common.socket).bind()?;
+    let server = bind(common, &args, listener)?;
     let log = start_log(common, &args, &server)?;
     // What waits for this may have gone meanwhile.
     let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
-    let reloading = Reloading::new(files, server.reloader(), log, common, args).at_each(signals.reloads());
+    // One in the background is nobody's service, whatever its starter is.
+    let supervisor = if args.background { Supervisor::none() } else { Supervisor::from_environment() };
+    supervisor.ready().await;
+    let reloading = Reloading::new(files, server.reloader(), log, common, args);
+    let reloading = reloading.at_each(signals.reloads(), &supervisor);
+    let alive = supervisor.feed_watchdog(status(&server));
     let stop = CancellationToken::new();
     let mut serving = pin!(server.serve(stop.clone().cancelled_owned()));
     let served = async {
@@ -125,8 +140,9 @@ async fn serve(common: &Globals, args: Args, files: Vec<SettingsFile>) -> anyhow
             () = &mut serving => return,
             () = signals.stop() => stop.cancel(),
         }
+        let ended = async { tokio::join!(serving, supervisor.stopping()) };
         tokio::select! {
-            () = serving => {}
+            _ = ended => {}
             // It is dropped: connections are closed, and the kernel hangs up the programs.
             () = signals.stop_at_once() => warn!("told again to stop; ending at once"),
         }
@@ -134,6 +150,27 @@ async fn serve(common: &Globals, args: Args, files: Vec<SettingsFile>) -> anyhow
     tokio::select! {
         () = served => Ok(Exit::SUCCESS),
         never = reloading => match never {},
+        never = alive => match never {},
+    }
+}
+
+/// Has the server's socket: the one that was handed over, or one of its own.
+fn bind(common: &Globals, args: &Args, listener: Option<UnixListener>) -> anyhow::Result<Server> {
+    let Some(listener) = listener else { return Ok(args.server(&common.socket).bind()?) };
+    let address = listener.local_addr()?;
+    // Where nobody said which, it is that one.
+    let socket = address.as_pathname().filter(|_| common.is_default).unwrap_or(&common.socket);
+    Ok(args.server(socket).listen_on(listener)?)
+}
+
+/// What a service manager shows of a server.
+fn status(server: &Server) -> impl Fn() -> String + use<> {
+    let (sessions, clients) = (server.sessions(), server.clients());
+    move || {
+        let runs = |info: &SessionInfo| matches!(info.state, SessionState::Running { .. });
+        let counted = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let sessions = sessions.list().iter().filter(|info| runs(info)).count();
+        format!("{}, {}", counted(sessions, "session"), counted(clients.count(), "client"))
     }
 }
 
@@ -150,17 +187,6 @@ fn start_log(common: &Globals, args: &Args, server: &Server) -> anyhow::Result<L
         print_note(format_args!("listening on {}", server.socket().display()));
     }
     Ok(log::start(common.log, args.log_format, LogSink::Stderr))
-}
-
-/// Closes every descriptor but the standard ones. What this was started with is neither for its programs to
-/// use, nor for it to keep open as long as it lives: others may wait for the end of a pipe, or for a lock.
-pub(super) fn close_what_was_inherited() {
-    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<RawFd> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
-        // An error says that it is closed, as the listing's own is by now.
-        let _ = nix::unistd::close(descriptor);
-    }
 }
 
 /// Becomes independent of the terminal and the directory the server was started from.

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    os::unix::net::UnixListener,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -244,6 +245,23 @@ impl ServerBuilder {
     pub fn bind(self) -> Result<Server, ServerError> {
         let registry = self.registry()?;
         let socket = BoundSocket::bind(&self.socket)?;
+        Ok(self.serve_on(socket, registry))
+    }
+
+    /// As [`bind`](Self::bind), on a socket that another process made and listens on, as systemd does with socket
+    /// activation.
+    ///
+    /// It has to listen at this builder's path. Its directory and its file have to be the user's own and closed to
+    /// others. The file is left to the process that made it.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime with I/O and time enabled.
+    pub fn listen_on(self, listener: UnixListener) -> Result<Server, ServerError> {
+        let registry = self.registry()?;
+        let socket = BoundSocket::adopt(&self.socket, listener)?;
         Ok(self.serve_on(socket, registry))
     }
 

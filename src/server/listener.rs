@@ -4,6 +4,8 @@
 //! and replaces it only if it is one that nobody listens on. On the way out it removes the socket it made, if that is
 //! still the one of its name. The lock file stays: removing it would let two servers hold two files of one name.
 //!
+//! A socket that another process made for this one passes the same checks, and its file stays.
+//!
 //! All of it happens in a directory that is held open, by names within it: see [`directory`].
 
 mod directory;
@@ -18,7 +20,7 @@ use std::{
     fs, future, io,
     os::{
         fd::OwnedFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
+        unix::{ffi::OsStrExt, fs::MetadataExt, net::UnixListener as StdListener},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -27,7 +29,10 @@ use std::{
 use rustix::{
     fs::{FileType, Mode, fchmod, fstat},
     io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+        sockopt::socket_acceptconn,
+    },
     process::geteuid,
 };
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
@@ -129,12 +134,7 @@ impl BoundSocket {
     /// Binds `path`, after making sure that its directory is ours and no server lives there.
     pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
         let (directory, name) = place(path)?;
-        let lock_name = with_suffix(name, ".lock");
-        let lock = Lock::take(&directory, &lock_name).map_err(|source| BindError::Io {
-            what: "locking",
-            path: path.with_file_name(&lock_name),
-            source,
-        })?;
+        let lock = lock(&directory, path, name)?;
         let lock = match (lock, is_listened_on(&directory, name, path)?) {
             // A live server may have lost its lock file to somebody's cleaning.
             (_, true) => return Err(BindError::AlreadyRunning(path.to_owned())),
@@ -160,8 +160,11 @@ impl BoundSocket {
     /// Until that works, those who are connected are served, and nobody else.
     ///
     /// Of the directories on the way only the socket's own is made again. So a place that went as a whole stays gone.
-    /// Returns whether that failed.
+    /// One that was handed over is its maker's to bind. Returns whether that failed.
     pub(super) fn bind_again_if_lost(&mut self) -> bool {
+        if !self.file.is_ours {
+            return false;
+        }
         let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
         if found.is_ok_and(|found| found == self.file.id) {
             self.is_lost = false;
@@ -200,6 +203,48 @@ impl BoundSocket {
         self.file = file;
         (self.listener, self.spare) = (listener, Some(spare));
         Ok(())
+    }
+
+    /// Takes over a socket that another process bound, and listens on for this one; after making sure that its
+    /// directory and its file are this user's and closed to others. The file is that process's to remove.
+    pub(super) fn adopt(path: &Path, listener: StdListener) -> Result<Self, BindError> {
+        let bound = listener.local_addr().ok().and_then(|address| Some(address.as_pathname()?.to_owned()));
+        let bound = bound.filter(|_| socket_acceptconn(&listener).unwrap_or(false));
+        if bound.as_deref() != Some(path) {
+            return Err(BindError::WrongListener { socket: path.to_owned(), listener: bound });
+        }
+        let (directory, name) = place(path)?;
+        // Not asked by connecting: the listener would have to answer.
+        let lock = lock(&directory, path, name)?
+            .map_err(|LockHeld(process)| BindError::Replaced { socket: path.to_owned(), process })?;
+        let failed = |what| move |source| BindError::Io { what, path: path.to_owned(), source };
+        let found = directory.find(name).and_then(fstat);
+        let found = found.map_err(|errno| failed("finding")(errno.into()))?;
+        let socket = path.to_owned();
+        if kind(&found) != FileType::Socket {
+            return Err(BindError::NotASocket(socket));
+        }
+        if found.st_uid != geteuid().as_raw() {
+            return Err(BindError::SocketNotOurs { socket, owner: found.st_uid });
+        }
+        let mode = found.st_mode & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(BindError::SocketOpen { socket, mode });
+        }
+        let id = (found.st_dev, found.st_ino);
+        let file = SocketFile { directory, name: name.to_owned(), id, is_ours: false };
+        listener.set_nonblocking(true).map_err(failed("listening on"))?;
+        let listener = UnixListener::from_std(listener).map_err(failed("listening on"))?;
+        let spare = file.directory.again().map_err(failed("listening on"))?;
+        Ok(Self {
+            path: socket,
+            file,
+            listener,
+            backoff: Backoff::default(),
+            spare: Some(spare),
+            is_lost: false,
+            lock,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -337,25 +382,37 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// Takes the lock beside a socket, if no other process has it.
+fn lock(directory: &Directory, path: &Path, name: &OsStr) -> Result<Result<Lock, LockHeld>, BindError> {
+    let name = with_suffix(name, ".lock");
+    Lock::take(directory, &name).map_err(|source| BindError::Io {
+        what: "locking",
+        path: path.with_file_name(&name),
+        source,
+    })
+}
+
 fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(suffix);
     name
 }
 
-/// The socket's file, removed on drop if it is still the one of its name.
+/// The socket's file, removed on drop if this process made it and it is still the one of its name.
 #[derive(Debug)]
 struct SocketFile {
     directory: Directory,
     name: OsString,
     /// Device and inode. No other file gets them while the socket is open, even if this one is removed.
     id: (u64, u64),
+    /// This process made it, so it removes it.
+    is_ours: bool,
 }
 
 impl SocketFile {
     fn of(directory: Directory, name: OsString) -> Result<Self, Errno> {
         let id = directory.id(&name)?;
-        Ok(Self { directory, name, id })
+        Ok(Self { directory, name, id, is_ours: true })
     }
 
     fn rename(&mut self, name: &OsStr) -> Result<(), Errno> {
@@ -368,7 +425,8 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Another file of this name is another's business; one that is gone, nobody's.
-        if self.directory.id(&self.name) == Ok(self.id)
+        if self.is_ours
+            && self.directory.id(&self.name) == Ok(self.id)
             && let Err(error) = self.directory.remove(&self.name)
         {
             warn!(%error, socket = ?self.name, "the socket could not be removed");

@@ -26,6 +26,7 @@ mod reloading;
 mod scripts;
 mod security;
 mod stats;
+mod supervised;
 mod surroundings;
 mod surroundings_of_clients;
 mod table;

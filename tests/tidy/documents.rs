@@ -16,7 +16,7 @@ const README: &str = "README.md";
 const SECURITY: &str = "SECURITY.md";
 const SERVE: &str = "src/cli/serve.rs";
 
-const QUOTED: [Quoted; 39] = [
+const QUOTED: [Quoted; 40] = [
     ("CONNECT_TIMEOUT", 1, " s", SECURITY, "for the server's hello"),
     ("DEFAULT_ENDED_BYTES", 1 << 20, " MiB", BUILDER, "ended sessions may take together"),
     ("DEFAULT_ENDED_BYTES", 1 << 20, " MiB", SECURITY, "screens of ended sessions"),
@@ -44,6 +44,7 @@ const QUOTED: [Quoted; 39] = [
     ("MAX_SCROLLBACK", 1, "", BUILDER, "keeps, from 0"),
     ("MAX_SCROLLBACK", 1, "", SECURITY, "lines above it (up to"),
     ("MAX_SCROLLBACK", 1, "", SERVE, "attach, up to"),
+    ("NOTIFY_TIME", 1, " s", SECURITY, "a message to a service manager |"),
     ("PER_THREAD", 1, " for each hardware thread", "src/registry/builder.rs", "The default is"),
     ("PER_THREAD", 1, " per hardware thread", "src/cli/bench.rs", "Shards of"),
     ("PER_THREAD", 1, " per hardware thread", SERVE, "Shards of"),

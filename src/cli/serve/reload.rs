@@ -8,7 +8,7 @@ use std::{convert::Infallible, env::args_os, future::pending, path::PathBuf};
 use tokio::{signal::unix, task::spawn_blocking};
 use tracing::{Level, error, info, warn};
 
-use super::Args;
+use super::{Args, supervisor::Supervisor};
 use crate::{
     cli::{
         Command, Globals,
@@ -49,13 +49,19 @@ impl Reloading {
     }
 
     /// Reloads at each of these signals.
-    pub(super) async fn at_each(mut self, mut hangups: Option<unix::Signal>) -> Infallible {
+    pub(super) async fn at_each(
+        mut self,
+        mut hangups: Option<unix::Signal>,
+        supervisor: &Supervisor,
+    ) -> Infallible {
         loop {
             match &mut hangups {
                 Some(hangups) => hangups.recv().await,
                 None => pending().await,
             };
+            supervisor.reloading().await;
             self.reload().await;
+            supervisor.ready().await;
         }
     }
 

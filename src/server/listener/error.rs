@@ -77,6 +77,57 @@ pub enum BindError {
     /// Something that is no socket has the path.
     #[error("{} exists and is no socket; move it away, or choose another path", .0.display())]
     NotASocket(PathBuf),
+    /// The socket that was handed over is another one, or none that clients can connect to.
+    #[error("{}", match listener {
+        Some(listener) => format!(
+            "the socket that was handed over is {}, and the server's is {}; give both the same path",
+            listener.display(),
+            socket.display()
+        ),
+        None => format!(
+            "the socket that was handed over does not listen at a path; hand over a Unix stream socket that listens on {}",
+            socket.display()
+        ),
+    })]
+    WrongListener {
+        /// The server's path.
+        socket: PathBuf,
+        /// The path of the one that was handed over, if it listens at one.
+        listener: Option<PathBuf>,
+    },
+    /// Another server had the path before the socket that was handed over took it.
+    #[error(
+        "another server{} had {} before the service manager took it, and can't be reached any more; end it{}, and try \
+         again",
+        process.map_or_else(String::new, |process| format!(" (process {process})")),
+        socket.display(),
+        process.map_or_else(String::new, |process| format!(" with `kill {process}`"))
+    )]
+    Replaced {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The other server's process, where that is known.
+        process: Option<u32>,
+    },
+    /// The socket that was handed over is another user's.
+    #[error("the socket {} belongs to user {owner}; have it made by this user's own service manager", socket.display())]
+    SocketNotOurs {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The user id it belongs to.
+        owner: u32,
+    },
+    /// Others may connect to the socket that was handed over.
+    #[error(
+        "the socket {} is open to others (mode {mode:03o}); have it made with mode 600 (SocketMode=0600 in its unit)",
+        socket.display()
+    )]
+    SocketOpen {
+        /// The socket's path.
+        socket: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The system refused.
     #[error("{what} {} failed", path.display())]
     Io {

@@ -485,3 +485,72 @@ async fn a_lost_socket_is_bound_again_unless_another_server_took_its_place() {
     drop(socket);
     assert!(!path.exists());
 }
+
+/// A listener that a service manager made.
+fn handed_over(path: &Path, mode: u32) -> StdListener {
+    make_directory(path.parent().unwrap()).unwrap();
+    let _ = fs::remove_file(path);
+    let listener = StdListener::bind(path).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    listener
+}
+
+#[tokio::test]
+async fn a_socket_that_was_handed_over_is_served_and_left_where_it_is() {
+    let (_directory, path) = place();
+    let listener = handed_over(&path, 0o600);
+    let managers = listener.try_clone().unwrap();
+    for _ in 0..2 {
+        let _early = StdStream::connect(&path).unwrap();
+        let mut socket = BoundSocket::adopt(&path, managers.try_clone().unwrap()).unwrap();
+        socket.accept().await;
+        assert!(matches!(BoundSocket::bind(&path), Err(BindError::AlreadyRunning(_))));
+        drop(socket);
+        assert!(path.exists(), "the socket's file was removed");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_is_open_to_others_or_another_one_is_refused() {
+    let (directory, path) = place();
+    for mode in [0o606, 0o660, 0o755, 0o777] {
+        let open = BoundSocket::adopt(&path, handed_over(&path, mode)).unwrap_err();
+        assert!(open.to_string().contains(&format!("(mode {mode:o}); have it made with mode 600")), "{open}");
+    }
+    let elsewhere = path.with_file_name("other.sock");
+    let other = BoundSocket::adopt(&elsewhere, handed_over(&path, 0o600)).unwrap_err();
+    assert!(other.to_string().contains("give both the same path"), "{other}");
+
+    fs::remove_file(&path).unwrap();
+    let silent = UnixSocket::new_stream().unwrap();
+    silent.bind(&path).unwrap();
+    let silent = StdListener::from(std::os::fd::AsFd::as_fd(&silent).try_clone_to_owned().unwrap());
+    let silent = BoundSocket::adopt(&path, silent).unwrap_err();
+    assert!(silent.to_string().contains("does not listen at a path"), "{silent}");
+
+    let listener = handed_over(&path, 0o600);
+    fs::remove_file(&path).unwrap();
+    let gone = BoundSocket::adopt(&path, listener).unwrap_err();
+    assert!(matches!(gone, BindError::Io { what: "finding", .. }), "{gone}");
+
+    let listener = handed_over(&path, 0o600);
+    fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    let open = BoundSocket::adopt(&path, listener).unwrap_err();
+    assert!(matches!(open, BindError::DirectoryOpen { mode: 0o755, .. }), "{open}");
+    fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+
+    let listener = handed_over(&path, 0o600);
+    if give_away(&path) {
+        let theirs = BoundSocket::adopt(&path, listener).unwrap_err();
+        assert!(matches!(theirs, BindError::SocketNotOurs { owner: 65534, .. }), "{theirs}");
+    }
+    drop(directory);
+}
+
+#[tokio::test]
+async fn a_server_whose_socket_a_service_manager_took_is_named() {
+    let (_directory, path) = place();
+    let _live = BoundSocket::bind(&path).unwrap();
+    let replaced = BoundSocket::adopt(&path, handed_over(&path, 0o600)).unwrap_err();
+    assert!(replaced.to_string().contains(&format!("with `kill {}`", std::process::id())), "{replaced}");
+}
