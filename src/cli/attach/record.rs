@@ -189,7 +189,8 @@ pub(super) async fn record(
 pub(super) fn watching(common: &Globals) -> anyhow::Result<super::Args> {
     let (detach_key, next_key) = (ClientKey(None), ClientKey(None));
     let watch = WatchArgs { on_lag: Some(Lag::Lossless), detach_key, next_key, name_in_title: false };
-    super::Args::with(common, watch)
+    // On a connection that is made anew as well.
+    Ok(super::Args { read_only: true, ..super::Args::with(common, watch)? })
 }
 
 /// What an asciicast says of a session.
