@@ -29,6 +29,10 @@ fugue-server list
 fugue-server stop
 TYPED
 
+# Warnings are failures, and a page that a unit names has to be there.
+units=/usr/lib/systemd/user/fugue-server
+[ -z "$(XDG_RUNTIME_DIR=/run systemd-analyze --user --man=yes verify $units.service $units.socket 2>&1 | tee /dev/stderr)" ]
+
 dpkg --purge fugue-server
 left=$(find /usr /etc /var/lib/systemd -name '*fugue*')
 [ -z "$left" ] || { echo "left behind: $left" >&2; exit 1; }

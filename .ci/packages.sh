@@ -27,7 +27,7 @@ dpkg-deb --fsys-tarfile "$place/fugue-server.deb" | tar -t | sed -n 's,^\./\(.*[
 if ! unshare --mount --pid --fork true; then
     echo "not checked: what is installed in a bare Debian, which needs the right to mount"
 elif has debootstrap debootstrap; then
-    debootstrap --variant=minbase --include=bash-completion,man-db \
+    debootstrap --variant=minbase --include=bash-completion,man-db,systemd \
         "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$place/root" > "$place/log" ||
         { tail "$place/log" >&2; exit 1; }
     cp "$place/fugue-server.deb" .ci/installed.sh "$place/root"

@@ -23,7 +23,12 @@ rustPlatform.buildRustPackage {
   ];
 
   nativeBuildInputs = [ installShellFiles ];
-  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+  postInstall = ''
+    install -Dm644 packaging/systemd/* -t $out/lib/systemd/user
+    substituteInPlace $out/lib/systemd/user/fugue-server.service \
+      --replace-quiet /usr/bin/ $out/bin/
+  ''
+  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     $out/bin/fugue-server man pages
     installManPage pages/*.1
     for shell in bash zsh fish; do

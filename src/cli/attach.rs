@@ -43,7 +43,7 @@ use self::{
     current::Current,
     display::{CursorLeft, Display, FileMedium, Medium},
     io_threads::{Keys, UNDO_TIME},
-    line::LostLine,
+    line::SessionLine,
     notices::Notices,
     outbox::Outbox,
     outcome::{Outcome, report},
@@ -111,10 +111,10 @@ pub(super) struct WatchArgs {
     /// When it falls behind: resync, disconnect, or lossless (program waits)
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     on_lag: Option<Lag>,
-    /// Detaches; none for none. Typed twice it is typed, as is the next
+    /// Detaches; typed twice it goes through; or none
     #[arg(long, value_name = "KEY", default_value = r"ctrl-\")]
     detach_key: ClientKey,
-    /// Shows the next session of `list`
+    /// Shows the next session of `list`; as the other
     #[arg(long, value_name = "KEY", default_value = "none")]
     next_key: ClientKey,
     /// Begin the terminal's title with the session's name
@@ -296,45 +296,27 @@ async fn show(
     let mut notices = Notices::default();
 
     let (current, typing) = (Current::new(&attached), Typing::new(attached.session));
-    let mut outbox = Outbox::new(args.watch.detach_key.0, args.watch.next_key.0);
-    let options = || args.options();
-    let (_, is_enough) = display.wanted(attached.start, 0);
+    // A file has no size, wherever this runs.
+    let is_terminal = display.is_terminal();
+    let options = || if is_terminal { args.options() } else { args.options().with_size(None) };
     let names_titles = args.watch.name_in_title;
     if names_titles {
         display.name_titles(current.name().as_str());
     }
-    let mut client = client;
-    let outcome = loop {
-        let (requests, frames, early) = client.into_split();
-        let window = TerminalWindow::new();
-        let sender = Sender {
-            requests,
-            current: &current,
-            typing: &typing,
-            options: &options,
-            window: &window,
-            outbox: &mut outbox,
-            display: &display,
-        };
-        let shown = (&window, &display, &current);
-        let receiver = Receiver { frames, early, shown, typing: &typing, ended: None, notices: &mut notices, names_titles };
-        let outcome = tokio::select! {
-            () = std::future::ready(()), if is_enough => Outcome::Enough,
-            signal = deadly.next() => Outcome::Signal(signal),
-            outcome = sender.run(&mut keys) => outcome,
-            outcome = receiver.run() => outcome,
-        };
-        let Outcome::Lost(ClientError::Lost) = outcome else { break outcome };
-        let line =
-            LostLine { common, options: &options, current: &current, typing: &typing, display: &display };
-        let resumed = tokio::select! {
-            signal = deadly.next() => Err(Outcome::Signal(signal)),
-            resumed = line.resume(&mut keys, &mut outbox, &mut notices) => resumed,
-        };
-        match resumed {
-            Ok(next) => client = next,
-            Err(outcome) => break outcome,
-        }
+    let (_, is_enough) = display.wanted(attached.start, 0);
+    let line = SessionLine {
+        common,
+        options: &options,
+        current: &current,
+        typing: &typing,
+        display: &display,
+        names_titles,
+    };
+    let outbox = Outbox::new(args.watch.detach_key.0, args.watch.next_key.0);
+    let outcome = tokio::select! {
+        () = std::future::ready(()), if is_enough => Outcome::Enough,
+        signal = deadly.next() => Outcome::Signal(signal),
+        outcome = watch_on(&line, client, (&mut keys, outbox), &mut notices) => outcome,
     };
 
     let outcome = tokio::select! {
@@ -356,11 +338,39 @@ async fn show(
     Ok(exit)
 }
 
+/// Watches on one connection after another, until that ends.
+async fn watch_on(
+    line: &SessionLine<'_>,
+    mut client: Client,
+    (keys, mut outbox): (&mut Option<(Keys, JobSignals)>, Outbox),
+    notices: &mut Notices,
+) -> Outcome {
+    let SessionLine { options, current, typing, display, names_titles, .. } = *line;
+    loop {
+        let (requests, frames, early) = client.into_split();
+        let window = &TerminalWindow::new();
+        let sender = Sender { requests, current, typing, options, window, outbox: &mut outbox, display };
+        let shown = (window, display, current);
+        let receiver = Receiver { frames, early, shown, typing, ended: None, notices, names_titles };
+        let outcome = tokio::select! {
+            outcome = sender.run(keys) => outcome,
+            outcome = receiver.run() => outcome,
+        };
+        let Outcome::Lost(ClientError::Lost) = outcome else { return outcome };
+        match line.resume(keys, &mut outbox, notices).await {
+            Ok(next) => client = next,
+            Err(outcome) => return outcome,
+        }
+    }
+}
+
 /// Waits until what is on its way to the screen or the file gets there. Not where the person wants to leave: then the
 /// terminal may be stopped. Returns how watching ended after all.
 async fn finish(outcome: Outcome, display: &mut Display) -> Outcome {
     let is_awaited = match outcome {
-        Outcome::Ended(_) | Outcome::Enough | Outcome::Gap(_) | Outcome::Lost(_) => true,
+        Outcome::Ended(_) | Outcome::Enough | Outcome::Gap(_) | Outcome::Lost(_) | Outcome::NotResumed(_) => {
+            true
+        }
         // It says why.
         Outcome::NobodyReads => !display.is_terminal(),
         // That is how a person ends a recording; another signal ends this wait.

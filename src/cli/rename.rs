@@ -3,7 +3,7 @@
 use super::{Exit, Globals, block_on, target::SessionArg};
 use crate::{SessionName, message::SessionChange};
 
-/// Gives a session another name; its program keeps FUGUE_SESSION as it was, and FUGUE_SESSION_ID stays right
+/// Gives a session another name; FUGUE_SESSION stays as it was, FUGUE_SESSION_ID right
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The session's name now, or its beginning

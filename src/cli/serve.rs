@@ -31,8 +31,8 @@ use super::{
 use crate::{
     message::{SessionInfo, SessionState},
     server::{
-        DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH, DEFAULT_SCROLLBACK, Server,
-        ServerBuilder, ServerError,
+        DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH,
+        DEFAULT_SCROLLBACK, Server, ServerBuilder, ServerError,
     },
 };
 

@@ -47,17 +47,19 @@ const KNOWN_FOR: Duration = Duration::from_secs(540);
 
 const SAID: &str = "[the connection to the server is lost; trying again; the detach key leaves]";
 
-/// What goes on from a lost connection to the next.
-pub(super) struct LostLine<'a> {
+/// What goes on from one connection to the next.
+pub(super) struct SessionLine<'a> {
     pub(super) common: &'a Globals,
     /// How to watch, as this terminal is now.
     pub(super) options: &'a dyn Fn() -> AttachOptions,
     pub(super) current: &'a Current,
     pub(super) typing: &'a Typing,
     pub(super) display: &'a Display,
+    /// The terminal's title begins with the session's name.
+    pub(super) names_titles: bool,
 }
 
-impl LostLine<'_> {
+impl SessionLine<'_> {
     /// Waits for a connection on which the session is watched on. Or the person leaves, or there will be none.
     pub(super) async fn resume(
         &self,

@@ -346,7 +346,11 @@ mod tests {
         assert_eq!((outbox.bytes(), outbox.pop().as_deref(), outbox.pop()), (5, Some(&b"abcxx"[..]), None));
         outbox.take(b"yz\x1c", now);
         assert!(outbox.drop_beyond(0) && outbox.bytes() == 0);
-        assert_eq!(outbox.give_up(now + TWICE), Some(ClientAction::Detach), "the detach key is no key that waits");
+        assert_eq!(
+            outbox.give_up(now + TWICE),
+            Some(ClientAction::Detach),
+            "the detach key is no key that waits"
+        );
     }
 
     #[test]

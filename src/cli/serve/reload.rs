@@ -140,7 +140,12 @@ impl Reloading {
             ("serve.queue", before.queue.to_string(), queue.to_string(), Takes::Effect),
             ("serve.max-clients", before.max_clients.to_string(), max_clients.to_string(), Takes::Effect),
             ("serve.ended", before.ended.to_string(), ended.to_string(), Takes::Restart),
-            ("serve.ended-for", format!("{:?}", before.ended_for.0), format!("{:?}", ended_for.0), Takes::Restart),
+            (
+                "serve.ended-for",
+                format!("{:?}", before.ended_for.0),
+                format!("{:?}", ended_for.0),
+                Takes::Restart,
+            ),
             ("serve.shards", shown(before.shards), shown(*shards), Takes::Restart),
             ("serve.log-format", form(before.log_format), form(*log_format), Takes::Restart),
             ("socket", self.socket.display().to_string(), socket.display().to_string(), Takes::Restart),
