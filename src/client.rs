@@ -478,9 +478,17 @@ fn check_owner(stream: &UnixStream, socket: &Path) -> Result<Option<i32>, Connec
     let failed = |source| ConnectError::Io { path: socket.to_owned(), source };
     let peer = stream.peer_cred().map_err(failed)?;
     match peer.uid() {
-        owner if owner == geteuid().as_raw() => Ok(peer.pid()),
+        owner if owner == geteuid().as_raw() => {
+            Ok(peer.pid().filter(|process| !is_service_manager(*process)))
+        }
         owner => Err(ConnectError::NotOurs { path: socket.to_owned(), owner }),
     }
+}
+
+/// Whether this process is systemd. The kernel names who listened on a socket first, which is not the server where a
+/// service manager made it; nobody is to be advised to end that.
+fn is_service_manager(process: i32) -> bool {
+    std::fs::read(format!("/proc/{process}/comm")).is_ok_and(|name| name == b"systemd\n")
 }
 
 async fn connect(socket: &Path) -> Result<UnixStream, ConnectError> {

@@ -1,6 +1,10 @@
 //! `stop`: ends the server.
 
-use std::os::fd::OwnedFd;
+use std::{
+    fs::{self, Metadata},
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use rustix::{
@@ -34,8 +38,8 @@ pub(super) fn run(common: &Globals, Args {}: Args) -> anyhow::Result<Exit> {
 /// The server's process, by its number and as a handle that no other process can take the place of; `None` where no
 /// server runs, which is said.
 async fn server(common: &Globals) -> anyhow::Result<Option<(i32, OwnedFd)>> {
-    let mut client = match common.connect().await {
-        Ok(client) => client,
+    let (mut client, socket) = match common.connect_somewhere().await {
+        Ok(connected) => connected,
         // That is what was wanted.
         Err(NotConnected::NoServer(none)) => {
             print_error(format_args!("{none}"));
@@ -43,8 +47,14 @@ async fn server(common: &Globals) -> anyhow::Result<Option<(i32, OwnedFd)>> {
         }
         Err(error) => return Err(error.into()),
     };
-    // By its number here, and not by that which it has for itself: in a container it may be 1 there.
-    let process = client.server_process().and_then(Pid::from_raw).context(
+    // In a container it has another number than here; and who listened first may have been a service manager. Where the
+    // two agree, there is no doubt.
+    let own = i32::try_from(client.stats().await?.pid).ok().and_then(Pid::from_raw);
+    let listener = client.server_process().and_then(Pid::from_raw);
+    let lock = fs::metadata(lock_path(&socket)).ok();
+    let is_server =
+        |process: &Pid| own == listener || lock.as_ref().is_some_and(|lock| has_open(*process, lock));
+    let process = own.into_iter().chain(listener).find(is_server).context(
         "the server's process is not seen from here, as from within another container; end it where it runs",
     )?;
     let number = process.as_raw_nonzero().get();
@@ -52,4 +62,20 @@ async fn server(common: &Globals) -> anyhow::Result<Option<(i32, OwnedFd)>> {
     // It still answers, so the handle is on it.
     client.ping().await?;
     Ok(Some((number, server)))
+}
+
+/// Whether a process has this file open, under whatever name.
+fn has_open(process: Pid, file: &Metadata) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero()));
+    descriptors.into_iter().flatten().flatten().any(|descriptor| {
+        let open = fs::metadata(descriptor.path());
+        open.is_ok_and(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
+    })
+}
+
+/// What a server locks, beside its socket, as long as it lives.
+fn lock_path(socket: &Path) -> PathBuf {
+    let mut lock = socket.as_os_str().to_owned();
+    lock.push(".lock");
+    lock.into()
 }
