@@ -131,7 +131,8 @@ fn nothing_is_started_from_a_directory_that_is_gone() {
 #[test]
 fn a_hangup_of_its_terminal_ends_a_server_and_a_broken_pipe_does_not() {
     let home = Home::new();
-    let mut server = home.terminal(&["serve"]);
+    // These tests may have been started to ignore it, as by `nohup`; what a server was started to ignore stays so.
+    let mut server = home.shell_terminal("exec env --default-signal=HUP fugue-server serve");
     server.wait_for("ready");
     home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
     let program = home.session("a")["pid"].as_u64().unwrap();
