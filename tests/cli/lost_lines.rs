@@ -197,6 +197,19 @@ fn the_detach_key_leaves_while_the_line_is_down() {
 }
 
 #[test]
+fn a_recording_that_nobody_reads_ends_while_the_line_is_down() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", "printf ready; read end"]);
+    let line = Line::new(&home, |_| WHOLE);
+    let mut recorder =
+        home.command(&["attach", "a", "--socket", &line.socket()]).stdout(Stdio::piped()).spawn().unwrap();
+    eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+    line.set_down(true);
+    drop(recorder.stdout.take());
+    assert_eq!(wait(&mut recorder).code(), Some(141));
+}
+
+#[test]
 fn what_is_typed_while_the_line_is_down_waits_and_too_much_rings() {
     let home = Home::new();
     home.succeed(&[

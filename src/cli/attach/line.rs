@@ -6,7 +6,6 @@
 
 use std::{
     cell::Cell,
-    future::pending,
     hash::{BuildHasher, RandomState},
     time::{Duration, Instant},
 };
@@ -158,14 +157,20 @@ impl SessionLine<'_> {
         Outcome::NotResumed(format!("{why}; what it printed after byte {} is missing here", reached.offset()))
     }
 
-    /// Sees to the person while there is no connection; forever where there is no person. Returns how they left.
+    /// Sees to the person while there is no connection; where there is none, to the reader of the output. Returns how
+    /// they left.
     async fn meanwhile(
         &self,
         keys: &mut Option<(Keys, JobSignals)>,
         outbox: &mut Outbox,
         is_covered: &Cell<bool>,
     ) -> Outcome {
-        let Some((Keys { typed }, signals)) = keys else { return pending().await };
+        let Some((Keys { typed }, signals)) = keys else {
+            if let Some(room) = self.display.room().await {
+                room.closed().await;
+            }
+            return Outcome::NobodyReads;
+        };
         let (most, say_at) = (outbox.bytes() + KEPT_KEYS, tokio::time::Instant::now() + UNSAID);
         let (mut is_said, mut rings) = (false, false);
         loop {
