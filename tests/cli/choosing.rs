@@ -7,7 +7,7 @@ fn session(home: &Home, name: &str) {
 }
 
 fn waits_for(home: &Home, session: &str, text: &str) {
-    home.succeed(&["wait", session, "--for", text, "--timeout", "30s"]);
+    home.succeed(&["wait", session, "--for", text, "--timeout", "120s"]);
 }
 
 fn told(output: &Output) -> String {
@@ -208,7 +208,7 @@ fn kill_takes_several_names_all_of_them_or_a_signal() {
     ]);
     waits_for(&home, "e", "set");
     home.succeed(&["kill", "-s", "usr1", "e"]);
-    assert_eq!(home.run(&["wait", "e", "--timeout", "30s"]).status.code(), Some(7));
+    assert_eq!(home.run(&["wait", "e", "--timeout", "120s"]).status.code(), Some(7));
     let all = home.run(&["kill", "--all"]);
     assert!(all.status.success());
     assert!(told(&all).contains("session c ended") && told(&all).contains("session d ended"), "{all:?}");

@@ -111,7 +111,7 @@ fn settings_reach_the_server_that_new_starts_and_its_sessions() {
     let size = |name: &str| home.session(name)["size"].as_str().unwrap().to_owned();
     home.succeed(&["new", "file", "-d", "--", "/bin/sh", "-c", "echo $0; exec sleep 1000"]);
     assert_eq!(size("file"), "90x20");
-    home.succeed(&["wait", "file", "--for", "-sh", "--timeout", "30s"]);
+    home.succeed(&["wait", "file", "--for", "-sh", "--timeout", "120s"]);
     assert_eq!(home.json(&["stats", "--json"])["shards"], 2);
 
     let output = home.command(&["new", "variable", "-d"]).env("FUGUE_NEW_SIZE", "91x20").output().unwrap();

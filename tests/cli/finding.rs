@@ -1,7 +1,10 @@
 //! Finding the server: where it was looked for is said, where it may be is tried, and no command leaves one behind that
 //! it had no use for.
 
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use super::*;
 
@@ -18,7 +21,9 @@ struct Somebody {
 
 impl Somebody {
     fn new() -> Option<Self> {
-        let uid = 1_000_000 + std::process::id();
+        // Others may run these tests at the same time, in this process too.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let uid = 1_000_000 + 16 * std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
         let home = tempfile::tempdir().unwrap();
         if chown(home.path(), Some(uid), Some(uid)).is_err() {
             println!("not shown: only root can become another user");

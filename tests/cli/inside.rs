@@ -1,5 +1,7 @@
 //! Commands within a session: they act on the terminal that they are typed in.
 
+use std::sync::mpsc;
+
 use super::*;
 
 fn session(home: &Home, name: &str) {
@@ -33,6 +35,7 @@ fn attach_switches_the_terminal_that_it_is_typed_in() {
     terminal.wait_for("now in other");
     // The size follows as well.
     terminal.resize(30, 100);
+    eventually("it is resized", || home.session("other")["size"] == "100x30");
     terminal.type_in("stty size\n");
     terminal.wait_for("30 100");
     // The other one leads back, and alone to the one before.
@@ -53,11 +56,11 @@ fn new_within_a_session_shows_the_new_one_in_its_place() {
     terminal.wait_until("the second one alone", |shown| {
         (!shown.text().contains("in-the-first") && shown.text().contains("second")).then_some(())
     });
-    assert_eq!(attached(&home), ["second"]);
+    eventually("only that is attached", || attached(&home) == ["second"]);
     // One that prints nothing is shown as that.
     terminal.type_in("fugue-server new silent -- cat\n");
     terminal.wait_until("nothing", |shown| shown.text().trim().is_empty().then_some(()));
-    assert_eq!(attached(&home), ["silent"]);
+    eventually("only that is attached", || attached(&home) == ["silent"]);
     home.succeed(&["kill", "silent"]);
     terminal.wait_for("[session silent ended: killed by SIGHUP]");
     terminal.ends_with(129);
@@ -72,7 +75,7 @@ fn detach_within_a_session_detaches_the_terminal_used_last() {
     terminal.type_in("fugue-server detach\n");
     terminal.wait_for("[detached from first]");
     terminal.ends_with(0);
-    assert_eq!(attached(&home), ["first"]);
+    eventually("one is left", || attached(&home) == ["first"]);
     // From outside, all of them.
     let detached = home.run(&["detach", "first"]);
     assert!(
@@ -147,15 +150,15 @@ fn the_key_for_the_next_session_shows_it_and_what_follows_is_for_that() {
     let home = Home::new();
     for name in ["a", "b", "c"] {
         session(&home, name);
-        home.succeed(&["wait", name, "--for", "ready>", "--timeout", "30s"]);
+        home.succeed(&["wait", name, "--for", "ready>", "--timeout", "120s"]);
     }
     let mut terminal = home.terminal(&["attach", "a", "--next-key", "ctrl-]"]);
     terminal.wait_for("ready>");
     terminal.type_in("echo this is $FUGUE_SESSION\n\x1decho now in $FUGUE_SESSION\n");
     terminal.wait_for("now in b");
     assert!(!terminal.text().contains("this is"), "{}", terminal.text());
-    assert_eq!(attached(&home), ["b"]);
-    home.succeed(&["wait", "a", "--for", "this is a", "--timeout", "30s"]);
+    eventually("only that is attached", || attached(&home) == ["b"]);
+    home.succeed(&["wait", "a", "--for", "this is a", "--timeout", "120s"]);
     // By itself, after a moment; after the last comes the first.
     terminal.type_in("\x1d");
     eventually("the third is shown", || attached(&home) == ["c"]);
@@ -247,16 +250,30 @@ fn events_are_printed_as_they_happen_and_a_watched_list_follows_them() {
     let (mut watcher, mut arrays) = listen(&["list", "--json", "--watch"]);
     let first: Value = serde_json::from_str(&arrays.next().unwrap()).unwrap();
     assert_eq!(first.as_array().unwrap().len(), 1);
-    let (mut listener, mut lines) = listen(&["events", "--json"]);
-    let connected = || home.json(&["stats", "--json"])["clients"].as_u64().unwrap();
-    eventually("both listen", || connected() == 3);
+    let (mut listener, lines) = listen(&["events", "--json"]);
+    let (sender, events) = mpsc::sync_channel(64);
+    thread::spawn(move || {
+        for line in lines {
+            let _ = sender.send(serde_json::from_str::<Value>(&line).unwrap());
+        }
+    });
+    // What happens before it listens is not told, so things happen until it tells of one.
+    let mut first = None;
+    eventually("an event is told", || {
+        home.succeed(&["rename", "a", "c"]);
+        home.succeed(&["rename", "c", "a"]);
+        first = events.try_recv().ok();
+        first.is_some()
+    });
     home.succeed(&["rename", "a", "b"]);
     home.succeed(&["kill", "b"]);
-    let mut event = || serde_json::from_str::<Value>(&lines.next().unwrap()).unwrap();
-    // It may have connected, and not have asked yet.
-    let renamed = event();
+    let mut told: Vec<_> = first.into_iter().collect();
+    while told.last().is_some_and(|event| event["event"] != "ended") {
+        told.push(events.recv_timeout(PATIENCE).unwrap());
+    }
+    let [.., renamed, ended] = &told[..] else { panic!("{told:?}") };
     assert_eq!((&renamed["event"], &renamed["before"]), (&"renamed".into(), &"a".into()));
-    let ended = event();
+    assert_eq!(renamed["session"], "b");
     assert_eq!(
         (&ended["event"], &ended["session"], &ended["exit_code"]),
         (&"ended".into(), &"b".into(), &129.into())

@@ -242,6 +242,6 @@ fn as_the_first_process_of_a_container_the_server_leaves_no_zombie() {
     command.args(container).args([env!("CARGO_BIN_EXE_fugue-server"), "serve"]).envs(home.environment());
     let _server = Served::start(command.stdin(Stdio::null()).stderr(Stdio::null()));
     home.succeed(&["new", "a", "-d", "--", "sh", "-c", ORPHANS]);
-    home.succeed(&["wait", "a", "--for", "all gone", "--timeout", "60s"]);
+    home.succeed(&["wait", "a", "--for", "all gone", "--timeout", "120s"]);
     home.succeed(&["stop"]);
 }

@@ -35,6 +35,8 @@ mod unkillable;
 mod usage;
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs::Permissions,
     io::{BufRead, BufReader, Read, Write},
     os::unix::{
@@ -56,7 +58,8 @@ use rustix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take before a test gives up on it: a machine may be slow, and run many tests at once.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Lines that a terminal keeps above its screen.
 const SCROLLBACK: usize = 200;
@@ -90,7 +93,10 @@ impl Home {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fugue-server"));
-        command.args(arguments).envs(self.environment()).env_remove("FUGUE_SESSION").stdin(Stdio::null());
+        for inherited in inherited() {
+            command.env_remove(inherited);
+        }
+        command.args(arguments).envs(self.environment()).stdin(Stdio::null());
         command
     }
 
@@ -121,6 +127,20 @@ impl Home {
 
     pub(crate) fn signal_server(&self, with: Signal) {
         signal(self.server_pid(), with);
+    }
+
+    /// Waits until this many clients are connected, beside those that only ask for this.
+    pub(crate) fn has_connections(&self, count: usize) {
+        let mut before = BTreeSet::new();
+        eventually("so many clients are connected", || {
+            let stats = self.json(&["stats", "--json"]);
+            let clients = stats["by_client"].as_array().unwrap();
+            let now: BTreeSet<_> = clients.iter().map(|client| client["id"].as_u64().unwrap()).collect();
+            // One that asked may still be there when the next one asks, but not when the one after that does.
+            let stay = now.intersection(&before).count();
+            before = now;
+            stay == count
+        });
     }
 
     /// Runs the binary in a terminal of its own.
@@ -250,13 +270,10 @@ impl Terminal {
         let (pty, slave) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(rows, cols)).unwrap();
         let before = modes(&tcgetattr(&pty).unwrap());
-        let child = pty_process::blocking::Command::new(program)
-            .args(arguments)
-            .envs(home.environment())
-            .env("PATH", path())
-            .env_remove("FUGUE_SESSION")
-            .spawn_borrowed(&slave)
-            .unwrap();
+        let command = pty_process::blocking::Command::new(program).args(arguments);
+        let command = inherited().fold(command, |command, variable| command.env_remove(variable));
+        let mut command = command.envs(home.environment()).env("PATH", path());
+        let child = command.spawn_borrowed(&slave).unwrap();
         let pty = Arc::new(pty);
         let shown = Shown { screen: vt100::Parser::new(rows, cols, SCROLLBACK), bytes: Vec::new() };
         let shown = Arc::new((Mutex::new(shown), Condvar::new()));
@@ -348,22 +365,36 @@ fn modes(termios: &Termios) -> String {
     )
 }
 
+/// What the tests may have been started with, and what they start must not see: settings, a session that they run in, a
+/// service manager.
+fn inherited() -> impl Iterator<Item = OsString> {
+    let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(b"FUGUE_");
+    let manager =
+        ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM"];
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(is_ours);
+    ours.chain(manager.map(OsString::from))
+}
+
 /// Where the shell finds the binary and its own tools.
 fn path() -> String {
     let path = Path::new(env!("CARGO_BIN_EXE_fugue-server")).parent().unwrap();
     format!("{}:/usr/bin:/bin", path.display())
 }
 
+/// A script of the shell, which finds the binary by its name.
+pub(crate) fn shell(home: &Home, script: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    for inherited in inherited() {
+        shell.env_remove(inherited);
+    }
+    shell.args(["-c", script]).envs(home.environment()).env("PATH", path()).stdin(Stdio::null());
+    shell
+}
+
 /// Runs a script of the shell; for pipes and redirections as people write them.
 pub(crate) fn script(home: &Home, script: &str) -> Output {
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", script])
-        .envs(home.environment())
-        .env("PATH", path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    let mut shell = shell(home, script);
+    shell.output().unwrap()
 }
 
 /// The user nobody.
@@ -390,7 +421,10 @@ impl Other {
     }
 
     fn become_it(&self, mut command: Command) -> Command {
-        command.envs(self.home.environment()).env_remove("FUGUE_SESSION").stdin(Stdio::null());
+        for inherited in inherited() {
+            command.env_remove(inherited);
+        }
+        command.envs(self.home.environment()).stdin(Stdio::null());
         command.current_dir("/").uid(NOBODY).gid(NOBODY);
         command
     }

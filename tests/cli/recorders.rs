@@ -104,10 +104,10 @@ fn a_recorder_in_the_background_can_be_started_inside_and_stopped() {
         home.succeed(&["detach", "a", &client]);
     }
     eventually("nobody is attached", || home.session("a")["clients"] == 0);
-    // What it has plays, and the log says why it ended.
-    home.succeed(&["play", path.to_str().unwrap(), "--idle-limit", "0"]);
+    // The log says why it ended, and what it has plays.
     let log = home.socket().with_extension("sock.log");
     eventually("the log tells", || recorded(&log).contains("a.cast ends here"));
+    home.succeed(&["play", path.to_str().unwrap(), "--idle-limit", "0"]);
 }
 
 #[test]

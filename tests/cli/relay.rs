@@ -20,7 +20,9 @@ struct Relayed {
 impl Relayed {
     fn start(home: &Home, arguments: &[&str]) -> Self {
         let mut command = home.command(&["relay"]);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // It finds no `busctl`, so what logind would say here is not asked.
+        command.args(arguments).env("PATH", "/nowhere");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
         Self { child, input, output }
@@ -52,7 +54,7 @@ fn a_relay_starts_a_server_and_ends_with_its_client_saying_nothing_else() {
     let home = Home::new();
     let mut relay = Relayed::start(&home, &[]);
     assert!(matches!(relay.greet(), HelloReply::Welcome { .. }));
-    assert_eq!(home.json(&["stats", "--json"])["clients"], 2);
+    home.has_connections(1);
     drop(relay.input.take());
     assert_eq!(relay.ends(), (Some(0), Vec::new(), String::new()));
     assert!(home.server_pid() > 0);
@@ -120,18 +122,20 @@ fn who_starts_a_server_that_a_logout_ends_is_told_how_to_keep_it() {
         ("*) exit 1;;", None),
         ("*) exec sleep 1000;;", None),
     ] {
-        let home = Home::new();
-        let busctl = home.directory.path().join("busctl");
-        fs::write(&busctl, format!("#!/bin/sh\ncase \"$*\" in {answers} esac\n")).unwrap();
-        fs::set_permissions(&busctl, Permissions::from_mode(0o755)).unwrap();
-        let path = format!("{}:/usr/bin:/bin", home.directory.path().display());
-        for is_started in [true, false] {
-            let relay = home.command(&["relay"]).env("PATH", &path).output().unwrap();
-            let said = String::from_utf8_lossy(&relay.stderr);
-            match told.filter(|_| is_started) {
-                Some(told) => assert!(said.contains(told) && said.lines().count() == 1, "{answers}: {said}"),
-                None => assert_eq!(said, "", "{answers}"),
-            }
-        }
+        let relays = || {
+            let home = Home::new();
+            let busctl = home.directory.path().join("busctl");
+            fs::write(&busctl, format!("#!/bin/sh\ncase \"$*\" in {answers} esac\n")).unwrap();
+            fs::set_permissions(&busctl, Permissions::from_mode(0o755)).unwrap();
+            let path = format!("{}:/usr/bin:/bin", home.directory.path().display());
+            [true, false].map(|_| home.command(&["relay"]).env("PATH", &path).output().unwrap().stderr)
+        };
+        // On a machine that does much else, an answer may take too long.
+        eventually(answers, || {
+            let [starts, finds] = relays().map(|said| String::from_utf8(said).unwrap());
+            assert_eq!(finds, "", "{answers}");
+            assert!(starts.lines().count() <= 1, "{answers}: {starts}");
+            told.map_or(starts.is_empty(), |told| starts.contains(told))
+        });
     }
 }

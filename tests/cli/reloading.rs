@@ -46,7 +46,7 @@ impl Reloaded {
     fn held(&self, name: &str) -> u64 {
         let print = "head -c 1048576 /dev/zero | tr '\\0' x; echo done; exec sleep 1000";
         self.home.succeed(&["new", name, "-d", "--", "/bin/sh", "-c", print]);
-        self.home.succeed(&["wait", name, "--for", "done", "--timeout", "30s"]);
+        self.home.succeed(&["wait", name, "--for", "done", "--timeout", "120s"]);
         let id = self.home.session(name)["id"].clone();
         let stats = self.home.json(&["stats", "--json"]);
         let session = stats["by_session"].as_array().unwrap().iter().find(|session| session["id"] == id);

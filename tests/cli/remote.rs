@@ -345,7 +345,7 @@ fn a_line_that_is_cut_leaves_the_session_and_gives_its_place_back() {
     let (near, far) = (Home::new(), &sshd.far);
     far.home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
     let mut waiting = far.command(&near, &["wait", "a"]).stderr(Stdio::piped()).spawn().unwrap();
-    eventually("it is connected", || far.home.json(&["stats", "--json"])["clients"] == 2);
+    far.home.has_connections(1);
     for connection in children(sshd.process.id()) {
         signal(connection, Signal::KILL);
     }
@@ -353,7 +353,7 @@ fn a_line_that_is_cut_leaves_the_session_and_gives_its_place_back() {
     let mut told = String::new();
     waiting.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert!(told.contains("the connection to the server was lost"), "{told}");
-    eventually("its place is free", || far.home.json(&["stats", "--json"])["clients"] == 1);
+    far.home.has_connections(0);
     assert_eq!(far.home.session("a")["running"], true);
 }
 

@@ -6,7 +6,7 @@ use super::*;
 fn shows_bytes(home: &Home, name: &str, sequence: &str) {
     let script = format!("stty raw -echo; printf '{sequence}ready '; exec cat -v");
     home.succeed(&["new", name, "-d", "--", "/bin/sh", "-c", &script]);
-    home.succeed(&["wait", name, "--for", "ready", "--timeout", "30"]);
+    home.succeed(&["wait", name, "--for", "ready", "--timeout", "120"]);
 }
 
 /// Runs a command with this standard input.
@@ -23,7 +23,7 @@ fn a_screen_is_printed_line_by_line_with_lines_above_it() {
     let home = Home::new();
     let script = r"seq 1 30; printf '\033[1;31mred\033[m  two  \n漢字\n'; printf '> '; read end";
     home.succeed(&["new", "a", "-d", "--size", "20x6", "--", "/bin/sh", "-c", script]);
-    home.succeed(&["wait", "a", "--for", "> ", "--timeout", "30"]);
+    home.succeed(&["wait", "a", "--for", "> ", "--timeout", "120"]);
     assert_eq!(home.succeed(&["screen", "a"]), "28\n29\n30\nred  two\n漢字\n>\n");
     assert_eq!(home.succeed(&["screen", "a", "--lines", "2"]), "26\n27\n28\n29\n30\nred  two\n漢字\n>\n");
     assert_eq!(home.succeed(&["screen", "a", "--lines", "99"]).lines().count(), 27 + 6);
@@ -39,7 +39,7 @@ fn a_screen_as_json_says_all_that_is_seen() {
     let script =
         r"printf '\033]2;title\007\033[?1h\033[?2004h\033[?1049h\033[2;3H\033[1;44mbold\033[m漢'; read end";
     home.succeed(&["new", "a", "-d", "--size", "20x6", "--", "/bin/sh", "-c", script]);
-    home.succeed(&["wait", "a", "--for", "bold漢", "--timeout", "30"]);
+    home.succeed(&["wait", "a", "--for", "bold漢", "--timeout", "120"]);
     let json = home.json(&["screen", "a", "--json", "--lines", "5"]);
     assert_eq!((&json["session"], &json["columns"], &json["rows"]), (&"a".into(), &20.into(), &6.into()));
     assert_eq!(json["id"], home.session("a")["id"]);
@@ -80,7 +80,7 @@ fn a_screen_with_colours_shows_in_a_terminal_what_the_session_does() {
         printf '漢字\033[44m wide e\314\201 \033[K\033[m\r\n\033[7m   \033[m   end\033[10;70Hwrapped at the edge, and on'
         printf '\033[12;1H\033[44m\033[2K\033[m\033[5;5Hdone'; read end";
     home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", script]);
-    home.succeed(&["wait", "a", "--for", "done", "--timeout", "30"]);
+    home.succeed(&["wait", "a", "--for", "done", "--timeout", "120"]);
     let terminal = home.terminal(&["attach", "a"]);
     let expected = terminal
         .wait_until("done", |shown| shown.text().contains("done").then(|| cells(shown.screen.screen())));
@@ -101,7 +101,7 @@ fn the_document_names_each_field_of_a_screen() {
     let home = Home::new();
     let script = r"printf '\033]8;;http://a\033\\\033[4;31;44;58;5;1mx\033[m'; read end";
     home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", script]);
-    home.succeed(&["wait", "a", "--for", "x", "--timeout", "30"]);
+    home.succeed(&["wait", "a", "--for", "x", "--timeout", "120"]);
     let json = home.json(&["screen", "a", "--json"]);
     let line = &json["screen"][0];
     assert_eq!(line["runs"][0].as_object().unwrap().len(), 8, "{line}");
@@ -151,7 +151,7 @@ fn keys_are_typed_as_the_programs_modes_want_them() {
     ] {
         shows_bytes(&home, name, sequence);
         home.succeed(&["send", name, "--keys", "Up C-c F1 x M-x BSpace Enter"]);
-        home.succeed(&["wait", name, "--for", shown, "--timeout", "30"]);
+        home.succeed(&["wait", name, "--for", shown, "--timeout", "120"]);
     }
 }
 
@@ -165,7 +165,7 @@ fn a_paste_is_in_brackets_where_the_program_wants_them() {
         shows_bytes(&home, name, sequence);
         let sent = with_input(&home, &["send", name, "--paste"], b"a\nb\x1b[201~\r\nend");
         assert!(sent.status.success(), "{sent:?}");
-        home.succeed(&["wait", name, "--for", shown, "--timeout", "30"]);
+        home.succeed(&["wait", name, "--for", shown, "--timeout", "120"]);
     }
     // What is shown of the end within is two characters, where a real one is an escape character.
     let shown = home.succeed(&["screen", "brackets"]);
@@ -199,8 +199,7 @@ fn a_wait_whose_server_is_lost_says_so() {
         let home = Home::new();
         home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
         let waiting = home.command(arguments).stderr(Stdio::piped()).spawn().unwrap();
-        // This one and the one that asks.
-        eventually("it is connected", || home.json(&["stats", "--json"])["clients"] == 2);
+        home.has_connections(1);
         home.signal_server(Signal::KILL);
         let output = waiting.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(254), "{output:?}");
@@ -214,7 +213,7 @@ fn what_is_waited_for_is_found_on_the_screen_and_in_what_follows() {
     let script = r"printf 'one two\r\n\033[1mbo\033[mld> '; read line; printf 'got %s\n' $line; read end";
     home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", script]);
     for pattern in ["two", "bold> ", "/^one/", "two\nbold"] {
-        home.succeed(&["wait", "a", "--for", pattern, "--timeout", "30"]);
+        home.succeed(&["wait", "a", "--for", pattern, "--timeout", "120"]);
     }
     let mut waiting = home.command(&["wait", "a", "--for", "/^got (.*)$/", "--print"]);
     let mut waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
@@ -229,7 +228,7 @@ fn an_answer_between_send_and_wait_is_not_missed_nor_an_earlier_one_taken() {
     let home = Home::new();
     let script = "stty -echo; echo ready; while read line; do echo answer to $line; done";
     home.succeed(&["new", "a", "-d", "--", "/bin/sh", "-c", script]);
-    home.succeed(&["wait", "a", "--for", "ready", "--timeout", "30"]);
+    home.succeed(&["wait", "a", "--for", "ready", "--timeout", "120"]);
     for number in 0..20 {
         let sent = with_input(&home, &["send", "a", "--offset"], format!("{number}\n").as_bytes());
         let offset = String::from_utf8(sent.stdout).unwrap();
@@ -248,7 +247,7 @@ fn an_answer_between_send_and_wait_is_not_missed_nor_an_earlier_one_taken() {
             "/answer to (.*)\n/",
             "--print",
             "--timeout",
-            "30",
+            "120",
         ];
         assert_eq!(home.succeed(&arguments), format!("{number}\n"));
     }
@@ -296,7 +295,7 @@ fn a_session_is_idle_once_it_prints_nothing_for_so_long() {
     let output = home.run(&["wait", "flood", "--idle", "30s", "--timeout", "0.2"]);
     assert_eq!(output.status.code(), Some(124), "{output:?}");
     home.succeed(&["new", "still", "-d", "--", "sleep", "1000"]);
-    home.succeed(&["wait", "still", "--idle", "100ms", "--timeout", "30"]);
+    home.succeed(&["wait", "still", "--idle", "100ms", "--timeout", "120"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::*;
 /// A session whose program printed something, and a recorder of it.
 fn watched(home: &Home) -> Served {
     home.succeed(&["new", "work", "-d", "--", "sh", "-c", "seq 1000; echo printed; exec cat"]);
-    home.succeed(&["wait", "work", "--for", "printed", "--timeout", "30s"]);
+    home.succeed(&["wait", "work", "--for", "printed", "--timeout", "120s"]);
     let mut recorder = home.command(&["attach", "work", "--from", "now"]);
     let recorder = Served(recorder.stdout(Stdio::null()).spawn().unwrap());
     eventually("it is attached", || home.session("work")["clients"] == 1);

@@ -235,7 +235,9 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     match verify.env("XDG_RUNTIME_DIR", home.directory.path()).output() {
         Ok(output) => {
             let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && told.is_empty(), "{output:?}");
+            // Of this machine's other units it may say anything.
+            let is_of_ours = told.lines().any(|line| line.contains("fugue-server"));
+            assert!(output.status.success() && !is_of_ours, "{output:?}");
         }
         Err(error) => println!("not shown: systemd-analyze: {error}"),
     }

@@ -205,7 +205,10 @@ async fn of_more_streams_than_are_kept_the_one_not_used_longest_is_forgotten() {
 async fn streams_into_a_program_that_does_not_read_are_bounded() {
     let server = TestServer::start();
     let mut client = server.client().await;
-    let session = create(&mut client, "deaf", "stty raw -echo; printf ready; exec sleep 1000").await.id;
+    let script = "stty raw -echo; printf ready; exec sleep 1000";
+    let session = attached(&mut client, &shell("deaf", script, Some(LOSSLESS))).await.session;
+    // A terminal that is not raw takes any number of bytes without a newline, and drops them.
+    Transcript::from(0).read_to(&mut client, "ready").await;
     // Fills the terminal, so that each stream has something to type.
     let mut input = InputStream::new(session);
     let mut refused = None;

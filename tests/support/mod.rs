@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 mod signals;
 
 /// How long anything may take before a test gives up on it: far longer than it ever should.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long many things may take one after the other.
 const MUCH_PATIENCE: Duration = Duration::from_secs(240);
