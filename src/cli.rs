@@ -241,26 +241,33 @@ fn parse_with_settings() -> (Args, GivenSettings) {
     (parse(args_os(), &settings).unwrap_or_else(|error| exit_with(&error)), settings)
 }
 
-/// Parses a command line. What is wrong with it is shown with the usage that `--help` shows: by itself clap would show
-/// one of its own making.
-fn parse<W: Into<OsString> + Clone>(
+/// Parses a command line.
+fn parse<W: Into<OsString>>(
     words: impl IntoIterator<Item = W>,
     settings: &GivenSettings,
 ) -> Result<Args, clap::Error> {
-    let mut command = settings.apply(Args::command());
-    command.build();
-    let mut matches = command
-        .mut_subcommands(|mut subcommand| {
-            let usage = subcommand.render_usage().to_string();
-            let usage = usage.trim_start_matches("Usage: ").to_owned();
-            let is_seldom = SELDOM.contains(&subcommand.get_name());
-            let is_hidden = is_seldom || subcommand.is_hide_set();
-            subcommand.override_usage(usage).hide(is_hidden)
-        })
-        .try_get_matches_from(words)?;
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    let command_line = || settings.apply(Args::command());
+    // What only help and mistakes show of all commands is made for these alone: it takes as long as all else here.
+    let mut matches = command_line()
+        .try_get_matches_from(&words)
+        .or_else(|_| with_usages(command_line()).try_get_matches_from(&words))?;
     let is_typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
     let typed = Typed { socket: is_typed("socket"), remote: is_typed("remote"), log: is_typed("log") };
     Ok(Args { typed, ..Args::from_arg_matches_mut(&mut matches)? })
+}
+
+/// Makes what is wrong with a command line show the usage that `--help` shows: by itself clap would show one of its own
+/// making.
+fn with_usages(mut command_line: clap::Command) -> clap::Command {
+    command_line.build();
+    command_line.mut_subcommands(|mut subcommand| {
+        let usage = subcommand.render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ").to_owned();
+        let is_seldom = SELDOM.contains(&subcommand.get_name());
+        let is_hidden = is_seldom || subcommand.is_hide_set();
+        subcommand.override_usage(usage).hide(is_hidden)
+    })
 }
 
 /// Which options were typed, and not set beforehand.

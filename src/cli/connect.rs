@@ -63,6 +63,16 @@ struct Others {
 }
 
 impl NoServer {
+    /// Looks at all processes, some milliseconds where there are many, for servers that no socket leads to.
+    pub(super) fn look_for_others(&mut self, common: &Globals) {
+        self.others = Others::find(&common.socket, common.is_default);
+    }
+
+    /// Whether one of these can bind its socket again.
+    pub(super) fn may_come_back(&self) -> bool {
+        self.others.may_come_back()
+    }
+
     /// What is known of servers that can't be reached, for people.
     pub(super) fn lost(&self) -> Option<String> {
         if self.others.lost.is_empty() {
@@ -114,7 +124,7 @@ impl Globals {
         loop {
             match self.look_for_server().await {
                 Err(NotConnected::NoServer(none))
-                    if none.others.may_come_back() && begun.elapsed() < COME_BACK_TIME =>
+                    if none.may_come_back() && begun.elapsed() < COME_BACK_TIME =>
                 {
                     sleep(COME_BACK_PAUSE).await;
                 }
@@ -124,6 +134,15 @@ impl Globals {
     }
 
     async fn look_for_server(&self) -> Result<(Client, PathBuf), NotConnected> {
+        let mut found = self.try_sockets().await;
+        if let Err(NotConnected::NoServer(none)) = &mut found {
+            none.look_for_others(self);
+        }
+        found
+    }
+
+    /// Connects on the socket that was named, or on a default one, and looks no further.
+    pub(super) async fn try_sockets(&self) -> Result<(Client, PathBuf), NotConnected> {
         let mut tried = match Client::connect(&self.socket).await {
             Err(ConnectError::NoServer(path)) => vec![path],
             connected => return Ok((connected?, self.socket.clone())),
@@ -144,8 +163,7 @@ impl Globals {
                 Err(error) => passed_over.push(error),
             }
         }
-        let others = Others::find(&self.socket, self.is_default);
-        Err(NotConnected::NoServer(NoServer { tried, passed_over, others }))
+        Err(NotConnected::NoServer(NoServer { tried, passed_over, others: Others::default() }))
     }
 }
 

@@ -123,6 +123,10 @@ async fn serve(
     if std::process::id() == 1 {
         tokio::spawn(orphans::reap());
     }
+    if args.background {
+        // Its starter closes this once it has found no other server. Before, it may end it.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    }
     let server = bind(common, &args, listener)?;
     let log = start_log(common, &args, &server)?;
     // What waits for this may have gone meanwhile.

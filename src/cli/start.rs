@@ -16,7 +16,7 @@ use rustix::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::Command,
+    process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
 
@@ -74,15 +74,25 @@ pub(super) async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, S
     if let Some(remote) = &common.remote {
         return Ok((remote.connect(true).await?, Started::Before));
     }
-    match common.connect().await {
-        Err(NotConnected::NoServer(none)) => {
-            if let Some(lost) = none.lost() {
-                print_error(format_args!("{lost}"));
-            }
+    let mut none = match common.try_sockets().await {
+        Err(NotConnected::NoServer(none)) => none,
+        connected => return Ok((connected?.0, Started::Before)),
+    };
+    // While it begins, others are looked for.
+    let mut starting = StartingServer::begin(common)?;
+    none.look_for_others(common);
+    if none.may_come_back() {
+        starting.give_up().await?;
+        match common.connect().await {
+            Err(NotConnected::NoServer(still_none)) => none = still_none,
+            connected => return Ok((connected?, Started::Before)),
         }
-        connected => return Ok((connected?, Started::Before)),
+        starting = StartingServer::begin(common)?;
     }
-    let complaint = match timeout(START_TIME, start(common)).await {
+    if let Some(lost) = none.lost() {
+        print_error(format_args!("{lost}"));
+    }
+    let complaint = match timeout(START_TIME, starting.finish(common)).await {
         Ok(started) => started?,
         Err(_) => bail!(
             "the server that was started was not ready within {} s; {}",
@@ -123,39 +133,50 @@ pub(super) async fn end_if_unused(mut client: Client) {
     }
 }
 
-/// Starts a server and waits until it is ready or has failed; returns what it complained of.
-async fn start(common: &Globals) -> anyhow::Result<String> {
-    let program = env::current_exe().context("finding this program's own file failed")?;
-    let mut server = Command::new(program);
-    server.args(["serve", "--background", "--socket"]).arg(&common.socket);
-    if common.says_log {
-        // Otherwise it is as the settings say, also when they change.
-        server.args(["--log", &common.log.to_string()]);
+/// A server in the background that begins, and takes no socket before it is let to.
+struct StartingServer(Child);
+
+impl StartingServer {
+    fn begin(common: &Globals) -> anyhow::Result<Self> {
+        let program = env::current_exe().context("finding this program's own file failed")?;
+        let mut server = Command::new(program);
+        server.args(["serve", "--background", "--socket"]).arg(&common.socket);
+        if common.says_log {
+            // Otherwise it is as the settings say, also when they change.
+            server.args(["--log", &common.log.to_string()]);
+        }
+        let server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(Self(server.spawn().context("starting a server failed")?))
     }
-    let mut server = server
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting a server failed")?;
-    let (Some(stdout), Some(mut stderr)) = (server.stdout.take(), server.stderr.take()) else {
-        bail!("starting a server failed: could not capture its output");
-    };
-    let mut ready = String::new();
-    // The end of its output means that it failed; then the reason is on the other stream.
-    BufReader::new(stdout).read_line(&mut ready).await.context("waiting for the server failed")?;
-    if ready.trim_end() == serve::READY {
-        return Ok(String::new());
+
+    /// It is not needed, and ends before it has done anything.
+    async fn give_up(mut self) -> anyhow::Result<()> {
+        self.0.kill().await.context("ending a server that has just begun failed")
     }
-    let mut complaint = String::new();
-    stderr.read_to_string(&mut complaint).await.context("waiting for the server failed")?;
-    server.wait().await.context("waiting for the server failed")?;
-    let complaint = complaint.trim().trim_start_matches("fugue-server: ").to_owned();
-    if complaint.is_empty() {
-        let log = log_of(common).map(|log| format!("; see {log}"));
-        return Ok(format!("it exited without an error message{}", log.unwrap_or_default()));
+
+    /// Lets it go on, and waits until it is ready or has failed; returns what it complained of.
+    async fn finish(self, common: &Globals) -> anyhow::Result<String> {
+        let Self(mut server) = self;
+        drop(server.stdin.take());
+        let (Some(stdout), Some(mut stderr)) = (server.stdout.take(), server.stderr.take()) else {
+            bail!("starting a server failed: could not capture its output");
+        };
+        let mut ready = String::new();
+        // The end of its output means that it failed; then the reason is on the other stream.
+        BufReader::new(stdout).read_line(&mut ready).await.context("waiting for the server failed")?;
+        if ready.trim_end() == serve::READY {
+            return Ok(String::new());
+        }
+        let mut complaint = String::new();
+        stderr.read_to_string(&mut complaint).await.context("waiting for the server failed")?;
+        server.wait().await.context("waiting for the server failed")?;
+        let complaint = complaint.trim().trim_start_matches("fugue-server: ").to_owned();
+        if complaint.is_empty() {
+            let log = log_of(common).map(|log| format!("; see {log}"));
+            return Ok(format!("it exited without an error message{}", log.unwrap_or_default()));
+        }
+        Ok(complaint)
     }
-    Ok(complaint)
 }
 
 /// The server's log, if there is one.

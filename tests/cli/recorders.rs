@@ -229,3 +229,19 @@ fn export_of_a_program_that_never_stops_ends() {
     assert_eq!(exported.status.code(), Some(0), "{exported:?}");
     assert!(exported.stdout.len() > 1000);
 }
+
+#[test]
+fn export_reads_a_session_that_ended_and_its_screen() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", "seq 1 1000; exit 3"]);
+    assert_eq!(home.run(&["wait", "a"]).status.code(), Some(3));
+    let raw = home.run(&["export", "a", "--raw"]);
+    assert_eq!((raw.status.code(), &*String::from_utf8_lossy(&raw.stdout)), (Some(0), &*numbers(1000)));
+    let path = home.directory.path().join("a.cast");
+    assert_eq!(home.run(&["export", "a", path.to_str().unwrap()]).status.code(), Some(0));
+    let (header, events) = cast(&path);
+    assert_eq!(told(&events, "o"), numbers(1000));
+    assert_eq!(header["command"], "sh -c 'seq 1 1000; exit 3'");
+    let screen = home.succeed(&["export", "a", "--from", "screen"]);
+    assert!(screen.contains("1000"), "{screen}");
+}

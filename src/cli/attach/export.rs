@@ -17,9 +17,9 @@ use super::{
     show,
 };
 use crate::{
-    TerminalSize,
-    client::Client,
-    message::{Attach, AttachedTo, SessionInfo},
+    SessionId, TerminalSize,
+    client::{Client, ClientError},
+    message::{Attach, AttachedTo, RequestError, SessionInfo},
 };
 
 /// Writes what is held of a session's output, as an asciicast or byte for byte
@@ -80,7 +80,7 @@ async fn begin(
     let mut client = common.connect().await?;
     let attached = client.attach_with(Attach::new(target, options(from))).await?;
     // By another connection: on this one output comes before the answer.
-    let info = common.connect().await?.find(attached.session).await?;
+    let info = info_of(&mut common.connect().await?, attached.session).await?;
     if from == StartArg::Start && attached.start > 0 {
         print_note(format_args!(
             "[the first {} bytes of session {} are no longer held; this begins after them]",
@@ -88,6 +88,20 @@ async fn begin(
         ));
     }
     Ok((client, info, attached))
+}
+
+/// What is known of a session, also of one that ended.
+async fn info_of(client: &mut Client, session: SessionId) -> anyhow::Result<SessionInfo> {
+    match client.find(session).await {
+        Err(ClientError::Refused(RequestError::SessionEnded { .. })) => {
+            let sessions = client.list().await?;
+            sessions
+                .into_iter()
+                .find(|info| info.id == session)
+                .context("the session ended, and many others since")
+        }
+        found => Ok(found?),
+    }
 }
 
 fn cast(info: SessionInfo, size: TerminalSize) -> CastWriter {
@@ -101,8 +115,8 @@ async fn export_screen(
 ) -> anyhow::Result<Exit> {
     let read = async {
         let mut client = common.connect().await?;
-        let info = client.find(target).await?;
-        let screen = client.read_screen(info.id, 0).await?;
+        let screen = client.read_screen(target, 0).await?;
+        let info = info_of(&mut client, screen.session).await?;
         let mut cast = cast(info, screen.size);
         Ok(cast.begin() + &cast.output(&screen.drawing))
     };
