@@ -1,8 +1,12 @@
 //! The client's side of the wire: what the command line, the tests and the benchmarks speak to a server with.
 
+mod backoff;
 mod error;
 mod input_stream;
+mod liveness;
+mod reconnecting;
 mod requests;
+mod resume;
 mod stream;
 
 use std::{collections::VecDeque, io, path::Path, time::Duration};
@@ -16,9 +20,16 @@ use tokio::{
 };
 
 use self::stream::{StreamReader, StreamWriter, halves, halves_of_socket};
+pub(crate) use self::{
+    backoff::Backoff,
+    liveness::Liveness,
+    resume::{Missed, NotResumed, Reached, resume},
+};
 pub use self::{
     error::{ClientError, ConnectError},
     input_stream::InputStream,
+    liveness::Keepalive,
+    reconnecting::{InputFull, ReconnectError, ReconnectingClient, Watched},
 };
 use crate::{
     ClientId,
@@ -285,7 +296,6 @@ impl Client {
     }
 
     /// Whether the server is reached by its socket, and so runs on this machine.
-    #[cfg(feature = "cli")]
     pub(crate) fn is_local(&self) -> bool {
         self.requests.is_local()
     }
@@ -419,7 +429,6 @@ impl Client {
 
 impl Requests {
     /// As [`Client::is_local`].
-    #[cfg(feature = "cli")]
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.stream, StreamWriter::Socket(_))
     }
@@ -442,6 +451,19 @@ impl Requests {
         Ok(id)
     }
 
+    /// Begins to send a request where none is being sent, and returns the id that its answer will bear.
+    fn begin(&mut self, request: &ClientMessage) -> Result<u64, ClientError> {
+        debug_assert!(!self.is_sending(), "one request after another");
+        self.unsent = wire::encode_request(self.last_id + 1, request)?;
+        self.last_id += 1;
+        Ok(self.last_id)
+    }
+
+    /// Whether a part of a request is still to be sent.
+    fn is_sending(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Sends the rest of a request.
     async fn finish(&mut self) -> Result<(), ClientError> {
         self.stream.write_all_buf(&mut self.unsent).await.map_err(|_| ClientError::Lost)?;
@@ -450,6 +472,11 @@ impl Requests {
 }
 
 impl IncomingFrames {
+    /// What is known of whether the line to the server stands, from now on.
+    pub(crate) fn liveness(&self, times: Option<Keepalive>) -> Liveness {
+        Liveness::new(times, self.frames.get_ref().heard())
+    }
+
     /// The next thing from the server.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ use std::{
     io::{self, IsTerminal, stderr},
     path::Path,
     thread,
+    time::Instant,
 };
 
 use anyhow::bail;
@@ -63,7 +64,7 @@ use super::{
 };
 use crate::{
     SessionName,
-    client::{Client, ClientError},
+    client::{Backoff, Client, ClientError, Keepalive},
     message::{
         Access, Attach, AttachOptions, AttachedTo, ExitStatus, OnLag, RequestError, SessionChange, StartAt,
         Target,
@@ -346,18 +347,26 @@ async fn watch_on(
     notices: &mut Notices,
 ) -> Outcome {
     let SessionLine { options, current, typing, display, names_titles, .. } = *line;
+    let mut backoff = Backoff::default();
     loop {
+        // A server of this machine that is stopped goes on where it was; another line to it would not.
+        let keepalive = (!client.is_local()).then(Keepalive::default);
         let (requests, frames, early) = client.into_split();
-        let window = &TerminalWindow::new();
-        let sender = Sender { requests, current, typing, options, window, outbox: &mut outbox, display };
+        let (window, liveness) = (&TerminalWindow::new(), &frames.liveness(keepalive));
+        let (begun, before) = (Instant::now(), current.how_far());
+        let sender =
+            Sender { requests, current, typing, options, window, liveness, outbox: &mut outbox, display };
         let shown = (window, display, current);
-        let receiver = Receiver { frames, early, shown, typing, ended: None, notices, names_titles };
+        let receiver =
+            Receiver { frames, early, shown, typing, liveness, ended: None, notices, names_titles };
         let outcome = tokio::select! {
             outcome = sender.run(keys) => outcome,
             outcome = receiver.run() => outcome,
+            () = liveness.lost() => Outcome::Lost(ClientError::Lost),
         };
         let Outcome::Lost(ClientError::Lost) = outcome else { return outcome };
-        match line.resume(keys, &mut outbox, notices).await {
+        backoff.lost(begun.elapsed(), current.how_far() != before);
+        match line.resume(keys, &mut outbox, notices, &mut backoff).await {
             Ok(next) => client = next,
             Err(outcome) => return outcome,
         }

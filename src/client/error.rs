@@ -62,9 +62,18 @@ pub enum ConnectError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The stream to the server could not be opened.
+    #[error("opening a stream to the server failed")]
+    Stream(#[source] io::Error),
     /// What answered is no server of ours.
     #[error("what listens there does not speak this protocol")]
     Wire(#[from] WireError),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Stream(error)
+    }
 }
 
 /// A request failed, or the connection ended.

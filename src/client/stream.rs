@@ -3,8 +3,11 @@
 use std::{
     fmt, io,
     pin::Pin,
-    sync::{Mutex, PoisonError},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -16,7 +19,13 @@ use tokio::{
 };
 
 /// What a client receives from.
-pub(super) enum StreamReader {
+pub(super) struct StreamReader {
+    half: ReadingHalf,
+    /// Reads that brought bytes.
+    heard: Arc<AtomicU64>,
+}
+
+enum ReadingHalf {
     Socket(OwnedReadHalf),
     Other(Shareable<Box<dyn AsyncRead + Send + Unpin>>),
 }
@@ -44,14 +53,25 @@ impl<T> Shareable<T> {
 /// The halves of a socket, which share it without a lock.
 pub(super) fn halves_of_socket(socket: UnixStream) -> (StreamReader, StreamWriter) {
     let (read, write) = socket.into_split();
-    (StreamReader::Socket(read), StreamWriter::Socket(write))
+    (StreamReader::new(ReadingHalf::Socket(read)), StreamWriter::Socket(write))
 }
 
 /// The halves of any stream.
 pub(super) fn halves(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> (StreamReader, StreamWriter) {
     let (read, write) = split(stream);
     let (read, write) = (Shareable::new(Box::new(read) as _), Shareable::new(Box::new(write) as _));
-    (StreamReader::Other(read), StreamWriter::Other(write))
+    (StreamReader::new(ReadingHalf::Other(read)), StreamWriter::Other(write))
+}
+
+impl StreamReader {
+    fn new(half: ReadingHalf) -> Self {
+        Self { half, heard: Arc::default() }
+    }
+
+    /// The count of reads that brought bytes, which goes on counting.
+    pub(super) fn heard(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heard)
+    }
 }
 
 impl AsyncRead for StreamReader {
@@ -60,10 +80,18 @@ impl AsyncRead for StreamReader {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Socket(read) => Pin::new(read).poll_read(context, buffer),
-            Self::Other(read) => Pin::new(read.get_mut()).poll_read(context, buffer),
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = match &mut this.half {
+            ReadingHalf::Socket(read) => Pin::new(read).poll_read(context, buffer),
+            ReadingHalf::Other(read) => Pin::new(read.get_mut()).poll_read(context, buffer),
+        };
+        ready!(read)?;
+        if buffer.filled().len() > before {
+            // Relaxed: it stands for itself.
+            this.heard.fetch_add(1, Ordering::Relaxed);
         }
+        Poll::Ready(Ok(()))
     }
 }
 

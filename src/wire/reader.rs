@@ -1,9 +1,9 @@
 //! Frames from a stream of bytes: a decoder without I/O, and a reader around it.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -108,6 +108,21 @@ impl FrameDecoder {
         !bytes.is_empty() || self.header.is_some() || self.skip > 0
     }
 
+    /// Whether a part of a frame of output is there, and the rest is not. A part is of use without the rest.
+    fn has_part(&self, bytes: &BytesMut) -> bool {
+        !bytes.is_empty() && self.header.is_some_and(|header| header.kind == Kind::Output)
+    }
+
+    /// Takes what is there of a frame of output, as a frame. The rest becomes one of its own.
+    fn take_part(&mut self, bytes: &mut BytesMut) -> Option<Frame> {
+        let header = self.header.as_mut()?;
+        let payload = bytes.split_to(bytes.len().min(header.length)).freeze();
+        let offset = header.a;
+        header.length -= payload.len();
+        header.a = offset.saturating_add(payload.len() as u64);
+        Some(Frame { kind: header.kind, a: offset, payload })
+    }
+
     /// Bytes that the payload whose header was read lacks.
     fn missing(&self, bytes: &BytesMut) -> usize {
         self.header.map_or(0, |header| header.length.saturating_sub(bytes.len()))
@@ -125,13 +140,15 @@ pub struct FrameReader<R> {
     decoder: FrameDecoder,
     bytes: BytesMut,
     stall: Option<Duration>,
+    /// Why there is no more, once the part before that was handed out.
+    failed: Option<WireError>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads what `from` sends.
     #[must_use]
     pub fn new(io: R, from: Side) -> Self {
-        Self { io, decoder: FrameDecoder::new(from), bytes: BytesMut::new(), stall: None }
+        Self { io, decoder: FrameDecoder::new(from), bytes: BytesMut::new(), stall: None, failed: None }
     }
 
     /// Gives up on a frame that was begun and of which nothing more arrives for this long. By default it is waited for.
@@ -143,12 +160,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// The next frame; `None` at the end of the stream.
     ///
+    /// Of a long frame of output, what has arrived is a frame by itself where the rest would be waited for. So a slow
+    /// line shows what it brings, and nothing that came is lost when the line breaks.
+    ///
     /// # Errors
     /// [`WireError`]: there is no frame, or not all of one, or the socket failed. The stream is of no further use.
     ///
     /// # Cancel safety
     /// Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Frame>, WireError> {
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
         loop {
             if let Some(frame) = self.decoder.decode(&mut self.bytes)? {
                 if self.bytes.is_empty() && self.decoder.from == Side::Client {
@@ -156,6 +179,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     self.bytes = BytesMut::new();
                 }
                 return Ok(Some(frame));
+            }
+            if self.decoder.has_part(&self.bytes) {
+                match now(self.read()).await {
+                    Some(Ok(read)) if read > 0 => continue,
+                    none_now => self.failed = none_now.map(|ended| ended.err().unwrap_or(WireError::Cut)),
+                }
+                return Ok(self.decoder.take_part(&mut self.bytes));
             }
             let read = match self.stall {
                 Some(stall) if self.decoder.is_within_a_frame(&self.bytes) => {
@@ -170,6 +200,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Ok(None);
             }
         }
+    }
+
+    /// What it reads from.
+    #[must_use]
+    pub fn get_ref(&self) -> &R {
+        &self.io
     }
 
     /// What it reads from. What was read and is no whole frame yet is dropped.
@@ -208,9 +244,21 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
+/// What a future gives at once, if anything.
+async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
     use crate::{SessionId, message::ClientMessage, wire::encode_request};
@@ -267,5 +315,53 @@ mod tests {
         assert_eq!(frames, 16);
         // 1 MiB, in pieces of 256 KiB and a little more.
         assert!(reads <= 6, "{reads}");
+    }
+
+    /// A frame of output at `offset`, and its payload.
+    fn output(offset: u64, length: usize) -> (Vec<u8>, Vec<u8>) {
+        let payload: Vec<u8> = (0..length).map(|number| (number % 251) as u8).collect();
+        let header = Header::new(Kind::Output, offset, length).encode();
+        ([&header[..], &payload].concat(), payload)
+    }
+
+    #[tokio::test]
+    async fn of_a_frame_of_output_that_breaks_off_all_that_came_is_handed_out() {
+        let (frame, payload) = output(1000, 300);
+        for cut in 0..frame.len() {
+            let mut reader = FrameReader::new(&frame[..cut], Side::Server);
+            let mut came = Vec::new();
+            let end = loop {
+                match reader.next().await {
+                    Ok(Some(Frame { a, payload, .. })) => {
+                        assert_eq!(a, 1000 + came.len() as u64);
+                        came.extend_from_slice(&payload);
+                    }
+                    end => break end,
+                }
+            };
+            assert!(came == payload[..cut.saturating_sub(HEADER_LEN)], "cut at {cut}");
+            assert!(if cut == 0 { matches!(end, Ok(None)) } else { matches!(end, Err(WireError::Cut)) });
+        }
+    }
+
+    #[tokio::test]
+    async fn output_is_handed_out_as_it_comes_and_other_frames_whole() {
+        let (mut write, read) = tokio::io::duplex(1 << 20);
+        let mut reader = FrameReader::new(read, Side::Server);
+        let (frame, payload) = output(7, 100_000);
+        write.write_all(&frame[..HEADER_LEN + 10]).await.unwrap();
+        let next = reader.next().await.unwrap().unwrap();
+        assert_eq!((next.a, &next.payload[..]), (7, &payload[..10]));
+        assert!(now(reader.next()).await.is_none(), "there is no more, and no empty frame");
+        write.write_all(&frame[HEADER_LEN + 10..]).await.unwrap();
+        let mut screen = Header::new(Kind::Screen, 9, 20).encode().to_vec();
+        screen.extend_from_slice(&[b's'; 20]);
+        write.write_all(&screen[..screen.len() - 1]).await.unwrap();
+        let next = reader.next().await.unwrap().unwrap();
+        assert_eq!((next.a, next.payload.len()), (17, 100_000 - 10), "what is there is one frame");
+        assert!(now(reader.next()).await.is_none(), "a part of a screen is of no use");
+        write.write_all(&screen[screen.len() - 1..]).await.unwrap();
+        let next = reader.next().await.unwrap().unwrap();
+        assert_eq!((next.kind, next.payload.len()), (Kind::Screen, 20));
     }
 }

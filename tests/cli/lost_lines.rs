@@ -121,7 +121,8 @@ fn a_recording_over_a_line_that_breaks_is_whole() {
             0 => (5000, u64::MAX),
             // These break in the greeting, or in the attach.
             1..8 => (random.below(200), u64::MAX),
-            // A frame has at most 256 KiB, and one that is cut is sent again as a whole.
+            // Some within the first frame of output, some many frames on.
+            8..40 => (200 + random.below(2000), u64::MAX),
             _ => (200 + random.below(600_000), u64::MAX),
         }
     });

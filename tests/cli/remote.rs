@@ -101,6 +101,55 @@ fn sessions_of_another_machine_are_started_there_as_there() {
     near.session("a");
 }
 
+/// The process that runs this command.
+fn relay_to(socket: &Path) -> u64 {
+    let is_it = |pid: &u64| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let socket = format!("FUGUE_SOCKET={}", socket.display());
+        arguments.split(|byte| *byte == 0).any(|word| word == b"relay")
+            && environment.split(|byte| *byte == 0).any(|word| word == socket.as_bytes())
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.find(is_it).expect("a relay runs")
+}
+
+#[test]
+fn a_line_that_goes_silent_is_made_again_and_what_was_typed_arrives() {
+    let (near, far) = (Home::new(), Far::pretended(""));
+    far.succeed(&near, &["new", "a", "-d", "--", "sh", "-c", "stty raw -echo; printf ready; exec cat"]);
+    let terminal = far.terminal(&near, &["attach", "a"]);
+    terminal.wait_for("ready");
+    // As a network that drops every packet: nothing ends, and nothing comes.
+    let relay = Stopped::process(relay_to(&far.home.socket()));
+    terminal.type_in("typed");
+    terminal.wait_for("readytyped");
+    drop(relay);
+}
+
+/// A process that is stopped, and killed in the end.
+struct Stopped(u64);
+
+impl Stopped {
+    fn process(process: u64) -> Self {
+        let stopped = Self(process);
+        assert!(stopped.signal("-STOP").success());
+        stopped
+    }
+
+    fn signal(&self, signal: &str) -> ExitStatus {
+        Command::new("kill").args([signal, &self.0.to_string()]).stderr(Stdio::null()).status().unwrap()
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // Its client may have ended it already.
+        self.signal("-KILL");
+    }
+}
+
 #[test]
 fn a_flood_over_a_remote_line_arrives_exactly() {
     let (near, far) = (Home::new(), Far::pretended("echo welcome"));

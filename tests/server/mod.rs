@@ -20,6 +20,7 @@ mod limits;
 mod new_terminals;
 mod pace;
 mod programs;
+mod reconnecting;
 mod refusals;
 mod relayed;
 mod requests;

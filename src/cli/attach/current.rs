@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use crate::{
     SessionId, SessionName,
+    client::Reached,
     message::{AttachedTo, SessionInfo, SessionState},
 };
 
@@ -19,23 +20,6 @@ pub(super) struct Current {
     changed: Notify,
     /// What of the session has come.
     reached: Cell<Reached>,
-}
-
-/// How far what came from the server goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
-    /// Output, up to this offset.
-    Output(u64),
-    /// A piece of a drawn screen, after which output goes on at this offset. There may be more pieces of it.
-    Screen(u64),
-}
-
-impl Reached {
-    /// Where output goes on.
-    pub(super) fn offset(self) -> u64 {
-        let (Self::Output(offset) | Self::Screen(offset)) = self;
-        offset
-    }
 }
 
 /// Where a change to another session stands.

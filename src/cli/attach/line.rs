@@ -6,7 +6,6 @@
 
 use std::{
     cell::Cell,
-    hash::{BuildHasher, RandomState},
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,7 @@ use super::{
         connect::NotConnected,
         signals::{Job, JobSignals},
     },
-    current::{Current, Reached},
+    current::Current,
     display::Display,
     io_threads::Keys,
     notices::Notices,
@@ -26,13 +25,9 @@ use super::{
     typing::Typing,
 };
 use crate::{
-    client::{Client, ClientError, ConnectError},
-    message::{Attach, AttachOptions, AttachedTo, ClientMessage, RequestError, StartAt},
+    client::{Backoff, Client, Missed, NotResumed, Reached, resume},
+    message::{Attach, AttachOptions, RequestError},
 };
-
-/// The pause before the second try to connect, which doubles with each, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a lost connection is not spoken of.
 const UNSAID: Duration = Duration::from_secs(1);
@@ -65,6 +60,7 @@ impl SessionLine<'_> {
         keys: &mut Option<(Keys, JobSignals)>,
         outbox: &mut Outbox,
         notices: &mut Notices,
+        backoff: &mut Backoff,
     ) -> Result<Client, Outcome> {
         let lost = Instant::now();
         self.typing.lost();
@@ -72,7 +68,7 @@ impl SessionLine<'_> {
         // The terminal shows something else than the session's screen.
         let is_covered = Cell::new(false);
         let resumed = tokio::select! {
-            resumed = self.connect(&is_covered) => resumed,
+            resumed = self.connect(&is_covered, backoff) => resumed,
             left = self.meanwhile(keys, outbox, &is_covered) => Err(left),
         };
         let unsent = match resumed {
@@ -87,16 +83,12 @@ impl SessionLine<'_> {
     }
 
     /// Tries until it works, or it is known that it won't.
-    async fn connect(&self, is_covered: &Cell<bool>) -> Result<Client, Outcome> {
-        let mut pause = FIRST_PAUSE;
+    async fn connect(&self, is_covered: &Cell<bool>, backoff: &mut Backoff) -> Result<Client, Outcome> {
         loop {
+            tokio::time::sleep(backoff.pause()).await;
             if let Some(client) = self.try_to_connect(is_covered).await? {
                 return Ok(client);
             }
-            // From half of it on, so that those who lost a server together do not all come back at once.
-            let part = RandomState::new().hash_one(()) % 512;
-            tokio::time::sleep(pause / 2 + pause * u32::try_from(part).unwrap_or_default() / 1024).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -104,41 +96,21 @@ impl SessionLine<'_> {
     async fn try_to_connect(&self, is_covered: &Cell<bool>) -> Result<Option<Client>, Outcome> {
         let mut client = match self.common.connect().await {
             Ok(client) => client,
-            Err(NotConnected::Failed(
-                ConnectError::NoAnswer { .. }
-                | ConnectError::Io { .. }
-                | ConnectError::Wire(_)
-                | ConnectError::Refused(_),
-            )) => return Ok(None),
+            Err(NotConnected::Failed(error)) if error.may_pass() => return Ok(None),
             Err(NotConnected::Remote(error)) if error.may_pass() => return Ok(None),
             Err(error) => return Err(Outcome::NotResumed(error.to_string())),
         };
         let reached = self.current.how_far();
-        let is_resumed = match self.attach(&mut client, StartAt::Offset(reached.offset())).await {
-            Err(ClientError::Refused(RequestError::OffsetNotHeld { oldest, .. })) => {
-                if !self.display.is_terminal() {
-                    return Err(Outcome::Gap(oldest.saturating_sub(reached.offset())));
-                }
-                self.attach(&mut client, StartAt::Screen).await.map(|_| false)
-            }
-            resumed => resumed.map(|_| true),
-        };
-        match is_resumed {
-            Ok(true) if is_covered.get() || matches!(reached, Reached::Screen(_)) => {
-                // Of a screen, there may be pieces that did not come.
-                Ok(client.send(&ClientMessage::Resync).await.is_ok().then_some(client))
-            }
-            Ok(_) => Ok(Some(client)),
-            Err(ClientError::Refused(refused)) => Err(self.refused(refused, reached)),
-            Err(_) => Ok(None),
-        }
-    }
-
-    async fn attach(&self, client: &mut Client, start: StartAt) -> Result<AttachedTo, ClientError> {
+        let attach = Attach::new(self.current.session().into(), (self.options)());
+        let attach = from_here(attach, client.is_local());
         // A file has its own beginning.
-        let options = (self.options)().with_start(start);
-        let attach = Attach::new(self.current.session().into(), options);
-        client.attach_with(from_here(attach, client.is_local())).await
+        let missed = if self.display.is_terminal() { Missed::Screen } else { Missed::Nothing };
+        match resume(&mut client, attach, reached, missed, is_covered.get()).await {
+            Ok(_) => Ok(Some(client)),
+            Err(NotResumed::Passing) => Ok(None),
+            Err(NotResumed::Gap(bytes)) => Err(Outcome::Gap(bytes)),
+            Err(NotResumed::Refused(refused)) => Err(self.refused(refused, reached)),
+        }
     }
 
     /// How watching ends, where the session can't be watched on.

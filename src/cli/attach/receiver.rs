@@ -3,15 +3,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    current::{Current, Reached},
-    display::Display,
-    notices::Notices,
-    outcome::Outcome,
-    typing::Typing,
+    current::Current, display::Display, notices::Notices, outcome::Outcome, typing::Typing,
     window::TerminalWindow,
 };
 use crate::{
-    client::{ClientError, Incoming, IncomingFrames},
+    client::{ClientError, Incoming, IncomingFrames, Liveness, Reached},
     message::{CloseReason, Event, ExitStatus, Reply, RequestError},
 };
 
@@ -21,6 +17,7 @@ pub(super) struct Receiver<'a> {
     pub(super) early: VecDeque<Incoming>,
     pub(super) shown: (&'a TerminalWindow, &'a Display, &'a Current),
     pub(super) typing: &'a Typing,
+    pub(super) liveness: &'a Liveness,
     /// How the session ended that another is to be shown in place of.
     pub(super) ended: Option<ExitStatus>,
     pub(super) notices: &'a mut Notices,
@@ -32,7 +29,9 @@ impl Receiver<'_> {
         let (window, display, current) = self.shown;
         loop {
             // Only what can be shown is received: so a slow terminal is the server's to see, and not held here.
+            self.liveness.reads(false);
             let Some(room) = display.room().await else { return Outcome::NobodyReads };
+            self.liveness.reads(true);
             let incoming = match self.early.pop_front() {
                 Some(early) => Ok(early),
                 None => tokio::select! {
@@ -67,23 +66,12 @@ impl Receiver<'_> {
                     }
                 }
                 Ok(Incoming::Reply { answer: Ok(Reply::Detached), .. }) => return Outcome::Detached,
-                Ok(Incoming::Reply { answer: Ok(Reply::Resized), .. }) => {}
+                Ok(Incoming::Reply { answer: Ok(Reply::Resized | Reply::Pong), .. }) => {}
                 Ok(Incoming::Reply { answer: Ok(Reply::Resynced), .. }) => display.screen_comes(),
-                // The server has forgotten the stream.
-                Ok(Incoming::Reply { request, answer: Err(RequestError::InputMissing { .. }) }) => {
+                Ok(Incoming::Reply { request, answer }) => {
                     window.answered();
-                    let bytes = self.typing.refused(request);
-                    if bytes > 0 {
-                        self.notices.push(format!(
-                            "of {bytes} bytes typed into {}, some may be lost",
-                            current.name()
-                        ));
-                    }
-                }
-                // Input, typed or refused; the session's end explains a refusal.
-                Ok(Incoming::Reply { request, .. }) => {
-                    window.answered();
-                    self.typing.answered(request);
+                    self.liveness.waits(window.is_waiting());
+                    self.typed(request, answer);
                 }
                 Ok(Incoming::Event(Event::Resized { size, .. })) => display.resized(room, size),
                 Ok(Incoming::Event(event)) => {
@@ -96,6 +84,20 @@ impl Receiver<'_> {
                 }
                 Err(error) => return Outcome::Lost(error),
             }
+        }
+    }
+
+    /// Input was typed, or refused; the session's end explains that.
+    fn typed(&mut self, request: u64, answer: Result<Reply, RequestError>) {
+        // The server has forgotten the stream.
+        if let Err(RequestError::InputMissing { .. }) = answer {
+            let (bytes, (_, _, current)) = (self.typing.refused(request), self.shown);
+            if bytes > 0 {
+                self.notices
+                    .push(format!("of {bytes} bytes typed into {}, some may be lost", current.name()));
+            }
+        } else {
+            self.typing.answered(request);
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
     window::TerminalWindow,
 };
 use crate::{
-    client::{ClientError, Requests},
+    client::{ClientError, Liveness, Requests},
     message::{Attach, AttachOptions, ClientEnvironment, ClientMessage, StartAt},
 };
 
@@ -37,15 +37,16 @@ pub(super) struct Sender<'a> {
     /// How to watch another session, as this terminal is now.
     pub(super) options: &'a dyn Fn() -> AttachOptions,
     pub(super) window: &'a TerminalWindow,
+    pub(super) liveness: &'a Liveness,
     pub(super) outbox: &'a mut Outbox,
     pub(super) display: &'a Display,
 }
 
 impl Sender<'_> {
-    /// Runs until the person leaves or the connection is lost; forever without keys.
+    /// Runs until the person leaves or the connection is lost.
     pub(super) async fn run(mut self, keys: &mut Option<(Keys, JobSignals)>) -> Outcome {
         let Some((Keys { typed }, signals)) = keys else {
-            return std::future::pending().await;
+            return self.only_ping().await;
         };
         if let Err(error) = self.send_again().await {
             return Outcome::Lost(error);
@@ -68,6 +69,7 @@ impl Sender<'_> {
                 }
                 () = self.current.changed() => self.follow().await,
                 job = signals.next() => self.act_on(job, signals).await.map(|()| None),
+                () = self.liveness.ping_due() => self.ask(&ClientMessage::Ping).await.map(|_| None),
             };
             match sent {
                 Ok(None) => {}
@@ -75,6 +77,22 @@ impl Sender<'_> {
                 Err(error) => return Outcome::Lost(error),
             }
         }
+    }
+
+    /// Sees to the line, where nobody types.
+    async fn only_ping(&mut self) -> Outcome {
+        loop {
+            self.liveness.ping_due().await;
+            if let Err(error) = self.ask(&ClientMessage::Ping).await {
+                return Outcome::Lost(error);
+            }
+        }
+    }
+
+    /// Sends a request that is answered soon, and returns its id.
+    async fn ask(&mut self, request: &ClientMessage) -> Result<u64, ClientError> {
+        self.liveness.asks();
+        self.requests.send(request).await
     }
 
     /// Does what a key does, if one counts. Returns how watching ends, if it does.
@@ -87,7 +105,7 @@ impl Sender<'_> {
                 self.send_what_fits().await?;
                 self.outbox.clear();
                 if self.current.choose() {
-                    self.requests.send(&ClientMessage::List).await?;
+                    self.ask(&ClientMessage::List).await?;
                 }
             }
         }
@@ -105,7 +123,7 @@ impl Sender<'_> {
     /// typed for it. Returns how watching ends, if that ends it.
     async fn follow(&mut self) -> Result<Option<Outcome>, ClientError> {
         if self.current.take_blank() {
-            self.requests.send(&ClientMessage::Resync).await?;
+            self.ask(&ClientMessage::Resync).await?;
         }
         let Some(to) = self.current.wanted() else {
             let typed = if self.current.is_switching() { None } else { self.outbox.resume(Instant::now()) };
@@ -113,7 +131,7 @@ impl Sender<'_> {
         };
         let options = (self.options)().with_start(StartAt::Screen);
         let attach = from_here(Attach::new(to.into(), options), self.requests.is_local());
-        let request = self.requests.send(&ClientMessage::Attach(attach)).await?;
+        let request = self.ask(&ClientMessage::Attach(attach)).await?;
         self.current.asked(request);
         Ok(None)
     }
@@ -131,13 +149,14 @@ impl Sender<'_> {
         self.display.go_on();
         self.send_size().await?;
         // A shell has written over the screen meanwhile.
-        self.requests.send(&ClientMessage::Resync).await.map(drop)
+        self.ask(&ClientMessage::Resync).await.map(drop)
     }
 
     /// Sends the next piece, for which there was room.
     async fn send_piece(&mut self) -> Result<(), ClientError> {
         let Some(piece) = self.outbox.pop() else { return Ok(()) };
         self.window.sent(piece.len());
+        self.liveness.waits(true);
         let input = self.typing.push(self.current.session(), piece);
         let request = self.requests.send(&input).await?;
         self.typing.sent(request);
@@ -149,6 +168,7 @@ impl Sender<'_> {
         for input in self.typing.unanswered() {
             if let ClientMessage::Input { data, .. } = &input {
                 self.window.sent(data.len());
+                self.liveness.waits(true);
             }
             let request = self.requests.send(&input).await?;
             self.typing.sent(request);
@@ -160,7 +180,7 @@ impl Sender<'_> {
     async fn detach(&mut self) -> Outcome {
         let detached = async {
             self.send_what_fits().await?;
-            self.requests.send(&ClientMessage::Detach).await?;
+            self.ask(&ClientMessage::Detach).await?;
             // The receiver ends this when the server answers; a server that does not is left all the same.
             std::future::pending::<Result<(), ClientError>>().await
         };
@@ -173,7 +193,7 @@ impl Sender<'_> {
     async fn send_size(&mut self) -> Result<(), ClientError> {
         let Some((size, pixels)) = terminal::window() else { return Ok(()) };
         let resize = ClientMessage::Resize { session: self.current.session(), size, pixels };
-        self.requests.send(&resize).await.map(drop)
+        self.ask(&resize).await.map(drop)
     }
 }
 

@@ -38,6 +38,11 @@ impl TerminalWindow {
         self.room.available_permits() >= bytes.max(LEAST)
     }
 
+    /// Whether a piece that was sent is unanswered.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.outstanding.borrow().is_empty()
+    }
+
     /// A piece is sent.
     pub(super) fn sent(&self, bytes: usize) {
         let bytes = bytes.max(LEAST);
