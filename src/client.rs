@@ -77,6 +77,8 @@ pub struct Client {
     request_timeout: Duration,
     /// The server's process, where that is known.
     process: Option<i32>,
+    /// What the server can do beyond the version.
+    features: u64,
     /// A ping of our own that is not answered.
     ping: Option<u64>,
 }
@@ -276,13 +278,14 @@ impl Client {
             _ => {}
         }
         match HelloReply::decode(&payload)? {
-            HelloReply::Welcome { client: id, .. } => Ok(Self {
+            HelloReply::Welcome { client: id, features, .. } => Ok(Self {
                 id,
                 requests: Requests { stream: write, last_id: 0, unsent: Bytes::new() },
                 incoming: IncomingFrames { frames },
                 early: Early::default(),
                 request_timeout: REQUEST_TIMEOUT,
                 process,
+                features,
                 ping: None,
             }),
             HelloReply::Refused { why, .. } => Err(ConnectError::Refused(why)),
@@ -298,6 +301,13 @@ impl Client {
     /// Whether the server is reached by its socket, and so runs on this machine.
     pub(crate) fn is_local(&self) -> bool {
         self.requests.is_local()
+    }
+
+    /// Whether the server knows clients whose terminal takes whatever size a session has: see
+    /// [`AttachOptions::following`](crate::message::AttachOptions::following).
+    #[must_use]
+    pub fn can_follow(&self) -> bool {
+        self.features & wire::FOLLOWS != 0
     }
 
     /// How long the server has to answer a request; the default is [`REQUEST_TIMEOUT`].

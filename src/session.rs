@@ -228,6 +228,16 @@ impl Session {
         self.resized_at.load(Ordering::Relaxed)
     }
 
+    /// The size that the output at `offset` was printed in.
+    fn size_at(&self, offset: u64) -> TerminalSize {
+        self.sizing.with(|sizing| sizing.size_at(offset))
+    }
+
+    /// The first change of its size beyond `offset`, and where it is.
+    fn resized_beyond(&self, offset: u64) -> Option<(u64, TerminalSize)> {
+        self.sizing.with(|sizing| sizing.change_beyond(offset))
+    }
+
     pub(crate) fn span(&self) -> Span {
         self.history.span()
     }
@@ -354,6 +364,7 @@ impl Session {
                 if window.size != self.size() {
                     self.size.store(packed(window.size), Ordering::Relaxed);
                     let head = self.head();
+                    sizing.changed_at(head, window.size);
                     self.resized_at.store(head, Ordering::Relaxed);
                     self.screen.resized(head, window.size);
                 }

@@ -25,6 +25,7 @@ pub(crate) mod fuzz;
 mod hello;
 mod reader;
 
+pub(crate) use self::hello::FOLLOWS;
 #[cfg(feature = "cli")]
 pub(crate) use self::hello::find_hello_reply;
 pub use self::{

@@ -45,8 +45,9 @@ impl Client {
     pub async fn create_attached(
         &mut self,
         create: Create,
-        options: AttachOptions,
+        mut options: AttachOptions,
     ) -> Result<AttachedTo, ClientError> {
+        options.follows &= self.can_follow();
         let create = Create { attach: Some(options), ..create };
         match self.request(&ClientMessage::Create(create)).await? {
             Reply::Attached(attached) => Ok(attached),
@@ -72,7 +73,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`request`](Self::request).
-    pub async fn attach_with(&mut self, attach: Attach) -> Result<AttachedTo, ClientError> {
+    pub async fn attach_with(&mut self, mut attach: Attach) -> Result<AttachedTo, ClientError> {
+        attach.options.follows &= self.can_follow();
         match self.request(&ClientMessage::Attach(attach)).await? {
             Reply::Attached(attached) => Ok(attached),
             _ => unexpected("reply to an attach"),

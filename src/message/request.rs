@@ -313,14 +313,16 @@ pub enum DetachWhich {
 
 /// How a client watches a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SentOptions", into = "SentOptions")]
 #[non_exhaustive]
 pub struct AttachOptions {
     /// Where in the stream to start.
     pub start: StartAt,
     /// What happens when the client can't keep up.
     pub on_lag: OnLag,
-    /// The size of the client's terminal; `None` for what is no terminal, such as a recorder. A terminal of another
-    /// size than the session's is sent pictures of the part around the cursor, and never the output itself.
+    /// The size of the client's terminal. A terminal of another size than the session's is sent pictures of the part
+    /// around the cursor, and never the output itself. `None` for one that [follows](Self::following), and for what is
+    /// no terminal, such as a recorder: this is told of another size where that is in the output.
     pub size: Option<TerminalSize>,
     /// What the client may do.
     pub access: Access,
@@ -330,13 +332,71 @@ pub struct AttachOptions {
     /// start with; and where the screen stands for output that was skipped, of what scrolled off within that. There may
     /// be fewer, and are none while a program shows the other screen.
     pub scrollback: u32,
+    /// The client's terminal takes whatever size the session has: see [`following`](Self::following).
+    pub follows: bool,
+}
+
+/// [`AttachOptions`] as they travel. Where a terminal has a size it is as in an `Option`, so that a server that knows
+/// none that follow reads all others.
+#[derive(Serialize, Deserialize)]
+struct SentOptions {
+    start: StartAt,
+    on_lag: OnLag,
+    terminal: SentTerminal,
+    access: Access,
+    pixels: Option<PixelSize>,
+    scrollback: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SentTerminal {
+    None,
+    Sized(TerminalSize),
+    Follows,
+}
+
+impl From<SentOptions> for AttachOptions {
+    fn from(sent: SentOptions) -> Self {
+        let SentOptions { start, on_lag, terminal, access, pixels, scrollback } = sent;
+        let (size, follows) = match terminal {
+            SentTerminal::None => (None, false),
+            SentTerminal::Sized(size) => (Some(size), false),
+            SentTerminal::Follows => (None, true),
+        };
+        Self { start, on_lag, size, access, pixels, scrollback, follows }
+    }
+}
+
+impl From<AttachOptions> for SentOptions {
+    fn from(options: AttachOptions) -> Self {
+        let AttachOptions { start, on_lag, size, access, pixels, scrollback, follows } = options;
+        let terminal = match size {
+            _ if follows => SentTerminal::Follows,
+            Some(size) => SentTerminal::Sized(size),
+            None => SentTerminal::None,
+        };
+        Self { start, on_lag, terminal, access, pixels, scrollback }
+    }
 }
 
 impl AttachOptions {
     /// The options of a program: no terminal, and allowed everything.
     #[must_use]
     pub const fn new(start: StartAt, on_lag: OnLag) -> Self {
-        Self { start, on_lag, size: None, access: Access::ReadWrite, pixels: None, scrollback: 0 }
+        let access = Access::ReadWrite;
+        Self { start, on_lag, size: None, access, pixels: None, scrollback: 0, follows: false }
+    }
+
+    /// These options, for a terminal that takes whatever size the session has, such as a browser's or a mirror.
+    ///
+    /// When the session's size changes, the client is told, and sent the screen; then the output goes on. It is never
+    /// sent pictures, and never sizes the session. A server that is older than this, as [`Client::can_follow`] tells,
+    /// is asked for what is no terminal: then the client is told of another size, and sent no screen.
+    ///
+    /// [`Client::can_follow`]: crate::Client::can_follow
+    #[must_use]
+    pub const fn following(self) -> Self {
+        Self { size: None, pixels: None, follows: true, ..self }
     }
 
     /// These options, from another place on.
@@ -354,7 +414,7 @@ impl AttachOptions {
     /// These options, in a terminal of this size; or, with `None`, in none.
     #[must_use]
     pub const fn with_size(self, size: Option<TerminalSize>) -> Self {
-        Self { size, ..self }
+        Self { size, follows: false, ..self }
     }
 
     /// These options, in a terminal of this size in pixels.

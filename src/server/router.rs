@@ -56,6 +56,8 @@ struct Watching {
     id: SessionId,
     access: Access,
     is_terminal: bool,
+    /// Its terminal takes whatever size the session has.
+    follows: bool,
     /// With a terminal that may type: its claim on the session's size.
     claim: Option<Claim>,
     /// Where it runs in sessions' terminals: its place there.
@@ -247,7 +249,8 @@ impl Router {
         // An error says that it was refused, and that everything is as before; or that the writer has ended.
         if let Ok(claim) = outcome.await {
             let (access, is_terminal) = (options.access, options.size.is_some());
-            self.watching = Some(Watching { id, access, is_terminal, claim, nested });
+            let follows = options.follows;
+            self.watching = Some(Watching { id, access, is_terminal, follows, claim, nested });
         }
         Ok(())
     }
@@ -344,6 +347,8 @@ impl Router {
                 }
                 Ok(Handled::Later)
             }
+            // It has the session's.
+            Some(Watching { follows: true, .. }) => Ok(Handled::Reply(Reply::Resized)),
             _ if self.is_read_only() => Err(RequestError::ReadOnly.into()),
             _ => {
                 found.ask_size(window);

@@ -68,12 +68,17 @@ struct Attachment {
     on_lag: OnLag,
     /// The client's terminal, if it is one.
     size: Option<TerminalSize>,
+    /// It takes whatever size the session has.
+    follows: bool,
     /// Lines that it takes at most into its own scrollback.
     scrollback: usize,
     /// What a terminal that may type has: it counts for the session's size, and may answer its questions.
     claim: Option<Claim>,
     /// The session's size, as the client was told.
     session_size: TerminalSize,
+    /// Of what is no terminal: changes of the size up to here were told, and output beyond the other is not sent before
+    /// the next one is.
+    sizes: (u64, u64),
     /// The screen is to be drawn before anything else is sent.
     redraw: bool,
     next_picture: Option<Instant>,
@@ -184,6 +189,9 @@ impl Follower {
                 Window::of(options).map(|window| session.join_terminal(self.client, window, is_drawn));
         }
         attachment.session_size = session.size();
+        if attachment.is_no_terminal() {
+            attachment.begin_sizes(options.start);
+        }
         attachment.redraw = attachment.is_pictured() || attachment.starts_before_a_resize(options.start);
         self.attachment = None;
         self.stop = None;
@@ -196,6 +204,7 @@ impl Follower {
                 let scrollback = Scrollback { lines: attachment.scrollback, since: None };
                 let screen = session.redraw(scrollback).await;
                 self.cursor = screen.at;
+                attachment.is_shown(&screen);
                 drawn = (screen.at > 0).then_some(screen);
             }
             session.history.advance(&attachment.reader, self.cursor);
@@ -317,7 +326,7 @@ impl Follower {
     /// `pieces`.
     pub(crate) fn next(&mut self, now: Instant, pieces: &mut Vec<Bytes>) -> Next {
         if let Some(attachment) = &mut self.attachment {
-            if let Some(size) = attachment.new_session_size() {
+            if let Some(size) = attachment.new_session_size(self.cursor) {
                 return Next::Event(Event::Resized { session: attachment.session.id(), size });
             }
             attachment.redraw |= attachment.is_passed_a_question();
@@ -343,7 +352,8 @@ impl Follower {
 
     fn next_from_history(&mut self, pieces: &mut Vec<Bytes>) -> Next {
         let Some(attachment) = &self.attachment else { return Next::CaughtUp };
-        match attachment.session.history.read(self.cursor, MAX_OUTPUT, pieces) {
+        let most = attachment.room(self.cursor);
+        match attachment.session.history.read(self.cursor, most, pieces) {
             Read::Data => {
                 self.status.enter(ClientState::Behind);
                 let (offset, length) = (self.cursor, pieces.iter().map(Bytes::len).sum());
@@ -422,6 +432,8 @@ impl Follower {
         if draw == Draw::RedrawAfterGap {
             session.gap(self.client, drawn.at - self.cursor);
         }
+        // It may be that of another size, of which the client is told first.
+        attachment.redraw |= attachment.follows && drawn.size != attachment.session_size;
         self.cursor = drawn.at;
         Some(((draw == Draw::RedrawAfterGap).then_some(gap), drawn))
     }
@@ -436,7 +448,8 @@ impl Follower {
     /// Takes from the queue what comes next at the cursor. Returns how many bytes that is, and why it stopped.
     fn gather_from_queue(&mut self, pieces: &mut Vec<Bytes>) -> (usize, QueueLook) {
         let mut length = 0;
-        while length < MAX_OUTPUT && pieces.len() < MAX_PIECES {
+        let most = self.attachment.as_ref().map_or(MAX_OUTPUT, |attachment| attachment.room(self.cursor));
+        while length < most && pieces.len() < MAX_PIECES {
             let Some(message) = self.take_message() else { break };
             let (session, offset, data) = match &*message {
                 ServerMessage::Output { session, offset, data } => (*session, *offset, data),
@@ -457,7 +470,7 @@ impl Follower {
                 return (length, QueueLook::Skipped);
             };
             let Some(sent) = usize::try_from(sent).ok().filter(|sent| *sent < data.len()) else { continue };
-            let next = data.slice(sent..data.len().min(sent + MAX_OUTPUT - length));
+            let next = data.slice(sent..data.len().min(sent + most - length));
             length += next.len();
             self.cursor += next.len() as u64;
             let is_whole = sent + next.len() == data.len();
@@ -503,9 +516,11 @@ impl Attachment {
             reader,
             on_lag: options.on_lag,
             size: options.size,
+            follows: options.follows,
             scrollback: usize::try_from(options.scrollback).unwrap_or(usize::MAX),
             claim: None,
             session_size: session.size(),
+            sizes: (0, u64::MAX),
             redraw: false,
             next_picture: None,
             pictures_failed: !session.screen.has_model(),
@@ -518,12 +533,40 @@ impl Attachment {
     /// Whether the client's terminal has another size than the session's, so that output would not fit it. A client
     /// that wants every byte gets the bytes all the same.
     fn is_pictured(&self) -> bool {
-        !self.pictures_failed && self.is_drawn() && self.size != Some(self.session_size)
+        !self.pictures_failed && self.is_drawn() && !self.follows && self.size != Some(self.session_size)
     }
 
     /// Whether a drawn screen serves this client as well as the output it stands for.
     fn is_drawn(&self) -> bool {
-        self.size.is_some() && self.on_lag != OnLag::Lossless
+        (self.size.is_some() || self.follows) && self.on_lag != OnLag::Lossless
+    }
+
+    /// Whether the client gets bytes that no terminal of its own shows: it is told of another size where that is.
+    fn is_no_terminal(&self) -> bool {
+        self.size.is_none() && !self.is_drawn()
+    }
+
+    /// Begins with a screen. Where no size of its own counts, the client is told of the sizes from that one on.
+    fn is_shown(&mut self, screen: &ScreenDump) {
+        if self.size.is_none() {
+            self.sizes = (screen.at, u64::MAX);
+            self.session_size = screen.size;
+        }
+    }
+
+    /// Begins with the size that the output was printed in where the client starts.
+    fn begin_sizes(&mut self, start: StartAt) {
+        let at = self.reader.start();
+        // Who resumes was told of changes before this place, and perhaps not of one that is here.
+        let told = if matches!(start, StartAt::Offset(_)) { at.saturating_sub(1) } else { at };
+        self.sizes = (told, u64::MAX);
+        self.session_size = self.session.size_at(told);
+    }
+
+    /// How many bytes from `cursor` on may be sent before anything else is to be told.
+    fn room(&self, cursor: u64) -> usize {
+        let (_, until) = self.sizes;
+        usize::try_from(until.saturating_sub(cursor)).unwrap_or(MAX_OUTPUT).min(MAX_OUTPUT)
     }
 
     /// Says what the client is sent from here on, if it may be asked: pictures of the part that begins there, or output
@@ -562,13 +605,35 @@ impl Attachment {
     }
 
     /// The session's size, if the client has not been told of it. Terminals reflow in their own ways, so it is drawn.
-    fn new_session_size(&mut self) -> Option<TerminalSize> {
+    fn new_session_size(&mut self, cursor: u64) -> Option<TerminalSize> {
+        if self.is_no_terminal() {
+            return self.new_size_at(cursor);
+        }
         let size = self.session.size();
         if std::mem::replace(&mut self.session_size, size) == size {
             return None;
         }
         self.redraw |= self.is_drawn();
         Some(size)
+    }
+
+    /// The size from `cursor` on, if the client has not been told of it; and how far that holds.
+    fn new_size_at(&mut self, cursor: u64) -> Option<TerminalSize> {
+        let mut size = self.session.size();
+        if size == self.session_size && self.session.resized_at() <= self.sizes.0 {
+            self.sizes.1 = u64::MAX;
+            return None;
+        }
+        match self.session.resized_beyond(self.sizes.0) {
+            Some((at, _)) if at > cursor => {
+                self.sizes.1 = at;
+                return None;
+            }
+            Some(change) => (self.sizes.0, size) = change,
+            // It changed again where it did last.
+            None => {}
+        }
+        (std::mem::replace(&mut self.session_size, size) != size).then_some(size)
     }
 }
 

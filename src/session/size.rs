@@ -1,5 +1,7 @@
 //! Whose terminal the session's is sized by.
 
+use std::collections::VecDeque;
+
 use crate::{
     TerminalSize,
     message::{AttachOptions, PixelSize, SizePolicy},
@@ -43,11 +45,51 @@ pub(super) struct Sizing {
     /// The latest to be used, attach or be resized comes last.
     claims: Vec<(Claim, Window)>,
     last_claim: u64,
+    log: SizeLog,
 }
+
+/// Where in the output the size changed, for those that read it later.
+#[derive(Debug)]
+struct SizeLog {
+    /// The size before the first of them.
+    base: TerminalSize,
+    /// The newest changes, and the offsets from which they hold.
+    changes: VecDeque<(u64, TerminalSize)>,
+}
+
+/// Changes that are kept, 16 bytes each. Of older ones, only what they led to is known.
+const MAX_CHANGES: usize = 64;
 
 impl Sizing {
     pub(super) fn new(policy: SizePolicy, window: Window) -> Self {
-        Self { policy, window, claims: Vec::new(), last_claim: 0 }
+        let log = SizeLog { base: window.size, changes: VecDeque::new() };
+        Self { policy, window, claims: Vec::new(), last_claim: 0, log }
+    }
+
+    /// The size is this one from offset `at` on.
+    pub(super) fn changed_at(&mut self, at: u64, size: TerminalSize) {
+        let SizeLog { base, changes } = &mut self.log;
+        // Nothing was printed in the size before, if it began here.
+        if changes.back().is_some_and(|(from, _)| *from == at) {
+            changes.pop_back();
+        }
+        if changes.len() == MAX_CHANGES
+            && let Some((_, oldest)) = changes.pop_front()
+        {
+            *base = oldest;
+        }
+        changes.push_back((at, size));
+    }
+
+    /// The size that the output at `offset` was printed in.
+    pub(super) fn size_at(&self, offset: u64) -> TerminalSize {
+        let before = self.log.changes.iter().rev().find(|(from, _)| *from <= offset);
+        before.map_or(self.log.base, |(_, size)| *size)
+    }
+
+    /// The first change beyond `offset`, and where it is.
+    pub(super) fn change_beyond(&self, offset: u64) -> Option<(u64, TerminalSize)> {
+        self.log.changes.iter().find(|(from, _)| *from > offset).copied()
     }
 
     pub(super) fn window(&self) -> Window {
@@ -201,6 +243,25 @@ mod tests {
         let (a, _) = largest.join(size(100, 30));
         assert_eq!(largest.join(size(90, 40)).1, Some(size(100, 40)));
         assert_eq!(largest.used(a), None);
+    }
+
+    #[test]
+    fn where_the_size_changed_is_kept_within_a_bound() {
+        let mut sizing = sizing(SizePolicy::Fixed);
+        let of = |rows: u16| size(80, rows).size;
+        for (at, rows) in [(0, 30), (10, 31), (10, 32), (20, 33)] {
+            sizing.changed_at(at, of(rows));
+        }
+        assert_eq!([0, 9, 10, 19, 20, 99].map(|at| sizing.size_at(at)), [30, 30, 32, 32, 33, 33].map(of));
+        assert_eq!(
+            [0, 9, 10, 20].map(|at| sizing.change_beyond(at).map(|(at, _)| at)),
+            [Some(10), Some(10), Some(20), None]
+        );
+        for change in 0..1000 {
+            sizing.changed_at(100 + u64::from(change), of(1 + change % 100));
+        }
+        assert_eq!(sizing.log.changes.len(), MAX_CHANGES);
+        assert_eq!(sizing.size_at(0), of(1 + 935 % 100), "of older ones, what they led to");
     }
 
     #[test]

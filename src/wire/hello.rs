@@ -15,9 +15,12 @@ const FIXED_LEN: usize = 8;
 /// Bytes of a hello's payload: what is fixed, the oldest version (2), features (8), and zeros, for later versions.
 const HELLO_LEN: usize = 64;
 
-/// Features of this side: bits that say what it can do beyond its version. None has a meaning yet, and those that a
-/// receiver does not know it ignores.
-const FEATURES: u64 = 0;
+/// The server knows clients whose terminal takes whatever size a session has.
+pub(crate) const FOLLOWS: u64 = 1;
+
+/// Features of this side: bits that say what it can do beyond its version. Those that a receiver does not know it
+/// ignores.
+const FEATURES: u64 = FOLLOWS;
 
 /// The client's first frame: who speaks which versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -221,6 +221,26 @@ fn export_writes_what_is_held_and_says_what_is_gone() {
 }
 
 #[test]
+fn export_has_sizes_where_they_were_in_the_output() {
+    let home = Home::new();
+    let program = "stty -echo -opost; printf one; read go; printf two; read go; printf three; read go";
+    home.succeed(&["new", "a", "-d", "--size", "80x24", "--", "sh", "-c", program]);
+    for (word, size) in [("one", "100x30"), ("two", "60x20"), ("three", "70x10")] {
+        home.succeed(&["wait", "a", "--for", word]);
+        home.succeed(&["resize", "a", size]);
+        if word != "three" {
+            home.succeed(&["send", "a", "--keys", "Enter"]);
+        }
+    }
+    let path = home.directory.path().join("a.cast");
+    home.succeed(&["export", "a", path.to_str().unwrap()]);
+    let (header, events) = cast(&path);
+    assert_eq!((&header["term"]["cols"], &header["term"]["rows"]), (&80.into(), &24.into()));
+    let events: Vec<_> = events.iter().map(|event| event.2.as_str()).collect();
+    assert_eq!(events, ["one", "100x30", "two", "60x20", "three"]);
+}
+
+#[test]
 fn export_of_a_program_that_never_stops_ends() {
     let home = Home::new();
     home.succeed(&["new", "a", "-d", "--", "yes"]);

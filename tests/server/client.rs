@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fugue_server::{
     Client, ClientId, SessionId,
     client::{CONNECT_TIMEOUT, ClientError, ConnectError, Incoming, REQUEST_TIMEOUT},
-    message::{ClientMessage, ExitStatus, Reply},
+    message::{AttachOptions, ClientMessage, ExitStatus, OnLag, Reply, RequestError, StartAt},
     wire::{self, Frame, FrameReader, HEADER_LEN, Header, HelloReply, Kind, Side},
 };
 use tempfile::TempDir;
@@ -140,6 +140,33 @@ async fn input_is_waited_for_as_long_as_pings_are_answered_and_no_longer() {
     let error = client.request(&typed).await.unwrap_err();
     assert!(matches!(error, ClientError::NoAnswer { .. }), "{error}");
     assert_eq!(start.elapsed().as_secs(), (REQUEST_TIMEOUT * 2).as_secs());
+}
+
+#[tokio::test]
+async fn an_older_server_is_not_asked_for_what_it_does_not_know() {
+    for (features, follows) in [(0, false), (1, true), (u64::MAX, true)] {
+        let (served, stream) = UnixStream::pair().unwrap();
+        let mut fake = Fake::on(served);
+        let greet = async {
+            assert_eq!(fake.read.next().await.unwrap().unwrap().kind, Kind::Hello);
+            let welcome = HelloReply::Welcome { version: wire::VERSION, client: ClientId(7), features };
+            fake.send(&welcome.encode()).await;
+        };
+        let ((), client) = tokio::join!(greet, Client::from_stream(stream));
+        let mut client = client.unwrap();
+        assert_eq!(client.can_follow(), follows);
+        let options = AttachOptions::new(StartAt::Screen, OnLag::Resync).following();
+        let asked = async {
+            let frame = fake.next().await;
+            fake.send(&wire::encode_reply(frame.a, &Err(RequestError::ShuttingDown))).await;
+            let ClientMessage::Attach(attach) = wire::decode_request(&frame).unwrap() else { panic!() };
+            attach.options
+        };
+        let (refused, asked) =
+            soon(async { tokio::join!(client.attach(SessionId::from(1_u64), options), asked) }).await;
+        assert!(matches!(refused, Err(ClientError::Refused(RequestError::ShuttingDown))), "{refused:?}");
+        assert_eq!((asked.follows, asked.size), (follows, None));
+    }
 }
 
 #[tokio::test]

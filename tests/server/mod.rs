@@ -12,6 +12,7 @@ mod ended;
 mod endings;
 mod faults;
 mod feeds;
+mod following;
 mod hostile;
 mod input;
 mod input_streams;

@@ -54,6 +54,8 @@ fn requests() -> Vec<ClientMessage> {
         ClientMessage::Create(create),
         ClientMessage::Attach(Attach::new(Target::Id(session), view)),
         ClientMessage::Attach(Attach::new(Target::Name("n".parse().unwrap()), view)),
+        ClientMessage::Attach(Attach::new(Target::Id(session), view.following())),
+        ClientMessage::Attach(Attach::new(Target::Id(session), view.with_size(TerminalSize::new(100, 30)))),
         ClientMessage::Detach,
         ClientMessage::Input { session, position: None, data: Bytes::from_static(b"\x00keys\xff") },
         ClientMessage::Input { session, position: None, data: Bytes::new() },
@@ -241,7 +243,7 @@ fn hellos_tell_versions_apart_and_may_grow() {
     let hello = Hello::encode();
     assert_eq!(hello.len(), HEADER_LEN + 64);
     let read = Hello::decode(&hello[HEADER_LEN..]).unwrap();
-    assert_eq!((read.version, read.oldest, read.features), (wire::VERSION, wire::OLDEST_VERSION, 0));
+    assert_eq!((read.version, read.oldest, read.features), (wire::VERSION, wire::OLDEST_VERSION, 1));
     let longer = [&hello[HEADER_LEN..], b"what a later version adds"].concat();
     assert_eq!(Hello::decode(&longer).unwrap(), read);
     // As it was before there were ranges.
