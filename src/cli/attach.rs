@@ -360,8 +360,10 @@ async fn watch_on(
         let receiver =
             Receiver { frames, early, shown, typing, liveness, ended: None, notices, names_titles };
         let outcome = tokio::select! {
+            biased;
             outcome = sender.run(keys) => outcome,
             outcome = receiver.run() => outcome,
+            // After what was received meanwhile, if this process was stopped.
             () = liveness.lost() => Outcome::Lost(ClientError::Lost),
         };
         let Outcome::Lost(ClientError::Lost) = outcome else { return outcome };

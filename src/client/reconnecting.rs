@@ -471,11 +471,13 @@ impl StandingLine {
             }
             let is_sending = self.client.requests.is_sending();
             tokio::select! {
+                biased;
+                // First, so that a flood does not keep what is typed from its turn.
+                sent = self.client.requests.finish(), if is_sending => sent?,
                 incoming = self.client.incoming.next() => {
                     self.is_of_use |= !matches!(incoming, Ok(Incoming::Reply { .. }) | Err(_));
                     return incoming;
                 }
-                sent = self.client.requests.finish(), if is_sending => sent?,
                 () = self.liveness.ping_due(), if !is_sending => {
                     self.client.requests.begin(&ClientMessage::Ping)?;
                     self.liveness.asks();

@@ -21,6 +21,10 @@ pub(crate) fn frames(input: &[u8]) {
         let (pieced, end_pieced) = decode(bytes, cut, from);
         assert_eq!(whole, pieced);
         assert_eq!(end, end_pieced);
+        let (in_parts, whole_contents) = (contents(parts(bytes, cut, from)), contents(whole.clone()));
+        let (same, more) = in_parts.split_at(whole_contents.len());
+        assert_eq!(same, whole_contents);
+        assert!(more.iter().all(|content| matches!(content, Content::Output(..))), "of what was cut off");
         let mut again = Vec::new();
         for Frame { kind, a, payload } in &whole {
             assert!(payload.len() <= kind.limit() && kind.sender() == from);
@@ -51,6 +55,45 @@ pub(crate) fn decode(bytes: &[u8], cut: u8, from: Side) -> (Vec<Frame>, Option<S
     let error = decoder.end(&buffer).err();
     assert!(matches!(error, None | Some(WireError::Cut)), "{error:?} only at the end");
     (frames, error.map(|error| error.to_string()))
+}
+
+/// What frames hold, however output is cut into them.
+#[derive(Debug, PartialEq)]
+enum Content {
+    Output(u64, u8),
+    Other(Frame),
+}
+
+fn contents(frames: Vec<Frame>) -> Vec<Content> {
+    let contents = |frame: Frame| match frame.kind {
+        Kind::Output => {
+            let offset = |at: usize| frame.a.saturating_add(at as u64);
+            frame.payload.iter().enumerate().map(|(at, byte)| Content::Output(offset(at), *byte)).collect()
+        }
+        _ => vec![Content::Other(frame)],
+    };
+    frames.into_iter().flat_map(contents).collect()
+}
+
+/// All frames in `bytes`, where a frame of output is handed out as it comes.
+fn parts(bytes: &[u8], cut: u8, from: Side) -> Vec<Frame> {
+    let mut decoder = FrameDecoder::new(from);
+    let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
+    for piece in pieces(bytes, cut) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(_) => return frames,
+            }
+        }
+        if decoder.has_part(&buffer) {
+            frames.extend(decoder.take_part(&mut buffer));
+            assert!(buffer.is_empty(), "all that came");
+        }
+    }
+    frames
 }
 
 /// Reads a payload as what the first byte says, and as all that either side reads unasked. What is read is the same

@@ -109,12 +109,12 @@ impl FrameDecoder {
     }
 
     /// Whether a part of a frame of output is there, and the rest is not. A part is of use without the rest.
-    fn has_part(&self, bytes: &BytesMut) -> bool {
+    pub(super) fn has_part(&self, bytes: &BytesMut) -> bool {
         !bytes.is_empty() && self.header.is_some_and(|header| header.kind == Kind::Output)
     }
 
     /// Takes what is there of a frame of output, as a frame. The rest becomes one of its own.
-    fn take_part(&mut self, bytes: &mut BytesMut) -> Option<Frame> {
+    pub(super) fn take_part(&mut self, bytes: &mut BytesMut) -> Option<Frame> {
         let header = self.header.as_mut()?;
         let payload = bytes.split_to(bytes.len().min(header.length)).freeze();
         let offset = header.a;
