@@ -509,6 +509,7 @@ impl Session {
             state: ended.map_or(SessionState::Running { pid: self.pid }, SessionState::Ended),
             clients,
             printed: head,
+            is_held: true,
             size: self.size(),
             age_seconds: now / 1000,
             ended_seconds: None,

@@ -129,6 +129,7 @@ fn as_json(info: &SessionInfo, is_latest: bool) -> Value {
         "size": info.size.to_string(),
         "title": info.title,
         "printed_bytes": info.printed,
+        "output_held": info.is_held,
         "unseen_bytes": info.unseen,
         "bell": info.bell,
         "idle_seconds": info.idle_seconds,
@@ -145,7 +146,8 @@ fn table(sessions: &[SessionInfo]) -> String {
         let state = match info.state {
             SessionState::Running { pid: Some(pid) } => format!("running, pid {pid}"),
             SessionState::Running { pid: None } => "running".to_owned(),
-            SessionState::Ended(status) => status.to_string(),
+            SessionState::Ended(status) if info.is_held => status.to_string(),
+            SessionState::Ended(status) => format!("{status}, output gone"),
         };
         let age = match info.ended_seconds {
             Some(ended) => {

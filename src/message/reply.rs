@@ -109,6 +109,8 @@ pub struct SessionInfo {
     pub clients: usize,
     /// Bytes its program has printed.
     pub printed: u64,
+    /// Whether its output can be read: always while it runs, and for a while after it ended.
+    pub is_held: bool,
     /// The size of its terminal.
     pub size: TerminalSize,
     /// Seconds since it was started.

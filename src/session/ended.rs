@@ -127,7 +127,9 @@ impl EndedSessions {
 
     /// What is remembered of each, and when it ended, the latest first.
     pub(super) fn list(&self) -> Vec<(SessionInfo, Instant)> {
-        self.last.iter().rev().map(|ended| (ended.info.clone(), ended.at)).collect()
+        let info =
+            |ended: &EndedSession| SessionInfo { is_held: ended.output.is_some(), ..ended.info.clone() };
+        self.last.iter().rev().map(|ended| (info(ended), ended.at)).collect()
     }
 }
 

@@ -199,6 +199,9 @@ fn what_a_session_that_ended_printed_is_attached_to_shown_and_waited_for() {
     other.succeed(&["new", "build", "-d", "--", "true"]);
     other.run(&["wait", "build"]);
     assert_eq!(other.run(&["attach", "build"]).status.code(), Some(255));
+    assert_eq!([&home, &other].map(|home| home.session("build")["output_held"] == true), [true, false]);
+    assert!(other.succeed(&["list"]).contains("exit status 0, output gone"));
+    assert!(!home.succeed(&["list"]).contains("output gone"));
 }
 
 #[test]

@@ -71,7 +71,10 @@ impl TestServer {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        soon(Client::connect(&self.socket)).await.unwrap()
+        let mut client = soon(Client::connect(&self.socket)).await.unwrap();
+        // A drawing of many lines may take a loaded machine longer than a person would wait.
+        client.set_request_timeout(PATIENCE);
+        client
     }
 
     /// Asks for a shutdown; returns what completes with it.
