@@ -16,6 +16,7 @@ mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod kill;
+mod launch;
 mod linger;
 mod list;
 mod log;
@@ -40,7 +41,7 @@ mod wait;
 
 use std::{
     env::args_os,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt,
     future::Future,
     io::{self, Write},
@@ -55,7 +56,7 @@ use self::{
     remote::{Remote, RemoteUrl, program, remote_path},
     settings::GivenSettings,
 };
-use crate::server::default_socket;
+use crate::{keeper, server::default_socket};
 
 /// Commands that `--help` only names, so that it fits a screen.
 const SELDOM: &[&str] = if cfg!(feature = "bench") {
@@ -164,6 +165,10 @@ struct Globals {
 /// Parses the command line, runs the command, and says how it went.
 #[must_use]
 pub fn run() -> ExitCode {
+    // What a server starts has no command line of a person's.
+    if let Some(exit) = keeper::run(args_os().nth(1).as_deref().and_then(OsStr::to_str)) {
+        return exit;
+    }
     let (args, settings) = parse_with_settings();
     let remote = match args.remote() {
         Ok(remote) => remote,

@@ -36,6 +36,8 @@ pub mod client;
 pub mod fuzz;
 mod id;
 #[cfg(feature = "server")]
+mod keeper;
+#[cfg(feature = "server")]
 pub mod message;
 #[cfg(not(feature = "server"))]
 mod message;

@@ -69,6 +69,8 @@ use self::{
 #[cfg(feature = "bench")]
 pub(crate) use crate::session::ReadTimes;
 #[cfg(feature = "cli")]
+pub(crate) use crate::session::is_kept;
+#[cfg(feature = "cli")]
 pub(crate) use crate::terminal::DEFAULT_SCROLLBACK;
 use crate::{
     ServerMessage,
@@ -227,6 +229,12 @@ impl Server {
         Feeds::new(Arc::clone(&self.shared.sessions))
     }
 
+    /// Takes over the sessions that an earlier server's keeper has.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn take_over(&self) -> std::io::Result<()> {
+        self.shared.sessions.take_over().await
+    }
+
     /// Serves until `shutdown` completes; then removes the socket, tells the clients and lets them take what was
     /// printed before, and hangs up every session's program.
     ///
@@ -297,6 +305,10 @@ struct End(Arc<ServerState>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.sessions.hang_up_all();
+        // A server that has failed leaves its programs to the next.
+        if !std::thread::panicking() {
+            self.0.sessions.let_go_of_programs();
+        }
         self.0.abort();
     }
 }

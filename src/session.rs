@@ -13,11 +13,14 @@ mod feed;
 mod feeds;
 mod follower;
 mod history;
+mod kept;
 mod manager;
+mod marks;
 #[cfg(test)]
 mod models;
 mod output;
 mod pace;
+mod program;
 mod pty;
 mod pump;
 mod screen;
@@ -36,15 +39,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::kept::is_kept;
 use self::{
     answers::Answers,
     ended::KEPT_COST,
     events::SessionEvents,
     history::History,
+    kept::{Kept, KeptState},
+    program::{KILLED, Process},
     pty::Pty,
     screen::{Screen, Scrollback},
     size::Sizing,
@@ -55,7 +61,9 @@ pub(crate) use self::{
     events::{EventQueue, RecvError},
     follower::{Draw, Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
+    kept::{Keeper, KeeperPlace},
     manager::{Manager, SessionSettings},
+    marks::InputMark,
     output::ReadTimes,
     pty::TerminalId,
     screen::ScreenDump,
@@ -69,8 +77,8 @@ pub use self::{
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{
-        ClientEnvironment, ExitStatus, Happened, RequestError, SessionInfo, SessionScreen, SessionState,
-        SessionStats, SizePolicy,
+        ClientEnvironment, ExitStatus, Happened, InputStreamId, RequestError, SessionInfo, SessionScreen,
+        SessionState, SessionStats, SizePolicy,
     },
     registry::ClientRegistry,
     sync::Mutex,
@@ -80,6 +88,12 @@ use crate::{
 
 /// How long a session is silent before its screen's model gives back memory.
 const UNTIL_REST: Duration = Duration::from_secs(10);
+
+/// How long a session is silent before a picture of its screen is kept for the next server.
+const UNTIL_PICTURE: Duration = Duration::from_millis(200);
+
+/// How long a program has another size that is made to draw again. Some look at the size only, and not at the signal.
+const OTHER_SIZE: Duration = Duration::from_millis(50);
 
 /// The longest drawing that a reply has room for, in bytes, beside what else it says.
 const MAX_DRAWING: usize = MAX_REPLY - 1024;
@@ -96,6 +110,8 @@ pub(crate) struct Session {
     /// The program's process, and its terminal; `None` of a [`Feed`].
     pid: Option<u32>,
     pty: Option<Arc<Pty>>,
+    /// What outlives this server, of a program that does and has not ended. A leaf lock.
+    kept: Mutex<Option<Arc<Kept>>>,
     /// Who sizes the terminal. The terminal is resized under this lock, so that the latest decision is the last.
     sizing: Mutex<Sizing>,
     /// Where it is used from.
@@ -206,6 +222,66 @@ impl Session {
     /// Sizes its terminal in this way from now on.
     pub(crate) fn set_size(&self, policy: SizePolicy, size: Option<TerminalSize>) {
         self.size_by(|sizing| ((), sizing.set_policy(policy, size)));
+        self.keep_state();
+    }
+
+    fn kept(&self) -> Option<Arc<Kept>> {
+        self.kept.with(|kept| kept.clone())
+    }
+
+    /// Its program is gone, and no other server is to hear of it.
+    fn forget_kept(&self) {
+        if let Some(kept) = self.kept.with(Option::take) {
+            kept.keeper.forget(self.id);
+        }
+    }
+
+    /// Has the next server know what is known of it now.
+    fn keep_state(&self) {
+        if let (Some(kept), Some(state)) = (self.kept(), self.state()) {
+            kept.keeper.set_state(self.id, &state);
+        }
+    }
+
+    /// What the next server has to know.
+    fn state(&self) -> Option<KeptState> {
+        let started = self.kept()?.started;
+        Some(KeptState::First {
+            name: self.name(),
+            command: self.command.clone(),
+            title: self.title.clone(),
+            size_policy: self.sizing.with(|sizing| sizing.policy()),
+            pace: self.history.pace(),
+            started,
+        })
+    }
+
+    /// Something may be read from the terminal now.
+    fn mark_reading(&self) {
+        if let Some(kept) = self.kept() {
+            kept.marks.set_reading();
+        }
+    }
+
+    /// Clients may be told of output before this offset from now on, and nothing else was read.
+    fn mark_head(&self, head: u64) {
+        if let Some(kept) = self.kept() {
+            kept.marks.set_head(head);
+        }
+    }
+
+    /// Where a stream of input is kept for the next server, and how far it is; of a program that ends with this server,
+    /// nowhere.
+    pub(crate) fn input_mark(&self, stream: InputStreamId) -> (Option<InputMark>, u64) {
+        let found = self.kept().map(|kept| kept.marks.stream(stream));
+        found.map_or((None, 0), |(mark, typed)| (Some(mark), typed))
+    }
+
+    /// So many bytes of a stream are going to be typed now, or were.
+    pub(crate) fn mark_typed(&self, mark: InputMark, bytes: u64) {
+        if let Some(kept) = self.kept() {
+            kept.marks.set_typed(mark, bytes);
+        }
     }
 
     /// Sends the processes in the foreground of its terminal a signal.
@@ -368,6 +444,9 @@ impl Session {
                     self.resized_at.store(head, Ordering::Relaxed);
                     self.screen.resized(head, window.size);
                 }
+                if let Some(kept) = self.kept() {
+                    kept.marks.set_window(window);
+                }
                 self.pty.as_ref().map_or(Ok(()), |pty| pty.resize(window))
             });
             (decided, resized)
@@ -394,6 +473,23 @@ impl Session {
             // A program that has no terminal any more is not made to draw.
             let _ = other.into_iter().chain([size]).try_for_each(|size| pty.resize(window.with_size(size)));
         });
+    }
+
+    /// Makes a program draw again that an earlier server had: it has another size for a moment.
+    async fn redraw_program(&self) {
+        let resize = |change: fn(TerminalSize) -> Option<TerminalSize>| {
+            let Some(pty) = &self.pty else { return };
+            self.sizing.with(|sizing| {
+                let window = sizing.window();
+                if let Some(size) = change(window.size) {
+                    // A program that has no terminal any more is not made to draw.
+                    let _ = pty.resize(window.with_size(size));
+                }
+            });
+        };
+        resize(|size| TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2)));
+        tokio::time::sleep(OTHER_SIZE).await;
+        resize(Some);
     }
 
     /// The offset after the newest byte.
@@ -453,14 +549,17 @@ impl Session {
 
     /// Closes the terminal of a program that can't be killed, which ends most. Gives up the others: their end is not
     /// known to anybody, and the runtime waits for them.
-    async fn hang_up_by_closing(&self, mut child: Child) -> ExitStatus {
+    async fn hang_up_by_closing(&self, mut program: Process) -> ExitStatus {
         if let Some(pty) = &self.pty {
             pty.close();
         }
-        if let Some(status) = pty::exit_within(&mut child, pty::KILLED).await {
+        if let Some(kept) = self.kept() {
+            kept.keeper.close(self.id);
+        }
+        if let Some(status) = program.ends_within(KILLED).await {
             return status;
         }
-        let pid = child.id().unwrap_or_default();
+        let pid = program.id().unwrap_or_default();
         warn!(session = %self.id, name = %self.name(), pid, "the program can't be killed, and is left");
         // Nobody set it before: a session ends once.
         let _ = self.survivor.set(pid);
@@ -542,6 +641,12 @@ impl Session {
     async fn follow(&self) {
         let catching_up = async {
             loop {
+                if tokio::time::timeout(UNTIL_PICTURE, self.screen.wait()).await.is_ok() {
+                    self.screen.pause().await;
+                    self.catch_up().await;
+                    continue;
+                }
+                self.keep_picture().await;
                 if tokio::time::timeout(UNTIL_REST, self.screen.wait()).await.is_err() {
                     self.screen.rest().await;
                     self.screen.wait().await;
@@ -559,6 +664,17 @@ impl Session {
         tokio::select! {
             () = async { tokio::join!(catching_up, answering); } => {}
             () = self.gone.cancelled() => {}
+        }
+    }
+
+    /// Keeps a picture of the screen for the next server, unless that has the newest one.
+    async fn keep_picture(&self) {
+        let Some(kept) = self.kept() else { return };
+        if kept.marks.is_pictured(self.head()) {
+            return;
+        }
+        if let Some(drawn) = self.screen.redraw(&self.history, Scrollback::default()).await {
+            kept.marks.set_picture(drawn.at, &drawn.bytes);
         }
     }
 

@@ -27,9 +27,9 @@ use std::{
 };
 
 use fugue_server::{
-    Client,
+    Client, SessionId,
     client::{ClientError, Incoming},
-    message::{Event, ExitStatus, SessionInfo, SessionState},
+    message::{AttachOptions, Event, ExitStatus, OnLag, RequestError, SessionInfo, SessionState, StartAt},
 };
 use random::Random;
 use rustix::process::{Pid, Signal, kill_process};
@@ -111,6 +111,10 @@ impl Home {
         pids.filter(has_it).collect()
     }
 
+    fn keepers(&self) -> Vec<u32> {
+        self.processes("cmdline", &format!("keeper\0{}.keeper\0", self.socket.display()))
+    }
+
     async fn client(&self) -> Client {
         soon(Client::connect(&self.socket)).await.unwrap()
     }
@@ -178,20 +182,62 @@ async fn a_life(home: &Home, random: &mut Random) -> Life {
     eventually("what the killed had open is closed", || descriptors(server) <= open).await;
     life.kills += 4;
 
-    // And the server.
+    // And the server. What it ran is the next one's, which any command starts.
     let flood = Flood::start(home).await;
     flood.goes_on(random.below(1 << 20)).await;
     kill_9(server);
-    let (ends, code) = flood.ends().await;
-    assert_eq!(code, Some(254), "how the recorder ended");
-    for (end, error) in ends {
+    let Flood { pid, survivors, mut recorder, recording } = flood;
+    let mut ends = Vec::new();
+    for (_, survivor) in survivors {
+        let (end, error) = soon(survivor).await.unwrap();
         assert!(matches!(error, Some(ClientError::Lost)), "{error:?}");
-        life.bytes += end;
+        ends.push(end);
     }
+    let listed = home.command(&["list"]).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    let mut control = home.client().await;
+    let found = session(&mut control, "flood").await;
+    assert_eq!(found.state, SessionState::Running { pid: Some(pid) });
+    for end in ends {
+        life.bytes += end;
+        goes_on_or_has_a_gap(home, found.id, end).await;
+    }
+    kill_9(pid);
+    let mut status = None;
+    eventually("the recorder ends", || {
+        status = recorder.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    // With all, or with a word about what is missing.
+    assert!([Some(128 + 9), Some(254)].contains(&status.unwrap().code()), "{status:?}");
+    recording.join().unwrap();
+    let killed = home.command(&["kill", "--all"]).output().unwrap();
+    assert!(killed.status.success(), "{killed:?}");
     eventually("no program is left behind", || home.programs().is_empty()).await;
+    kill_9(stats(&mut control).await.pid);
+    eventually("no keeper is left behind", || home.keepers().is_empty()).await;
     assert!(home.socket.exists(), "there is no stale socket for the next one to replace");
-    life.kills += 1;
+    life.kills += 2;
     life
+}
+
+/// Resumes where a killed server's client was: its next bytes come, or it is told that they are gone.
+async fn goes_on_or_has_a_gap(home: &Home, session: SessionId, end: u64) {
+    let mut client = home.client().await;
+    match client.attach(session, AttachOptions::new(StartAt::Offset(end), OnLag::Lossless)).await {
+        Ok(attached) => {
+            assert_eq!(attached.start, end);
+            loop {
+                if let Incoming::Output { offset, data } = soon(client.next()).await.unwrap() {
+                    assert_eq!(offset, end);
+                    return check(offset, &data);
+                }
+            }
+        }
+        Err(ClientError::Refused(RequestError::OffsetNotHeld { oldest, .. })) => assert!(oldest > end),
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 async fn session(control: &mut Client, name: &str) -> SessionInfo {

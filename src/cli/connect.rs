@@ -14,15 +14,19 @@ use std::{
 use rustix::process::geteuid;
 use tokio::time::sleep;
 
-use super::{Globals, print_error, remote::RemoteError};
+use super::{Globals, launch::launch, print_error, remote::RemoteError};
 use crate::{
     client::{Client, ConnectError},
-    server::other_default_sockets,
+    server::{is_kept, other_default_sockets},
 };
 
 /// How long a server is waited for that lost its socket, and may look once a second whether it can bind it again.
 const COME_BACK_TIME: Duration = Duration::from_secs(3);
 const COME_BACK_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a server that was started by another process at the same time may take until it listens.
+pub(super) const OTHER_START_TIME: Duration = Duration::from_secs(1);
+pub(super) const OTHER_START_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,8 @@ pub(super) enum NotConnected {
     Failed(#[from] ConnectError),
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    #[error("a server was killed whose sessions run on, and another one could not take them over: {0}")]
+    NotTakenOver(String),
 }
 
 impl NotConnected {
@@ -115,14 +121,30 @@ impl Globals {
 
     /// The same, and on which socket; or on which machine.
     ///
-    /// A server that lost its socket may bind it again, and is waited for.
+    /// A server that lost its socket may bind it again, and is waited for. Where one was killed and its sessions are
+    /// left, another is started, which takes them over.
     pub(super) async fn connect_somewhere(&self) -> Result<(Client, PathBuf), NotConnected> {
         if let Some(remote) = &self.remote {
             return Ok((remote.connect(false).await?, remote.to_string().into()));
         }
-        let begun = Instant::now();
+        let mut begun = Instant::now();
+        let mut complaint = None;
         loop {
             match self.look_for_server().await {
+                Err(NotConnected::NoServer(_)) if complaint.is_none() && is_kept(&self.socket) => {
+                    let started = launch(self).await;
+                    complaint = Some(started.unwrap_or_else(|error| format!("{error:#}")));
+                    begun = Instant::now();
+                }
+                // Of several that are started at once one gets the socket, and serves all.
+                Err(NotConnected::NoServer(_))
+                    if complaint.is_some() && begun.elapsed() < OTHER_START_TIME =>
+                {
+                    sleep(OTHER_START_PAUSE).await;
+                }
+                Err(NotConnected::NoServer(_)) if complaint.is_some() => {
+                    return Err(NotConnected::NotTakenOver(complaint.unwrap_or_default()));
+                }
                 Err(NotConnected::NoServer(none))
                     if none.may_come_back() && begun.elapsed() < COME_BACK_TIME =>
                 {

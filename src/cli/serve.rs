@@ -86,7 +86,8 @@ impl Args {
             .ended_time(self.ended_for.0)
             .scrollback_lines(self.scrollback)
             .queue_depth(self.queue)
-            .max_clients(self.max_clients);
+            .max_clients(self.max_clients)
+            .keep_programs();
         match self.shards {
             Some(shards) => server.shards(shards),
             None => server,
@@ -128,6 +129,7 @@ async fn serve(
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
     }
     let server = bind(common, &args, listener)?;
+    server.take_over().await?;
     let log = start_log(common, &args, &server)?;
     // What waits for this may have gone meanwhile.
     let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());

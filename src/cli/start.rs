@@ -1,9 +1,7 @@
 //! Starting a server when none runs.
 
 use std::{
-    env, fs,
     io::{self, IsTerminal},
-    process::Stdio,
     thread,
     time::Duration,
 };
@@ -14,20 +12,18 @@ use rustix::{
     io::ioctl_fionread,
     process::{Pid, Signal, kill_process},
 };
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, Command},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Globals, connect::NotConnected, print_error, serve};
+use super::{
+    Globals,
+    connect::{NotConnected, OTHER_START_PAUSE, OTHER_START_TIME},
+    launch::{StartingServer, log_of},
+    print_error,
+};
 use crate::client::Client;
 
 /// How long a server may take to start. It is ready at once, unless its disk is not.
 const START_TIME: Duration = Duration::from_secs(10);
-
-/// How long a server that was started by another process at the same time may take until it listens.
-const OTHER_START_TIME: Duration = Duration::from_secs(1);
 
 /// When the server was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +109,7 @@ pub(super) async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, S
                 if started.elapsed() > OTHER_START_TIME {
                     bail!("no server runs, and starting one failed: {complaint}");
                 }
-                sleep(Duration::from_millis(20)).await;
+                sleep(OTHER_START_PAUSE).await;
             }
             Err(error) => return Err(error).context("a server was started, but could not be reached"),
         }
@@ -131,56 +127,4 @@ pub(super) async fn end_if_unused(mut client: Client) {
         // It tells its clients, and then ends.
         while client.next().await.is_ok() {}
     }
-}
-
-/// A server in the background that begins, and takes no socket before it is let to.
-struct StartingServer(Child);
-
-impl StartingServer {
-    fn begin(common: &Globals) -> anyhow::Result<Self> {
-        let program = env::current_exe().context("finding this program's own file failed")?;
-        let mut server = Command::new(program);
-        server.args(["serve", "--background", "--socket"]).arg(&common.socket);
-        if common.says_log {
-            // Otherwise it is as the settings say, also when they change.
-            server.args(["--log", &common.log.to_string()]);
-        }
-        let server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(Self(server.spawn().context("starting a server failed")?))
-    }
-
-    /// It is not needed, and ends before it has done anything.
-    async fn give_up(mut self) -> anyhow::Result<()> {
-        self.0.kill().await.context("ending a server that has just begun failed")
-    }
-
-    /// Lets it go on, and waits until it is ready or has failed; returns what it complained of.
-    async fn finish(self, common: &Globals) -> anyhow::Result<String> {
-        let Self(mut server) = self;
-        drop(server.stdin.take());
-        let (Some(stdout), Some(mut stderr)) = (server.stdout.take(), server.stderr.take()) else {
-            bail!("starting a server failed: could not capture its output");
-        };
-        let mut ready = String::new();
-        // The end of its output means that it failed; then the reason is on the other stream.
-        BufReader::new(stdout).read_line(&mut ready).await.context("waiting for the server failed")?;
-        if ready.trim_end() == serve::READY {
-            return Ok(String::new());
-        }
-        let mut complaint = String::new();
-        stderr.read_to_string(&mut complaint).await.context("waiting for the server failed")?;
-        server.wait().await.context("waiting for the server failed")?;
-        let complaint = complaint.trim().trim_start_matches("fugue-server: ").to_owned();
-        if complaint.is_empty() {
-            let log = log_of(common).map(|log| format!("; see {log}"));
-            return Ok(format!("it exited without an error message{}", log.unwrap_or_default()));
-        }
-        Ok(complaint)
-    }
-}
-
-/// The server's log, if there is one.
-fn log_of(common: &Globals) -> Option<String> {
-    let log = serve::log_path(&common.socket);
-    fs::exists(&log).unwrap_or(false).then(|| log.display().to_string())
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     ServerMessage, TerminalSize,
     registry::ClientRegistry,
-    session::{Manager, ReadTimes, SessionSettings},
+    session::{Keeper, Manager, ReadTimes, SessionSettings},
     terminal::{DEFAULT_SCROLLBACK, MakeModel, ScreenModel},
 };
 
@@ -90,6 +90,7 @@ pub struct ServerBuilder {
     model: ModelChoice,
     scrollback: usize,
     turns: Option<Arc<ReadTimes>>,
+    keeps_programs: bool,
 }
 
 impl ServerBuilder {
@@ -111,6 +112,7 @@ impl ServerBuilder {
             model: ModelChoice::OfThisCrate,
             scrollback: DEFAULT_SCROLLBACK,
             turns: None,
+            keeps_programs: false,
         }
     }
 
@@ -225,6 +227,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Has programs kept by a process of their own, which outlives this one. This program's own file is run for it, so
+    /// that its `main` has to call the command line's.
+    #[cfg(feature = "cli")]
+    pub(crate) fn keep_programs(mut self) -> Self {
+        self.keeps_programs = true;
+        self
+    }
+
     /// Records when each piece of output was read, for measuring.
     #[cfg(feature = "bench")]
     pub(crate) fn record_turns(mut self, turns: Arc<ReadTimes>) -> Self {
@@ -280,6 +290,7 @@ impl ServerBuilder {
                 ModelChoice::None => None,
             },
             links: socket.link_directory(),
+            keeper: self.keeps_programs.then(|| socket.keeper_place()).flatten().map(Keeper::new),
         };
         let timing = StallTimeouts {
             hold: self.lossless_timeout,

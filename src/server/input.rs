@@ -48,9 +48,9 @@ impl Input {
             return Err(RequestError::TooManyOutstanding);
         }
         let (outstanding, link) = (Arc::clone(&self.outstanding), Arc::clone(&self.link));
-        let chunk = InputChunk { request, terminal, data, outstanding, counts_as, link };
+        let chunk = InputChunk { request, terminal, data, end: 0, outstanding, counts_as, link };
         let lane = match stream {
-            Some((position, streams)) => streams.lane(session.id(), position.stream)?,
+            Some((position, streams)) => streams.lane(session, position.stream)?,
             None => self.lane(session.id()),
         };
         if lane.push(chunk, stream.map(|(position, _)| position.offset))? {

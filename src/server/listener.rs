@@ -44,7 +44,7 @@ use self::{
     lock::{Lock, LockHeld},
 };
 use super::connection::refusal;
-use crate::session::LinkDirectory;
+use crate::session::{KeeperPlace, LinkDirectory};
 
 /// The longest path a Unix socket's address holds, less its closing zero. Clients use the whole path.
 const MAX_PATH: usize = 107;
@@ -254,6 +254,11 @@ impl BoundSocket {
     /// Where sessions' links to agents are made: beside the socket. `None` where their paths would be too long.
     pub(super) fn link_directory(&self) -> Option<LinkDirectory> {
         LinkDirectory::new(self.file.directory.again().ok()?, &self.path)
+    }
+
+    /// Where the keeper of programs listens: beside the socket.
+    pub(super) fn keeper_place(&self) -> Option<KeeperPlace> {
+        Some(KeeperPlace::new(self.file.directory.again().ok()?, &self.path))
     }
 
     /// Opens a file for adding to its end, whose name is the socket's with `suffix` after it.

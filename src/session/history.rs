@@ -132,10 +132,16 @@ impl Reader {
 }
 
 impl History {
+    #[cfg(test)]
     pub(super) fn new(limit: usize, pace: Pace) -> Self {
+        Self::begin_at(0, limit, pace)
+    }
+
+    /// A log whose first byte is at this offset.
+    pub(super) fn begin_at(start: u64, limit: usize, pace: Pace) -> Self {
         let log = Log {
             chunks: VecDeque::new(),
-            head: 0,
+            head: start,
             charged: 0,
             readers: Vec::new(),
             floor: u64::MAX,
@@ -147,10 +153,14 @@ impl History {
             limit,
             window: pace::window(limit),
             pace,
-            head: AtomicU64::new(0),
+            head: AtomicU64::new(start),
             wake_at: AtomicU64::new(0),
             waker: PumpWaker::default(),
         }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Keeps what lies from `floor` on for the screen's model.

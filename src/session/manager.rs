@@ -8,10 +8,10 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{process::Child, sync::oneshot};
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -23,13 +23,15 @@ use super::{
     events::{EventQueue, SessionEvents},
     feed::{PrintQueue, Prints},
     history::History,
+    kept::{FoundSession, Handover, Keeper, Kept, KeptState},
     output::{OutputSink, ReadTimes},
     packed,
+    program::{self, Process},
     pty::{self, Pty, TerminalId},
-    pump::Pump,
+    pump::{Pump, TURN_BYTES},
     screen::Screen,
     size::{Sizing, Window},
-    starter::Starter,
+    starter::{NotStarted, Starter},
     surroundings::{LinkDirectory, Surroundings},
     terminal::ProgramTerminal,
 };
@@ -77,6 +79,8 @@ pub(crate) struct SessionSettings {
     pub(crate) ended_time: Duration,
     /// Where sessions' links to agents are made; `None` to do without.
     pub(crate) links: Option<LinkDirectory>,
+    /// What has the programs; `None` where they are this process's children, and end with it.
+    pub(crate) keeper: Option<Arc<Keeper>>,
 }
 
 impl fmt::Debug for SessionSettings {
@@ -121,6 +125,29 @@ struct Program {
     title: Option<String>,
     pid: u32,
     pty: Arc<Pty>,
+    kept: Option<Kept>,
+}
+
+/// A program that has just started, or was found.
+struct Started {
+    pty: Pty,
+    program: Process,
+    kept: Option<Kept>,
+}
+
+/// A session that is to be.
+struct NewSession {
+    id: SessionId,
+    name: SessionName,
+    surroundings: Surroundings,
+    window: Window,
+    size_policy: SizePolicy,
+    pace: Pace,
+    /// The offset of its first byte.
+    start: u64,
+    started: Instant,
+    /// What makes a terminal show what it shows at the start.
+    picture: Vec<u8>,
 }
 
 impl Manager {
@@ -160,7 +187,7 @@ impl Manager {
         self: &Arc<Self>,
         create: Create,
         start: oneshot::Receiver<()>,
-        spawn: impl FnOnce(&Create, &Path) -> io::Result<(Pty, Child)> + Send + 'static,
+        spawn: impl FnOnce(&Create, &Path) -> io::Result<(Pty, Process)> + Send + 'static,
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(&create.name)?;
         let name = create.name.clone();
@@ -173,11 +200,16 @@ impl Manager {
             // After all others: it may be another session's that this is started from.
             create.env.push((SESSION_ID.to_vec(), id.to_string().into_bytes()));
             let create = Arc::new(create);
-            let (asked, SessionSettings { socket, hang_up_grace, .. }) =
-                (Arc::clone(&create), manager.settings.clone());
-            let spawn = move || spawn(&asked, &socket);
-            let created = match manager.starter.start(spawn, &manager.stopping, hang_up_grace).await {
-                Ok(program) => Ok(manager.run((id, surroundings), &create, program, start)),
+            let kept = match &manager.settings.keeper {
+                None => None,
+                Some(keeper) => manager.start_kept(id, &create, keeper).await,
+            };
+            let started = match kept {
+                None => manager.start_child(&create, spawn).await,
+                Some(started) => started,
+            };
+            let created = match started {
+                Ok(started) => Ok(manager.run((id, surroundings), &create, started, start)),
                 Err(why) => {
                     manager.release(&create.name);
                     Err(why.into_refusal(shell_words(create.command.get(..1).unwrap_or_default())))
@@ -196,6 +228,125 @@ impl Manager {
         })
     }
 
+    /// Starts a program as a child of this process.
+    async fn start_child(
+        &self,
+        create: &Arc<Create>,
+        spawn: impl FnOnce(&Create, &Path) -> io::Result<(Pty, Process)> + Send + 'static,
+    ) -> Result<Started, NotStarted> {
+        let (asked, SessionSettings { socket, hang_up_grace, .. }) =
+            (Arc::clone(create), self.settings.clone());
+        let spawn = move || spawn(&asked, &socket);
+        let (pty, program) = self.starter.start(spawn, &self.stopping, hang_up_grace).await?;
+        Ok(Started { pty, program, kept: None })
+    }
+
+    /// Starts a program that outlives this process; `None` where there can't be such programs now.
+    async fn start_kept(
+        &self,
+        id: SessionId,
+        create: &Create,
+        keeper: &Arc<Keeper>,
+    ) -> Option<Result<Started, NotStarted>> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let state = KeptState::First {
+            name: create.name.clone(),
+            command: shell_words(&create.command),
+            title: create.title.as_deref().map(shown_title),
+            size_policy: create.size_policy,
+            pace: create.pace,
+            started: since.as_secs(),
+        };
+        let starting = async {
+            match keeper.prepare(create, &self.settings.socket, &state).await {
+                Ok(prepared) => keeper.start(id, prepared).await.map(Some),
+                Err(error) => {
+                    warn!(name = %create.name, %error, "no keeper for a program, which ends with this server");
+                    Ok(None)
+                }
+            }
+        };
+        let (pty, program, marks) = match self.starter.start_elsewhere(starting, &self.stopping).await {
+            Ok(started) => started?,
+            Err(why) => return Some(Err(why)),
+        };
+        let kept = Kept { keeper: Arc::clone(keeper), marks, started: since.as_secs() };
+        Some(Ok(Started { pty, program: Process::Kept(program), kept: Some(kept) }))
+    }
+
+    /// Takes over the sessions that an earlier server left, before anybody can ask for them; and, from then on, has a
+    /// keeper that goes replaced.
+    ///
+    /// # Errors
+    /// The keeper of the earlier server does not answer, or is of another version.
+    pub(crate) async fn take_over(self: &Arc<Self>) -> io::Result<()> {
+        let Some(keeper) = &self.settings.keeper else { return Ok(()) };
+        let found = keeper.find().await?;
+        let ids: Vec<_> = found.iter().map(|found| found.id).collect();
+        for one in found {
+            self.take_over_one(one, keeper);
+        }
+        if let Some(links) = &self.settings.links {
+            links.remove_leftovers(&ids);
+        }
+        let (keeper, manager) = (Arc::clone(keeper), Arc::clone(self));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = manager.stopping.cancelled() => {}
+                () = keeper.replace(|session| manager.handover(session)) => {}
+            }
+        });
+        Ok(())
+    }
+
+    fn take_over_one(self: &Arc<Self>, found: FoundSession, keeper: &Arc<Keeper>) {
+        let FoundSession { id, state, marks, pty, program } = found;
+        let KeptState::First { name, command, title, size_policy, pace, started } = state;
+        let (picture, pictured) = marks.picture();
+        let is_exact = marks.is_exact();
+        // What the earlier server was just reading is lost. It may be nothing, and is at most a turn.
+        let start = marks.head() + if is_exact { 0 } else { TURN_BYTES };
+        marks.set_head(start);
+        let is_pictured = is_exact && pictured == start;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let age = Duration::from_secs(now.as_secs().saturating_sub(started));
+        let window = marks.window().unwrap_or(Window { size: TerminalSize::DEFAULT, pixels: None });
+        // An earlier server may have given it another one for a moment.
+        if let Err(error) = pty.resize(window) {
+            warn!(session = %id, %error, "resizing the terminal failed");
+        }
+        let new = NewSession {
+            id,
+            name,
+            surroundings: Surroundings::found(id, self.settings.links.as_ref()),
+            window,
+            size_policy,
+            pace,
+            start,
+            started: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
+            picture,
+        };
+        let kept = Kept { keeper: Arc::clone(keeper), marks, started };
+        let started = Started { pty, program: Process::Kept(program), kept: Some(kept) };
+        info!(session = %id, name = %new.name, "taken over from an earlier server");
+        self.with(|book| book.names.insert(new.name.clone(), None));
+        let session = self.run_new(new, (command, title), started, oneshot::channel().1);
+        if !is_pictured {
+            self.tasks.spawn(async move { session.redraw_program().await });
+        }
+    }
+
+    /// What another keeper is given of a session.
+    fn handover(&self, session: SessionId) -> Option<Handover> {
+        let session = self.with(|book| book.live.get(&session).cloned())?;
+        let marks = session.kept()?.marks.file().try_clone().ok()?;
+        Some(Handover {
+            master: session.pty.as_ref()?.master_again()?,
+            state: session.state()?.file().ok()?,
+            marks,
+        })
+    }
+
     /// Starts a session that prints what is queued, until the feed ends.
     pub(super) fn create_feed(
         self: &Arc<Self>,
@@ -205,12 +356,18 @@ impl Manager {
         prints: crate::sync::Arc<PrintQueue>,
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(name)?;
-        let named = (SessionId::random(), name);
         let session = self.open(
-            named,
-            Surroundings::none(),
-            Window { size, pixels: None },
-            (SizePolicy::Fixed, pace),
+            NewSession {
+                id: SessionId::random(),
+                name: name.clone(),
+                surroundings: Surroundings::none(),
+                window: Window { size, pixels: None },
+                size_policy: SizePolicy::Fixed,
+                pace,
+                start: 0,
+                started: Instant::now(),
+                picture: Vec::new(),
+            },
             None,
         );
         self.enter(&session);
@@ -267,69 +424,84 @@ impl Manager {
         self: &Arc<Self>,
         (id, surroundings): (SessionId, Surroundings),
         create: &Create,
-        (pty, child): (Pty, Child),
+        started: Started,
+        start: oneshot::Receiver<()>,
+    ) -> Arc<Session> {
+        let new = NewSession {
+            id,
+            name: create.name.clone(),
+            surroundings,
+            window: Window { size: create.size, pixels: create.pixels },
+            size_policy: create.size_policy,
+            pace: create.pace,
+            start: 0,
+            started: Instant::now(),
+            picture: Vec::new(),
+        };
+        let said = (shell_words(&create.command), create.title.as_deref().map(shown_title));
+        self.run_new(new, said, started, start)
+    }
+
+    /// The same, of a session as it is to be; with its command and its title.
+    fn run_new(
+        self: &Arc<Self>,
+        new: NewSession,
+        (command, title): (String, Option<String>),
+        Started { pty, program, kept }: Started,
         start: oneshot::Receiver<()>,
     ) -> Arc<Session> {
         let pty = Arc::new(pty);
-        let program = Program {
-            command: shell_words(&create.command),
-            title: create.title.as_deref().map(shown_title),
-            pid: child.id().unwrap_or_default(),
-            pty: Arc::clone(&pty),
-        };
-        let window = Window { size: create.size, pixels: create.pixels };
-        let named = (id, &create.name);
-        let session =
-            self.open(named, surroundings, window, (create.size_policy, create.pace), Some(program));
+        let pid = program.id().unwrap_or_default();
+        let session = self.open(new, Some(Program { command, title, pid, pty: Arc::clone(&pty), kept }));
         self.enter(&session);
-        let supervisor =
-            self.tasks.spawn(pty::supervise(child, session.hang_up.clone(), self.settings.hang_up_grace));
+        let supervisor = self.tasks.spawn(program::supervise(
+            program,
+            session.hang_up.clone(),
+            self.settings.hang_up_grace,
+        ));
         let terminal = ProgramTerminal::new(Arc::clone(&pty));
         let mut pump = Pump::new(Arc::clone(&session), terminal, self.output(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
         self.tasks.spawn(async move {
             let status = match pump.run(start, supervisor).await {
                 Ok(status) => status,
-                Err(child) => ended.hang_up_by_closing(child).await,
+                Err(program) => ended.hang_up_by_closing(program).await,
             };
             manager.end(&ended, pump.into_printer(), status);
             // Also for those who read the log on, which keeps the session.
             pty.close();
+            ended.forget_kept();
         });
         session
     }
 
     /// Sets up what every session has, and starts to keep its screen.
-    fn open(
-        &self,
-        (id, name): (SessionId, &SessionName),
-        surroundings: Surroundings,
-        window: Window,
-        (size_policy, pace): (SizePolicy, Pace),
-        program: Option<Program>,
-    ) -> Arc<Session> {
-        let model = self.settings.make_model.as_ref().map(|make| make(window.size));
-        let history = History::new(self.history_bytes.load(Ordering::Relaxed), pace);
-        if model.is_some() {
-            history.set_floor(0);
+    fn open(&self, new: NewSession, program: Option<Program>) -> Arc<Session> {
+        let NewSession { id, name, surroundings, window, size_policy, pace, start, started, picture } = new;
+        let mut model = self.settings.make_model.as_ref().map(|make| make(window.size));
+        let history = History::begin_at(start, self.history_bytes.load(Ordering::Relaxed), pace);
+        if let Some(model) = &mut model {
+            history.set_floor(start);
+            model.advance(&picture);
         }
         let answers = Arc::new(Answers::new(model.is_some()));
-        let (command, title, pid, pty) = match program {
-            Some(Program { command, title, pid, pty }) => (command, title, Some(pid), Some(pty)),
-            None => (String::new(), None, None, None),
+        let (command, title, pid, pty, kept) = match program {
+            Some(Program { command, title, pid, pty, kept }) => (command, title, Some(pid), Some(pty), kept),
+            None => (String::new(), None, None, None, None),
         };
         let session = Arc::new(Session {
             id,
             name: Mutex::new(Rank::Name, name.clone()),
             command,
-            started: Instant::now(),
+            started,
             pid,
             pty,
+            kept: Mutex::new(Rank::Leaf, kept.map(Arc::new)),
             sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, window)),
             surroundings,
             size: AtomicU32::new(packed(window.size)),
             history,
-            screen: Screen::new(model, window.size, Arc::clone(&answers)),
+            screen: Screen::new(model, start, window.size, Arc::clone(&answers)),
             answers,
             registry: self.registry.clone(),
             hang_up: CancellationToken::new(),
@@ -337,8 +509,8 @@ impl Manager {
             gone: CancellationToken::new(),
             title,
             times: Times::default(),
-            resized_at: AtomicU64::new(0),
-            seen: AtomicU64::new(0),
+            resized_at: AtomicU64::new(start),
+            seen: AtomicU64::new(start),
             terminals: AtomicUsize::new(0),
             events: self.events.clone(),
         });
@@ -417,6 +589,7 @@ impl Manager {
             Ok(Some((freed, std::mem::replace(name, to.clone()))))
         })?;
         if let Some((_, before)) = before {
+            session.keep_state();
             info!(session = %session.id, %before, name = %to, "renamed");
             session.tell(Happened::Renamed(before));
         }
@@ -531,6 +704,13 @@ impl Manager {
         });
         for session in live {
             session.hang_up();
+        }
+    }
+
+    /// Has programs end that outlive this process otherwise. Those that end by themselves meanwhile have done so.
+    pub(crate) fn let_go_of_programs(&self) {
+        if let Some(keeper) = &self.settings.keeper {
+            keeper.forget_all();
         }
     }
 

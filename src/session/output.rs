@@ -51,8 +51,9 @@ impl OutputSink {
         publisher: Publisher<Arc<ServerMessage>>,
         turns: Option<Arc<ReadTimes>>,
     ) -> Self {
-        let hurry_at = session.history.model_room() / 2;
-        Self { session, publisher, head: 0, hurry_at, burst: Vec::new(), turns }
+        let head = session.head();
+        let hurry_at = head + session.history.model_room() / 2;
+        Self { session, publisher, head, hurry_at, burst: Vec::new(), turns }
     }
 
     /// The offset after the newest byte.
@@ -73,6 +74,7 @@ impl OutputSink {
             asks |= self.session.printed(chunk, at);
             at += chunk.len() as u64;
         }
+        self.session.mark_head(at);
         // The log first: a client that is skipped below finds there what it missed.
         self.head = self.session.history.append(chunks);
         if let Some(turns) = &self.turns {

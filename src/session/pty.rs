@@ -14,29 +14,23 @@ use std::{
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::{
-    fs::{Stat, fstat},
+    fs::{OFlags, Stat, fcntl_getfl, fcntl_setfl, fstat},
     io::Errno,
-    process::{Pid, Signal, kill_process_group},
+    process::{Signal, kill_process_group},
+    pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
     termios::{
         InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcgetpgrp, tcsetattr,
         tcsetwinsize,
     },
 };
-use tokio::{
-    io::{Interest, Ready, unix::AsyncFd},
-    process::Child,
-};
+use tokio::io::{Interest, Ready, unix::AsyncFd};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
-use super::size::Window;
+use super::{program::Process, size::Window};
 use crate::{
-    message::{Create, ExitStatus},
+    message::Create,
     sync::{Mutex, Rank},
 };
-
-/// How long a program has to be gone once it was killed, and again once its terminal was closed.
-pub(super) const KILLED: Duration = Duration::from_secs(1);
 
 /// How often a terminal that no process has open is looked at again.
 const REOPENED: Duration = Duration::from_millis(100);
@@ -85,19 +79,16 @@ pub(super) enum ReadOutcome {
     Hangup,
 }
 
-/// Starts a program on a new terminal. Its environment names its session and the socket of its server.
+/// Starts a program on a new terminal, as a child of this process.
 ///
 /// Blocks until the program runs, which may take as long as a file server likes.
-pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> {
+pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Process)> {
     let argument = |bytes: &Vec<u8>| OsStr::from_bytes(bytes).to_owned();
     let (program, arguments) = create.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = pty_process::Command::new(argument(program))
         .args(arguments.iter().map(argument))
         .env_clear()
-        .env("TERM", "xterm-256color")
-        .envs(create.env.iter().map(|(key, value)| (argument(key), argument(value))))
-        .env("FUGUE_SESSION", create.name.as_str())
-        .env("FUGUE_SOCKET", socket);
+        .envs(environment(create, socket).iter().map(|(key, value)| (argument(key), argument(value))));
     if let Some(name) = &create.program_name {
         command = command.arg0(argument(name));
     }
@@ -106,6 +97,27 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
     }
 
     let (master, slave) = pty_process::open().map_err(into_io)?;
+    set_up(&master, create)?;
+    let terminal = TerminalId::of(&fstat(&slave)?);
+    let child = with_no_signal_blocked(|| command.spawn(slave)).map_err(into_io)?;
+    // As a plain descriptor, which is non-blocking by now.
+    Ok((Pty::of(master.into(), terminal)?, Process::Child(child)))
+}
+
+/// Opens a terminal for a program that somebody else starts: its two sides, and which it is.
+pub(super) fn open(create: &Create) -> io::Result<(OwnedFd, OwnedFd, TerminalId)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    set_up(&master, create)?;
+    let slave = ioctl_tiocgptpeer(&master, flags)?;
+    let terminal = TerminalId::of(&fstat(&slave)?);
+    Ok((master, slave, terminal))
+}
+
+/// Gives a terminal its size and its settings.
+fn set_up(master: impl AsFd, create: &Create) -> io::Result<()> {
     let window = Window { size: create.size, pixels: create.pixels };
     tcsetwinsize(&master, winsize(window))?;
     let mut settings = tcgetattr(&master)?;
@@ -113,14 +125,17 @@ pub(super) fn spawn(create: &Create, socket: &Path) -> io::Result<(Pty, Child)> 
     settings.input_modes |= InputModes::IUTF8;
     create.settings.apply(&mut settings);
     // Linux gives the slave what its master is given.
-    tcsetattr(&master, OptionalActions::Now, &settings)?;
-    let terminal = TerminalId::of(&fstat(&slave)?);
-    let child = with_no_signal_blocked(|| command.spawn(slave)).map_err(into_io)?;
+    Ok(tcsetattr(&master, OptionalActions::Now, &settings)?)
+}
 
-    // As plain descriptors; by now they are non-blocking, which the two have in common.
-    let reading = OwnedFd::from(master);
-    let writing = reading.try_clone()?;
-    Ok((Pty::new(Master { reading, writing }, terminal), child))
+/// A program's environment, which names its session and the socket of its server. Of one name, the last counts.
+pub(super) fn environment(create: &Create, socket: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let variable = |name: &str, value: &[u8]| (name.as_bytes().to_vec(), value.to_vec());
+    let mut env = vec![variable("TERM", b"xterm-256color")];
+    env.extend(create.env.iter().cloned());
+    env.push(variable("FUGUE_SESSION", create.name.as_str().as_bytes()));
+    env.push(variable("FUGUE_SOCKET", socket.as_os_str().as_bytes()));
+    env
 }
 
 /// Starts a program on this thread, whose signal mask the program gets: it is to block none, whatever this process was
@@ -161,13 +176,21 @@ fn into_io(error: pty_process::Error) -> io::Error {
 }
 
 impl Pty {
-    fn new(master: Master, terminal: TerminalId) -> Self {
-        Self {
-            master: Mutex::new(Rank::Leaf, Some(Arc::new(master))),
+    /// The terminal that has this master.
+    pub(super) fn of(reading: OwnedFd, terminal: TerminalId) -> io::Result<Self> {
+        fcntl_setfl(&reading, fcntl_getfl(&reading)? | OFlags::NONBLOCK)?;
+        let writing = reading.try_clone()?;
+        Ok(Self {
+            master: Mutex::new(Rank::Leaf, Some(Arc::new(Master { reading, writing }))),
             typing: tokio::sync::Mutex::default(),
             closed: CancellationToken::new(),
             terminal,
-        }
+        })
+    }
+
+    /// Another descriptor of its master, unless it is closed.
+    pub(super) fn master_again(&self) -> Option<OwnedFd> {
+        self.master()?.reading.try_clone().ok()
     }
 
     pub(super) fn terminal(&self) -> TerminalId {
@@ -268,49 +291,8 @@ impl Pty {
     }
 }
 
-/// Waits for the program to exit; hangs it up when asked, and kills it when it has not gone within `grace` of that.
-/// Hands it back if it is still there [a second](KILLED) later: it runs as another user, or the kernel does not let it
-/// go.
-///
-/// The program leads a process group of its own, and the signals go to all of it. They are sent only while the child
-/// has not been waited for, so its id can't have been given to another process.
-pub(super) async fn supervise(
-    mut child: Child,
-    hang_up: CancellationToken,
-    grace: Duration,
-) -> Result<ExitStatus, Child> {
-    tokio::select! {
-        biased;
-        status = child.wait() => return Ok(status.map_or(ExitStatus::Unknown, ExitStatus::from)),
-        () = hang_up.cancelled() => {}
-    }
-    kill(&child, Signal::HUP);
-    // A stopped program can't act on a hangup.
-    kill(&child, Signal::CONT);
-    if let Some(status) = exit_within(&mut child, grace).await {
-        return Ok(status);
-    }
-    kill(&child, Signal::KILL);
-    exit_within(&mut child, KILLED).await.ok_or(child)
-}
-
-/// How the program ended, if it does in time.
-pub(super) async fn exit_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
-    let status = tokio::time::timeout(limit, child.wait()).await.ok()?;
-    Some(status.map_or(ExitStatus::Unknown, ExitStatus::from))
-}
-
 /// The signal of this number, if it is one that people send.
 pub(super) fn signal(number: i32) -> Option<Signal> {
     let is_known = nix::sys::signal::Signal::try_from(number).is_ok();
     is_known.then(|| Signal::from_named_raw(number)).flatten()
-}
-
-fn kill(child: &Child, signal: Signal) {
-    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(group) = group
-        && let Err(errno) = kill_process_group(group, signal)
-    {
-        debug!(%errno, ?signal, "signal not delivered");
-    }
 }

@@ -127,6 +127,7 @@ struct ModelFeed {
 impl Screen {
     pub(super) fn new(
         model: Option<Box<dyn ScreenModel>>,
+        at: u64,
         size: TerminalSize,
         answers: Arc<Answers>,
     ) -> Self {
@@ -134,7 +135,7 @@ impl Screen {
             has_model: AtomicBool::new(model.is_some()),
             model: tokio::sync::Mutex::new(ModelFeed {
                 model,
-                at: 0,
+                at,
                 size,
                 failed: false,
                 reports: Reports::default(),

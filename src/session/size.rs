@@ -92,6 +92,10 @@ impl Sizing {
         self.log.changes.iter().find(|(from, _)| *from > offset).copied()
     }
 
+    pub(super) fn policy(&self) -> SizePolicy {
+        self.policy
+    }
+
     pub(super) fn window(&self) -> Window {
         self.window
     }

@@ -6,7 +6,6 @@
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    process::Child,
     runtime::{Builder, Handle, Runtime},
     sync::{Mutex, Semaphore, oneshot},
     task::JoinHandle,
@@ -15,7 +14,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::pty::{self, Pty};
+use super::{
+    program::{self, Process},
+    pty::Pty,
+};
 use crate::message::RequestError;
 
 /// Programs that may be being started at once. Each has a thread; the next ones wait.
@@ -90,16 +92,11 @@ impl Starter {
     /// starts later is ended, with `grace`, and is nobody's.
     pub(super) async fn start(
         &self,
-        spawn: impl FnOnce() -> io::Result<(Pty, Child)> + Send + 'static,
+        spawn: impl FnOnce() -> io::Result<(Pty, Process)> + Send + 'static,
         stopping: &CancellationToken,
         grace: Duration,
-    ) -> Result<(Pty, Child), NotStarted> {
-        let mut too_late = pin!(async {
-            tokio::select! {
-                () = stopping.cancelled() => NotStarted::Stopping,
-                () = sleep(START_LIMIT) => NotStarted::TooLate,
-            }
-        });
+    ) -> Result<(Pty, Process), NotStarted> {
+        let mut too_late = pin!(too_late(stopping));
         let begun = tokio::select! {
             biased;
             begun = self.begin(spawn) => begun,
@@ -114,6 +111,23 @@ impl Starter {
                 tokio::spawn(end_if_it_starts(starting, grace));
                 Err(why)
             }
+        }
+    }
+
+    /// Waits for a program that another process starts, unless that takes too long or the server stops meanwhile.
+    pub(super) async fn start_elsewhere<T>(
+        &self,
+        starting: impl Future<Output = io::Result<T>>,
+        stopping: &CancellationToken,
+    ) -> Result<T, NotStarted> {
+        let starting = async {
+            let _place = self.places.acquire().await.map_err(io::Error::other)?;
+            starting.await
+        };
+        tokio::select! {
+            biased;
+            started = starting => started.map_err(NotStarted::Failed),
+            why = too_late(stopping) => Err(why),
         }
     }
 
@@ -153,13 +167,21 @@ impl Drop for Starter {
     }
 }
 
+/// Completes once a start is not waited for any more.
+async fn too_late(stopping: &CancellationToken) -> NotStarted {
+    tokio::select! {
+        () = stopping.cancelled() => NotStarted::Stopping,
+        () = sleep(START_LIMIT) => NotStarted::TooLate,
+    }
+}
+
 /// Ends a program that starts too late to be anybody's.
-async fn end_if_it_starts(starting: JoinHandle<io::Result<(Pty, Child)>>, grace: Duration) {
-    let Ok(Ok((pty, child))) = starting.await else { return };
-    info!(pid = child.id(), "a program that started too late is ended");
+async fn end_if_it_starts(starting: JoinHandle<io::Result<(Pty, Process)>>, grace: Duration) {
+    let Ok(Ok((pty, program))) = starting.await else { return };
+    info!(pid = program.id(), "a program that started too late is ended");
     drop(pty);
     let hang_up = CancellationToken::new();
     hang_up.cancel();
     // The runtime waits for one that outlives this.
-    let _ = pty::supervise(child, hang_up, grace).await;
+    let _ = program::supervise(program, hang_up, grace).await;
 }

@@ -47,8 +47,7 @@ pub(crate) struct LinkDirectory {
 }
 
 impl LinkDirectory {
-    /// The directory of a socket that is ours alone. What a dead server left there is removed. `None` where paths in it
-    /// are too long for sockets.
+    /// The directory of a socket that is ours alone. `None` where paths in it are too long for sockets.
     pub(crate) fn new(directory: OwnedFd, socket: &Path) -> Option<Self> {
         let socket = std::path::absolute(socket).ok()?;
         let mut prefix = socket.file_name()?.to_owned();
@@ -59,7 +58,6 @@ impl LinkDirectory {
         if longest.as_os_str().len() > MAX_PATH {
             return None;
         }
-        links.remove_leftovers();
         Some(links)
     }
 
@@ -70,13 +68,17 @@ impl LinkDirectory {
         name
     }
 
-    fn remove_leftovers(&self) {
+    /// Removes what a dead server left, but for what is of these sessions.
+    pub(super) fn remove_leftovers(&self, kept: &[SessionId]) {
+        let kept: Vec<_> = kept.iter().map(|session| self.name(*session)).collect();
         // The descriptor that is held is not for reading.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = openat(&self.directory, ".", flags, Mode::empty());
         let Ok(entries) = opened.and_then(Dir::new) else { return };
         for entry in entries.flatten() {
-            if entry.file_name().to_bytes().starts_with(self.prefix.as_bytes()) {
+            let name = entry.file_name().to_bytes();
+            let is_kept = kept.iter().any(|kept| kept.as_bytes() == name);
+            if name.starts_with(self.prefix.as_bytes()) && !is_kept {
                 // An error says that it stays where it hurts nobody.
                 let _ = unlinkat(&self.directory, entry.file_name(), AtFlags::empty());
             }
@@ -178,6 +180,17 @@ impl Surroundings {
                 *value = path.as_os_str().as_bytes().to_vec();
             }
         }
+        Self { state: Mutex::new(Rank::Leaf, state) }
+    }
+
+    /// Those of a session that an earlier server had: with the link that it left, if it left one.
+    pub(super) fn found(session: SessionId, links: Option<&LinkDirectory>) -> Self {
+        let link = links.map(|links| {
+            let name = links.name(session);
+            let target = links.resolve(&links.path.join(&name));
+            Link { links: links.clone(), name, target }
+        });
+        let state = ClientList { clients: Vec::new(), last: ClientEnvironment::default(), link };
         Self { state: Mutex::new(Rank::Leaf, state) }
     }
 

@@ -11,10 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{process::Child, sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle};
 use tracing::warn;
 
 use super::{
+    program::Process,
     pty::{Pty, ReadOutcome},
     pump::{CHUNK, Pump, Source, TURN_BYTES, Taken},
 };
@@ -114,8 +115,8 @@ impl Pump<ProgramTerminal> {
     pub(super) async fn run(
         &mut self,
         start: oneshot::Receiver<()>,
-        mut supervisor: JoinHandle<Result<ExitStatus, Child>>,
-    ) -> Result<ExitStatus, Child> {
+        mut supervisor: JoinHandle<Result<ExitStatus, Process>>,
+    ) -> Result<ExitStatus, Process> {
         tokio::select! {
             biased;
             // An error says that the client that was to attach first is gone; the session runs all the same.
@@ -164,7 +165,7 @@ mod tests {
     use super::{super::models, *};
     use crate::{
         message::{Create, OnLag, Pace, StartAt},
-        session::pty,
+        session::{program, pty},
     };
 
     #[tokio::test]
@@ -176,8 +177,8 @@ mod tests {
         let words = ["/bin/sh", "-c", script].map(|word| word.as_bytes().to_vec());
         let mut create = Create::new("a".parse().unwrap(), words.to_vec());
         create.env = vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())];
-        let (pty, child) = pty::spawn(&create, std::path::Path::new("/nowhere")).unwrap();
-        let supervisor = tokio::spawn(pty::supervise(child, session.hang_up.clone(), Duration::ZERO));
+        let (pty, program) = pty::spawn(&create, std::path::Path::new("/nowhere")).unwrap();
+        let supervisor = tokio::spawn(program::supervise(program, session.hang_up.clone(), Duration::ZERO));
         let terminal = ProgramTerminal::new(Arc::new(pty));
         let mut pump = Pump::new(Arc::clone(&session), terminal, models::output(&session));
         let (_, start) = oneshot::channel();

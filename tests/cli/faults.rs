@@ -522,7 +522,7 @@ fn a_server_that_is_killed_while_a_terminal_is_behind_leaves_it_sane() {
     terminal.stop();
     terminal.type_in("\n");
     eventually("it is behind", || most(&home, "lag_bytes") > 256 << 10);
-    home.signal_server(Signal::KILL);
+    home.kill_all();
     terminal.go_on();
     terminal.wait_for("the connection to the server was lost");
     terminal.ends_with(254);

@@ -48,7 +48,7 @@ fn a_terminal_that_sleeps_through_an_end_shows_it_when_it_wakes() {
         let home = Home::new();
         let mut terminal = stuck(&home);
         if is_server {
-            home.signal_server(Signal::KILL);
+            home.kill_all();
         } else {
             home.succeed(&["kill", "work"]);
         }

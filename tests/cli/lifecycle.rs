@@ -113,12 +113,12 @@ fn a_second_server_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn after_a_killed_server_the_next_start_works() {
+fn after_a_server_was_killed_with_its_keeper_the_next_start_works() {
     let home = Home::new();
     for _ in 0..3 {
         home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
         let (server, program) = (home.server_pid(), home.session("a")["pid"].as_u64().unwrap());
-        signal(server, Signal::KILL);
+        home.kill_all();
         eventually("the server is gone", || !lives(server));
         assert!(home.socket().exists());
         // The kernel hangs up a program whose terminal's other end is gone.

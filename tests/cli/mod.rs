@@ -10,6 +10,7 @@ mod finding;
 mod hostile;
 mod hung;
 mod inside;
+mod kept;
 mod keys;
 mod leaving;
 mod lifecycle;
@@ -125,6 +126,18 @@ impl Home {
         self.json(&["stats", "--json"])["pid"].as_u64().unwrap()
     }
 
+    /// The keepers of this socket's servers.
+    pub(crate) fn keepers(&self) -> Vec<u64> {
+        let place = format!("\0keeper\0{}.keeper\0", self.socket().display());
+        let processes = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let is_it = |pid: &String| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(place.as_bytes()))
+        };
+        processes.filter(is_it).filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     pub(crate) fn signal_server(&self, with: Signal) {
         signal(self.server_pid(), with);
     }
@@ -141,6 +154,16 @@ impl Home {
             before = now;
             stay == count
         });
+    }
+
+    /// Kills the server and its keeper, which none of them notices of the other.
+    pub(crate) fn kill_all(&self) {
+        let server = self.server_pid();
+        signal(server, Signal::STOP);
+        for keeper in self.keepers() {
+            signal(keeper, Signal::KILL);
+        }
+        signal(server, Signal::KILL);
     }
 
     /// Runs the binary in a terminal of its own.
@@ -171,6 +194,10 @@ impl Drop for Home {
             while lives(pid) && start.elapsed() < PATIENCE {
                 thread::park_timeout(Duration::from_millis(2));
             }
+        }
+        // Of a server that could not be asked any more, the programs go with their terminals.
+        for keeper in self.keepers() {
+            signal(keeper, Signal::KILL);
         }
     }
 }

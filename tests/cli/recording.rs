@@ -92,13 +92,13 @@ fn what_is_sent_arrives_whole() {
 }
 
 #[test]
-fn a_recording_is_cut_short_with_a_word_when_the_server_vanishes() {
+fn a_recording_is_cut_short_with_a_word_when_its_session_vanishes() {
     let home = Home::new();
     home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
     let recorder =
         home.command(&["attach", "a"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     eventually("the recorder is attached", || home.session("a")["clients"] == 1);
-    home.signal_server(Signal::KILL);
+    home.kill_all();
     let output = recorder.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(254));
     assert!(

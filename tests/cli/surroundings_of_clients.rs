@@ -91,12 +91,20 @@ fn a_program_whose_starter_has_no_agent_is_given_none() {
 }
 
 #[test]
-fn a_link_that_a_killed_server_left_is_removed_by_the_next() {
+fn a_link_that_a_killed_server_left_is_its_sessions_or_removed() {
     let home = Home::new();
     from(&home, "SSH_AUTH_SOCK=/tmp/agent.1", "new a").wait_for("ready>");
     let link = given(&home, "a").unwrap();
     home.signal_server(Signal::KILL);
     points_at(&link, "/tmp/agent.1");
+    let again = from(&home, "SSH_AUTH_SOCK=/tmp/agent.2", "attach a");
+    again.type_in("\n");
+    again.wait_for("ready>");
+    points_at(&link, "/tmp/agent.2");
+    assert_eq!(given(&home, "a").unwrap(), link);
+
+    home.kill_all();
+    points_at(&link, "/tmp/agent.2");
     // It has its lock until its last thread has ended.
     eventually("the next one starts", || {
         home.run(&["new", "b", "-d", "--", "sleep", "1000"]).status.success()

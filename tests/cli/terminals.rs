@@ -72,10 +72,10 @@ fn what_was_typed_before_the_detach_key_is_typed() {
 }
 
 #[test]
-fn a_killed_server_leaves_a_sane_terminal_and_says_so() {
+fn a_server_that_dies_with_its_keeper_leaves_a_sane_terminal_and_says_so() {
     let home = Home::new();
     let (mut first, mut second) = two_at_one_shell(&home);
-    home.signal_server(Signal::KILL);
+    home.kill_all();
     first.wait_for("the connection to the server was lost");
     first.ends_with(254);
     second.ends_with(254);

@@ -108,7 +108,9 @@ impl SessionLine<'_> {
         match resume(&mut client, attach, reached, missed, is_covered.get()).await {
             Ok(_) => Ok(Some(client)),
             Err(NotResumed::Passing) => Ok(None),
-            Err(NotResumed::Gap(bytes)) => Err(Outcome::Gap(bytes)),
+            Err(NotResumed::Gap(bytes)) => {
+                Err(Outcome::NotResumed(format!("the next {bytes} bytes are no longer held")))
+            }
             Err(NotResumed::Refused(refused)) => Err(self.refused(refused, reached)),
         }
     }

@@ -15,8 +15,8 @@ use tokio::{sync::Notify, time::timeout};
 use super::super::{command::Command, link::Link};
 use crate::{
     ClientId, SessionId,
-    message::{Reply, RequestError},
-    session::{Claim, Session},
+    message::{InputStreamId, Reply, RequestError},
+    session::{Claim, InputMark, Session},
     sync::{Mutex, Rank},
     terminal::{HOLD_TIME, ReplyFilter},
     wire,
@@ -31,6 +31,8 @@ const MAX_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Lane {
     session: SessionId,
+    /// Where its place is kept for the next server.
+    mark: Option<InputMark>,
     /// A leaf lock.
     state: Mutex<InputState>,
     /// There is more while a task types.
@@ -92,6 +94,8 @@ pub(super) struct InputChunk {
     pub(super) terminal: Option<(ClientId, Claim)>,
     /// What is to be typed; of a stream, what was not taken before.
     pub(super) data: Bytes,
+    /// Of a stream, the bytes of it up to the end of this; set when it is taken.
+    pub(super) end: u64,
     /// What its connection has outstanding, with this, which is so many bytes of it.
     pub(super) outstanding: Arc<Outstanding>,
     pub(super) counts_as: usize,
@@ -102,7 +106,14 @@ pub(super) struct InputChunk {
 impl Lane {
     pub(super) fn new(session: SessionId) -> Self {
         let state = Mutex::new(Rank::Leaf, InputState::default());
-        Self { session, state, more: Notify::new() }
+        Self { session, mark: None, state, more: Notify::new() }
+    }
+
+    /// Of a stream, from where an earlier server left it.
+    pub(super) fn of_stream(session: &Session, stream: InputStreamId) -> Self {
+        let (mark, taken) = session.input_mark(stream);
+        let state = Mutex::new(Rank::Leaf, InputState { taken, ..InputState::default() });
+        Self { session: session.id(), mark, state, more: Notify::new() }
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -129,6 +140,7 @@ impl Lane {
                     return (Err(RequestError::TooManyOutstanding), dropped);
                 }
                 state.taken += chunk.data.len() as u64;
+                chunk.end = state.taken;
                 if state.chunks.len() >= MAX_FRAMES {
                     // Of connections that were lost, only what is to be typed is left to do.
                     let (left, over) = std::mem::take(&mut state.chunks)
@@ -178,7 +190,11 @@ pub(super) async fn type_all(lane: Arc<Lane>, session: Arc<Session>) {
             }
             continue;
         };
-        let InputChunk { request, terminal, data, outstanding, counts_as, link } = chunk;
+        let InputChunk { request, terminal, data, end, outstanding, counts_as, link } = chunk;
+        if let Some(mark) = lane.mark {
+            // Before any of it is typed: none is typed again after this server was killed.
+            session.mark_typed(mark, end);
+        }
         let is_interrupt = session.is_interrupt(&data);
         let result = match terminal {
             Some(terminal) => session.type_from(terminal, &mut typed, &data).await,

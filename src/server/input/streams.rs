@@ -11,6 +11,7 @@ use super::lane::Lane;
 use crate::{
     SessionId,
     message::{InputStreamId, RequestError},
+    session::Session,
     sync::{Mutex, Rank},
 };
 
@@ -40,11 +41,11 @@ impl InputStreams {
     ///
     /// Where a session has as many as are kept, the one that was not used for the longest time is forgotten. Refused if
     /// something is to be typed from each.
-    pub(super) fn lane(&self, session: SessionId, id: InputStreamId) -> Result<Arc<Lane>, RequestError> {
+    pub(super) fn lane(&self, session: &Session, id: InputStreamId) -> Result<Arc<Lane>, RequestError> {
         let now = Instant::now();
         let mut forgotten = Vec::new();
         let lane = self.0.with(|sessions| {
-            let kept = sessions.get_mut(&session);
+            let kept = sessions.get_mut(&session.id());
             if let Some(stream) = kept.and_then(|streams| streams.iter_mut().find(|stream| stream.id == id)) {
                 stream.used = now;
                 return Some(Arc::clone(&stream.lane));
@@ -54,13 +55,13 @@ impl InputStreams {
                 forgotten.extend(streams.extract_if(.., |stream| stream.is_over(now)));
                 !streams.is_empty()
             });
-            let streams = sessions.entry(session).or_default();
+            let streams = sessions.entry(session.id()).or_default();
             if streams.len() == MAX_STREAMS {
                 let at_rest = streams.iter().enumerate().filter(|(_, stream)| stream.lane.is_at_rest());
                 let (oldest, _) = at_rest.min_by_key(|(_, stream)| stream.used)?;
                 forgotten.push(streams.swap_remove(oldest));
             }
-            let lane = Arc::new(Lane::new(session));
+            let lane = Arc::new(Lane::of_stream(session, id));
             streams.push(KeptStream { id, lane: Arc::clone(&lane), used: now });
             Some(lane)
         });

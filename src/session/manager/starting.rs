@@ -22,6 +22,7 @@ fn manager() -> Arc<Manager> {
         hang_up_grace: Duration::from_secs(2),
         make_model: None,
         links: None,
+        keeper: None,
         ended_bytes: 0,
         ended_time: Duration::ZERO,
     };

@@ -10,7 +10,7 @@ fn size(cols: u16, rows: u16) -> TerminalSize {
 }
 
 fn screen(model: impl ScreenModel + 'static) -> Screen {
-    Screen::new(Some(Box::new(model)), TerminalSize::DEFAULT, Arc::new(Answers::new(true)))
+    Screen::new(Some(Box::new(model)), 0, TerminalSize::DEFAULT, Arc::new(Answers::new(true)))
 }
 
 struct Panics;

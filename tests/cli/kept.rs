@@ -1,0 +1,243 @@
+//! Servers that are killed: what they ran goes on, and the next one has it.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::FileExt,
+    process::{Output, Stdio},
+};
+
+use rustix::process::Signal;
+
+use super::{Home, Terminal, eventually, lives, serve, signal, wait};
+
+/// A program that says what it is told, line by line, and the signals that it gets.
+const ECHO: &str = "trap 'echo hung up' HUP; echo ready; while read -r line; do echo \"got $line\"; done";
+
+fn program(home: &Home, name: &str) -> u64 {
+    home.session(name)["pid"].as_u64().unwrap()
+}
+
+/// Waits for a word on the screen of a session.
+fn shows(home: &Home, name: &str, word: &str) {
+    eventually(word, || home.succeed(&["screen", name]).contains(word));
+}
+
+/// Sessions of which the next server has a picture.
+fn pictures(home: &Home) -> usize {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", home.server_pid())).unwrap();
+    let is_pictured = |path: std::path::PathBuf| {
+        let is_marks = fs::read_link(&path).is_ok_and(|link| link.to_string_lossy().contains("fugue-marks"));
+        let mut length = [0; 8];
+        is_marks
+            && fs::File::open(path).is_ok_and(|file| file.read_exact_at(&mut length, 4096).is_ok())
+            && length != [0; 8]
+    };
+    descriptors.filter(|entry| is_pictured(entry.as_ref().unwrap().path())).count()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn send(home: &Home, name: &str, line: &str) {
+    let mut sending = home.command(&["send", name]).stdin(Stdio::piped()).spawn().unwrap();
+    sending.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    assert!(wait(&mut sending).success());
+}
+
+#[test]
+fn a_killed_servers_sessions_are_the_next_ones_with_all_that_they_show() {
+    let home = Home::new();
+    home.succeed(&["new", "work", "-d", "--title", "mine", "--", "sh", "-c", ECHO]);
+    home.succeed(&[
+        "new",
+        "other",
+        "-d",
+        "--size",
+        "100x30",
+        "--",
+        "sh",
+        "-c",
+        "echo other; exec sleep 1000",
+    ]);
+    shows(&home, "work", "ready");
+    home.succeed(&["rename", "work", "renamed"]);
+    home.succeed(&["resize", "renamed", "90x20"]);
+    let before = home.session("renamed");
+    for round in 0..3 {
+        home.signal_server(Signal::KILL);
+        // Any command starts the next one.
+        let session = home.session("renamed");
+        for what in ["id", "pid", "command", "size", "title", "running"] {
+            assert_eq!(session[what], before[what], "{what}");
+        }
+        assert_eq!(home.session("other")["size"], "100x30");
+        assert_eq!(home.keepers().len(), 1);
+        send(&home, "renamed", &format!("round {round}\n"));
+        shows(&home, "renamed", &format!("got round {round}"));
+    }
+    // Of one that is silent for a moment, the screen is there as well.
+    eventually("both are pictured", || pictures(&home) == 2);
+    home.signal_server(Signal::KILL);
+    assert!(home.succeed(&["screen", "renamed"]).contains("got round 2"));
+    assert!(!home.succeed(&["screen", "renamed"]).contains("hung up"));
+    home.succeed(&["stop"]);
+    eventually("the keeper has gone", || home.keepers().is_empty());
+    assert!(!lives(before["pid"].as_u64().unwrap()));
+    let left: Vec<_> = fs::read_dir(home.socket().parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter()
+            .all(|name| name.to_str().is_some_and(|name| name.ends_with(".lock") || name.ends_with(".log"))),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn a_terminal_goes_on_where_its_server_was_killed() {
+    let home = Home::new();
+    let mut terminal = home.terminal(&["new", "work"]);
+    terminal.wait_for("ready>");
+    for round in 0..3 {
+        home.signal_server(Signal::KILL);
+        terminal.type_in(&format!("echo round $(({round} + 10))\n"));
+        terminal.wait_for(&format!("round {}", round + 10));
+    }
+    terminal.type_in("exit 3\n");
+    terminal.ends_with(3);
+}
+
+#[test]
+fn how_a_program_ended_without_a_server_is_told_by_the_next() {
+    let home = Home::new();
+    let gate = home.directory.path().join("gate");
+    let script =
+        format!("echo begun; until [ -e {} ]; do sleep 0.01; done; echo last words; exit 7", gate.display());
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", &script]);
+    shows(&home, "a", "begun");
+    let pid = program(&home, "a");
+    home.signal_server(Signal::KILL);
+    fs::write(&gate, "").unwrap();
+    // It is a zombie, whose status nobody has asked for.
+    eventually("it has ended", || !lives(pid));
+    let waited = home.run(&["wait", "a"]);
+    assert_eq!(waited.status.code(), Some(7), "{waited:?}");
+    assert!(home.succeed(&["screen", "a"]).contains("last words"));
+}
+
+#[test]
+fn an_idle_sessions_recording_goes_on_when_its_server_is_killed() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "a", "ready");
+    let recorder =
+        home.command(&["attach", "a"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for round in 0..3 {
+        eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+        send(&home, "a", &format!("{round}\n"));
+        shows(&home, "a", &format!("got {round}"));
+        home.signal_server(Signal::KILL);
+    }
+    eventually("the recorder is attached", || home.session("a")["clients"] == 1);
+    home.succeed(&["kill", "a"]);
+    let recorded = recorder.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&recorded.stdout);
+    assert!((0..3).all(|round| text.contains(&format!("got {round}\r\n"))), "{recorded:?}");
+}
+
+#[test]
+fn a_killed_keeper_is_replaced_and_its_programs_run_on() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "a", "ready");
+    let pid = program(&home, "a");
+    let [keeper] = home.keepers()[..] else { panic!("one keeper") };
+    signal(keeper, Signal::KILL);
+    eventually("there is another", || home.keepers().iter().any(|other| *other != keeper && lives(*other)));
+    send(&home, "a", "still\n");
+    shows(&home, "a", "got still");
+    // The new one has it also when the server goes.
+    eventually("it is taken over", || {
+        home.signal_server(Signal::KILL);
+        home.json(&["list", "--json"])
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["pid"] == pid && one["running"] == true))
+    });
+    send(&home, "a", "again\n");
+    shows(&home, "a", "got again");
+    // Who is not its parent is not told how it ends, and says so.
+    signal(pid, Signal::KILL);
+    let waited = home.run(&["wait", "a"]);
+    assert_eq!(waited.status.code(), Some(255), "{waited:?}");
+    let ended = home.session("a");
+    assert_eq!((&ended["running"], &ended["exit_code"]), (&false.into(), &255.into()));
+}
+
+#[test]
+fn a_keeper_that_is_stopped_costs_a_bounded_wait_and_is_named() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "a", "ready");
+    let [keeper] = home.keepers()[..] else { panic!("one keeper") };
+    signal(keeper, Signal::STOP);
+    // What runs goes on.
+    send(&home, "a", "still\n");
+    shows(&home, "a", "got still");
+    home.signal_server(Signal::KILL);
+    let refused = home.run(&["list"]);
+    assert!(!refused.status.success() && said(&refused).contains("does not answer"), "{refused:?}");
+    signal(keeper, Signal::CONT);
+    send(&home, "a", "again\n");
+    shows(&home, "a", "got again");
+}
+
+#[test]
+fn a_supervised_servers_stop_ends_its_sessions_and_its_keeper() {
+    let home = Home::new();
+    let mut server = serve(&home, &[]);
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", "trap '' HUP; exec sleep 1000"]);
+    let pid = program(&home, "a");
+    let [keeper] = home.keepers()[..] else { panic!("one keeper") };
+    // As a service manager does to all that a service started.
+    signal(keeper, Signal::TERM);
+    server.stop();
+    assert!(!lives(pid));
+    eventually("the keeper has gone", || home.keepers().is_empty());
+}
+
+#[test]
+fn a_server_that_is_told_twice_leaves_no_program() {
+    let home = Home::new();
+    let mut server = serve(&home, &[]);
+    home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+    home.succeed(&["new", "b", "-d", "--", "sh", "-c", "trap '' HUP; echo ready; while :; do sleep 1; done"]);
+    shows(&home, "b", "ready");
+    let pid = program(&home, "a");
+    signal(server.pid(), Signal::TERM);
+    eventually("it shuts down", || !home.socket().exists());
+    signal(server.pid(), Signal::TERM);
+    wait(&mut server.0);
+    eventually("its program has ended", || !lives(pid));
+    eventually("the keeper has gone", || home.keepers().is_empty());
+}
+
+#[test]
+fn typed_while_a_server_is_killed_is_typed_once() {
+    let home = Home::new();
+    let terminal: Terminal = home.terminal(&["new", "a", "--", "sh", "-c", ECHO]);
+    terminal.wait_for("ready");
+    for round in 10..20 {
+        terminal.type_in(&format!("{round}\n"));
+        if round % 3 == 0 {
+            home.signal_server(Signal::KILL);
+        }
+    }
+    shows(&home, "a", "got 19");
+    let screen = home.succeed(&["screen", "a", "--lines", "100"]);
+    for round in 10..20 {
+        assert!(screen.matches(&format!("got {round}")).count() <= 1, "{screen}");
+    }
+}
