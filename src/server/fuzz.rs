@@ -92,6 +92,7 @@ fn server() -> (Arc<ServerState>, Feed) {
         hang_up_grace: Duration::ZERO,
         make_model: Some(emulator(100)),
         links: None,
+        keeper: None,
         ended_bytes: 0,
         ended_time: Duration::ZERO,
     };

@@ -32,7 +32,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    marks::Marks,
+    marks::SessionMarks,
     pty::{self, Pty},
     size::Window,
 };
@@ -125,7 +125,7 @@ pub(super) enum KeptState {
         title: Option<String>,
         size_policy: SizePolicy,
         pace: Pace,
-        /// In seconds since 1970.
+        /// In seconds since the machine was started.
         started: u64,
     },
 }
@@ -187,7 +187,7 @@ impl KeptProgram {
 pub(super) struct FoundSession {
     pub(super) id: SessionId,
     pub(super) state: KeptState,
-    pub(super) marks: Marks,
+    pub(super) marks: SessionMarks,
     pub(super) pty: Pty,
     pub(super) program: KeptProgram,
 }
@@ -196,7 +196,7 @@ pub(super) struct FoundSession {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pty: Pty,
-    marks: Marks,
+    marks: SessionMarks,
     /// The terminal's two sides, the program's words, the session's state, and its marks.
     descriptors: Vec<OwnedFd>,
 }
@@ -213,8 +213,8 @@ pub(super) struct Handover {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) keeper: Arc<Keeper>,
-    pub(super) marks: Marks,
-    /// In seconds since 1970.
+    pub(super) marks: SessionMarks,
+    /// In seconds since the machine was started.
     pub(super) started: u64,
 }
 
@@ -281,7 +281,7 @@ impl Keeper {
         };
         let words = memory_file(c"fugue-words", &postcard::to_stdvec(&words).map_err(io::Error::other)?)?;
         let (master, slave, terminal) = pty::open(create)?;
-        let marks = Marks::new(terminal, Window { size: create.size, pixels: create.pixels })?;
+        let marks = SessionMarks::new(terminal, Window { size: create.size, pixels: create.pixels })?;
         let descriptors = vec![master.try_clone()?, slave, words, state.file()?, marks.file().try_clone()?];
         self.begin().await?;
         Ok(Prepared { pty: Pty::of(master, terminal)?, marks, descriptors })
@@ -295,7 +295,7 @@ impl Keeper {
         &self,
         session: SessionId,
         Prepared { pty, marks, descriptors }: Prepared,
-    ) -> io::Result<(Pty, KeptProgram, Marks)> {
+    ) -> io::Result<(Pty, KeptProgram, SessionMarks)> {
         let (tell, told) = oneshot::channel();
         let (status, ended) = watch::channel(None);
         let watched = WatchedProgram { started: Some(tell), pid: 0, process: None, status };
@@ -345,7 +345,7 @@ impl Keeper {
         let descriptors = <[OwnedFd; 4]>::try_from(descriptors);
         let [process, master, state, marks] = descriptors.map_err(|_| io::Error::from(Errno::MFILE))?;
         let state = KeptState::read(&state)?;
-        let marks = Marks::of(marks);
+        let marks = SessionMarks::of(marks);
         let pty = Pty::of(master, marks.terminal())?;
         let (status, ended) = watch::channel(None);
         let watched = WatchedProgram { started: None, pid, process: Some(Arc::new(process)), status };

@@ -8,7 +8,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -23,12 +23,12 @@ use super::{
     events::{EventQueue, SessionEvents},
     feed::{PrintQueue, Prints},
     history::History,
-    kept::{FoundSession, Handover, Keeper, Kept, KeptState},
+    kept::{Keeper, Kept},
     output::{OutputSink, ReadTimes},
     packed,
     program::{self, Process},
     pty::{self, Pty, TerminalId},
-    pump::{Pump, TURN_BYTES},
+    pump::Pump,
     screen::Screen,
     size::{Sizing, Window},
     starter::{NotStarted, Starter},
@@ -46,6 +46,7 @@ use crate::{
     terminal::MakeModel,
 };
 
+mod kept;
 #[cfg(test)]
 #[cfg(not(fugue_model))]
 mod starting;
@@ -129,14 +130,14 @@ struct Program {
 }
 
 /// A program that has just started, or was found.
-struct Started {
+pub(super) struct StartedProgram {
     pty: Pty,
     program: Process,
     kept: Option<Kept>,
 }
 
 /// A session that is to be.
-struct NewSession {
+pub(super) struct NewSession {
     id: SessionId,
     name: SessionName,
     surroundings: Surroundings,
@@ -148,6 +149,23 @@ struct NewSession {
     started: Instant,
     /// What makes a terminal show what it shows at the start.
     picture: Vec<u8>,
+}
+
+impl NewSession {
+    /// One that an embedder prints to.
+    fn of_feed(name: &SessionName, size: TerminalSize, pace: Pace) -> Self {
+        Self {
+            id: SessionId::random(),
+            name: name.clone(),
+            surroundings: Surroundings::none(),
+            window: Window { size, pixels: None },
+            size_policy: SizePolicy::Fixed,
+            pace,
+            start: 0,
+            started: Instant::now(),
+            picture: Vec::new(),
+        }
+    }
 }
 
 impl Manager {
@@ -233,118 +251,12 @@ impl Manager {
         &self,
         create: &Arc<Create>,
         spawn: impl FnOnce(&Create, &Path) -> io::Result<(Pty, Process)> + Send + 'static,
-    ) -> Result<Started, NotStarted> {
+    ) -> Result<StartedProgram, NotStarted> {
         let (asked, SessionSettings { socket, hang_up_grace, .. }) =
             (Arc::clone(create), self.settings.clone());
         let spawn = move || spawn(&asked, &socket);
         let (pty, program) = self.starter.start(spawn, &self.stopping, hang_up_grace).await?;
-        Ok(Started { pty, program, kept: None })
-    }
-
-    /// Starts a program that outlives this process; `None` where there can't be such programs now.
-    async fn start_kept(
-        &self,
-        id: SessionId,
-        create: &Create,
-        keeper: &Arc<Keeper>,
-    ) -> Option<Result<Started, NotStarted>> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let state = KeptState::First {
-            name: create.name.clone(),
-            command: shell_words(&create.command),
-            title: create.title.as_deref().map(shown_title),
-            size_policy: create.size_policy,
-            pace: create.pace,
-            started: since.as_secs(),
-        };
-        let starting = async {
-            match keeper.prepare(create, &self.settings.socket, &state).await {
-                Ok(prepared) => keeper.start(id, prepared).await.map(Some),
-                Err(error) => {
-                    warn!(name = %create.name, %error, "no keeper for a program, which ends with this server");
-                    Ok(None)
-                }
-            }
-        };
-        let (pty, program, marks) = match self.starter.start_elsewhere(starting, &self.stopping).await {
-            Ok(started) => started?,
-            Err(why) => return Some(Err(why)),
-        };
-        let kept = Kept { keeper: Arc::clone(keeper), marks, started: since.as_secs() };
-        Some(Ok(Started { pty, program: Process::Kept(program), kept: Some(kept) }))
-    }
-
-    /// Takes over the sessions that an earlier server left, before anybody can ask for them; and, from then on, has a
-    /// keeper that goes replaced.
-    ///
-    /// # Errors
-    /// The keeper of the earlier server does not answer, or is of another version.
-    pub(crate) async fn take_over(self: &Arc<Self>) -> io::Result<()> {
-        let Some(keeper) = &self.settings.keeper else { return Ok(()) };
-        let found = keeper.find().await?;
-        let ids: Vec<_> = found.iter().map(|found| found.id).collect();
-        for one in found {
-            self.take_over_one(one, keeper);
-        }
-        if let Some(links) = &self.settings.links {
-            links.remove_leftovers(&ids);
-        }
-        let (keeper, manager) = (Arc::clone(keeper), Arc::clone(self));
-        tokio::spawn(async move {
-            tokio::select! {
-                () = manager.stopping.cancelled() => {}
-                () = keeper.replace(|session| manager.handover(session)) => {}
-            }
-        });
-        Ok(())
-    }
-
-    fn take_over_one(self: &Arc<Self>, found: FoundSession, keeper: &Arc<Keeper>) {
-        let FoundSession { id, state, marks, pty, program } = found;
-        let KeptState::First { name, command, title, size_policy, pace, started } = state;
-        let (picture, pictured) = marks.picture();
-        let is_exact = marks.is_exact();
-        // What the earlier server was just reading is lost. It may be nothing, and is at most a turn.
-        let start = marks.head() + if is_exact { 0 } else { TURN_BYTES };
-        marks.set_head(start);
-        let is_pictured = is_exact && pictured == start;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let age = Duration::from_secs(now.as_secs().saturating_sub(started));
-        let window = marks.window().unwrap_or(Window { size: TerminalSize::DEFAULT, pixels: None });
-        // An earlier server may have given it another one for a moment.
-        if let Err(error) = pty.resize(window) {
-            warn!(session = %id, %error, "resizing the terminal failed");
-        }
-        let new = NewSession {
-            id,
-            name,
-            surroundings: Surroundings::found(id, self.settings.links.as_ref()),
-            window,
-            size_policy,
-            pace,
-            start,
-            started: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
-            picture,
-        };
-        let kept = Kept { keeper: Arc::clone(keeper), marks, started };
-        let started = Started { pty, program: Process::Kept(program), kept: Some(kept) };
-        info!(session = %id, name = %new.name, "taken over from an earlier server");
-        self.with(|book| book.names.insert(new.name.clone(), None));
-        let session = self.run_new(new, (command, title), started, oneshot::channel().1);
-        if !is_pictured {
-            self.tasks.spawn(async move { session.redraw_program().await });
-        }
-    }
-
-    /// What another keeper is given of a session.
-    fn handover(&self, session: SessionId) -> Option<Handover> {
-        let session = self.with(|book| book.live.get(&session).cloned())?;
-        let marks = session.kept()?.marks.file().try_clone().ok()?;
-        Some(Handover {
-            master: session.pty.as_ref()?.master_again()?,
-            state: session.state()?.file().ok()?,
-            marks,
-        })
+        Ok(StartedProgram { pty, program, kept: None })
     }
 
     /// Starts a session that prints what is queued, until the feed ends.
@@ -356,20 +268,7 @@ impl Manager {
         prints: crate::sync::Arc<PrintQueue>,
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(name)?;
-        let session = self.open(
-            NewSession {
-                id: SessionId::random(),
-                name: name.clone(),
-                surroundings: Surroundings::none(),
-                window: Window { size, pixels: None },
-                size_policy: SizePolicy::Fixed,
-                pace,
-                start: 0,
-                started: Instant::now(),
-                picture: Vec::new(),
-            },
-            None,
-        );
+        let session = self.open(NewSession::of_feed(name, size, pace), None);
         self.enter(&session);
         let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.output(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
@@ -424,7 +323,7 @@ impl Manager {
         self: &Arc<Self>,
         (id, surroundings): (SessionId, Surroundings),
         create: &Create,
-        started: Started,
+        started: StartedProgram,
         start: oneshot::Receiver<()>,
     ) -> Arc<Session> {
         let new = NewSession {
@@ -447,7 +346,7 @@ impl Manager {
         self: &Arc<Self>,
         new: NewSession,
         (command, title): (String, Option<String>),
-        Started { pty, program, kept }: Started,
+        StartedProgram { pty, program, kept }: StartedProgram,
         start: oneshot::Receiver<()>,
     ) -> Arc<Session> {
         let pty = Arc::new(pty);
@@ -704,13 +603,6 @@ impl Manager {
         });
         for session in live {
             session.hang_up();
-        }
-    }
-
-    /// Has programs end that outlive this process otherwise. Those that end by themselves meanwhile have done so.
-    pub(crate) fn let_go_of_programs(&self) {
-        if let Some(keeper) = &self.settings.keeper {
-            keeper.forget_all();
         }
     }
 

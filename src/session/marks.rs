@@ -44,7 +44,7 @@ const STREAM: usize = 32;
 const MAX_PICTURE: usize = 256 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct SessionMarks {
     file: OwnedFd,
     /// Counts what is written about streams, so that the one used last is known.
     clock: AtomicU64,
@@ -59,7 +59,7 @@ pub(crate) struct InputMark {
     slot: usize,
 }
 
-impl Marks {
+impl SessionMarks {
     pub(super) fn new(terminal: TerminalId, window: Window) -> io::Result<Self> {
         let file = memfd_create("fugue-marks", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, PICTURE + 16)?;
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn all_that_was_marked_is_there_for_the_next_server() {
         let window = |cols, pixels| Window { size: TerminalSize::new(cols, 2).unwrap(), pixels };
-        let marks = Marks::new(TerminalId { file_system: 3, device: 4 }, window(80, None)).unwrap();
+        let marks = SessionMarks::new(TerminalId { file_system: 3, device: 4 }, window(80, None)).unwrap();
         assert_eq!(marks.window(), Some(window(80, None)));
         marks.set_window(window(90, PixelSize::new(7, 8)));
         marks.set_head(5);
@@ -214,7 +214,7 @@ mod tests {
             assert_eq!(before, 0);
             marks.set_typed(mark, at as u64 + 10);
         }
-        let next = Marks::of(marks.file().try_clone().unwrap());
+        let next = SessionMarks::of(marks.file().try_clone().unwrap());
         assert_eq!((next.head(), next.terminal()), (5, TerminalId { file_system: 3, device: 4 }));
         assert_eq!(next.picture(), (b"picture".to_vec(), 1));
         assert_eq!(next.window(), Some(window(90, PixelSize::new(7, 8))));

@@ -431,7 +431,7 @@ struct Scrolled {
     marks: Vec<(u64, u64)>,
 }
 
-/// Marks that are kept, 16 bytes each.
+/// SessionMarks that are kept, 16 bytes each.
 const MAX_MARKS: usize = 64;
 
 impl Scrolled {

@@ -8,16 +8,17 @@ use super::{
 };
 
 /// What each module of `src/` may import. Tests may import more.
-const ARROWS: [(&str, &[&str]); 12] = [
-    ("cli", &["client", "id", "message", "name", "server", "terminal", "wire"]),
+const ARROWS: [(&str, &[&str]); 13] = [
+    ("cli", &["client", "id", "keeper", "message", "name", "server", "terminal", "wire"]),
     ("client", &["id", "message", "terminal", "wire"]),
     ("fuzz", &["cli", "id", "name", "server", "terminal", "wire"]),
     ("id", &[]),
+    ("keeper", &["id", "message"]),
     ("message", &["id", "name", "terminal"]),
     ("name", &[]),
     ("registry", &["id", "message", "sync"]),
     ("server", &["id", "message", "registry", "session", "sync", "terminal", "wire"]),
-    ("session", &["id", "message", "name", "registry", "sync", "terminal", "wire"]),
+    ("session", &["id", "keeper", "message", "name", "registry", "sync", "terminal", "wire"]),
     ("sync", &[]),
     ("terminal", &["id"]),
     ("wire", &["id", "message"]),

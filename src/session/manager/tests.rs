@@ -32,6 +32,7 @@ fn start_with(
         hang_up_grace: Duration::ZERO,
         make_model,
         links: None,
+        keeper: None,
         ended_bytes: 0,
         ended_time: Duration::ZERO,
     };
@@ -83,13 +84,8 @@ impl Wake for LooksIntoTheBook {
 async fn a_session_started_while_the_server_stops_is_hung_up() {
     let (manager, _session, _feed) = start(&ClientRegistry::new());
     let name: SessionName = "late".parse().unwrap();
-    let late = manager.open(
-        (SessionId::random(), &name),
-        Surroundings::none(),
-        Window { size: TerminalSize::DEFAULT, pixels: None },
-        (SizePolicy::Fixed, Pace::Free),
-        None,
-    );
+    let new = NewSession::of_feed(&name, TerminalSize::DEFAULT, Pace::Free);
+    let late = manager.open(new, None);
     let mut hung_up = pin!(late.hang_up.cancelled());
     let waker = Waker::from(Arc::new(LooksIntoTheBook(Arc::clone(&manager))));
     assert!(hung_up.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());

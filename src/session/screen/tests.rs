@@ -169,7 +169,8 @@ async fn only_the_last_of_sizes_without_output_between_is_applied() {
 async fn a_size_holds_from_its_offset_on() {
     let history = History::new(1 << 20, crate::message::Pace::Free);
     history.set_floor(0);
-    let screen = Screen::new(Some(emulator(1000)(size(80, 24))), size(80, 24), Arc::new(Answers::new(true)));
+    let screen =
+        Screen::new(Some(emulator(1000)(size(80, 24))), 0, size(80, 24), Arc::new(Answers::new(true)));
     history.append(&[Bytes::from("a".repeat(70))]);
     screen.resized(history.head(), size(10, 5));
     history.append(&[Bytes::from("\x1b[H\x1b[2J0123456789ab")]);
@@ -201,8 +202,12 @@ async fn after_a_gap_no_line_comes_twice_and_what_can_be_given_is_given() {
         for lines in [0, 100, 5000] {
             let history = History::new(1 << 20, crate::message::Pace::Free);
             history.set_floor(0);
-            let screen =
-                Screen::new(Some(emulator(1000)(size(80, 24))), size(80, 24), Arc::new(Answers::new(true)));
+            let screen = Screen::new(
+                Some(emulator(1000)(size(80, 24))),
+                0,
+                size(80, 24),
+                Arc::new(Answers::new(true)),
+            );
             let mut terminal = vt100::Parser::new(24, 80, 5000);
             let mut since = 0;
             for number in 0..2000 {
