@@ -26,6 +26,7 @@ mod relay;
 mod remote;
 mod rename;
 mod resize;
+mod restart;
 mod screen;
 mod send;
 mod serve;
@@ -60,9 +61,9 @@ use crate::{keeper, server::default_socket};
 
 /// Commands that `--help` only names, so that it fits a screen.
 const SELDOM: &[&str] = if cfg!(feature = "bench") {
-    &["bench", "completions", "env", "relay", "man"]
+    &["bench", "completions", "env", "relay", "restart", "man"]
 } else {
-    &["completions", "env", "relay", "man"]
+    &["completions", "env", "relay", "restart", "man"]
 };
 
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
@@ -119,6 +120,7 @@ enum Command {
     Env(env::Args),
     Stats(stats::Args),
     Stop(stop::Args),
+    Restart(restart::Args),
     Config(config::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -213,6 +215,7 @@ pub fn run() -> ExitCode {
         Command::Env(args) => env::run(&common, args),
         Command::Stats(args) => stats::run(&common, args),
         Command::Stop(args) => stop::run(&common, args),
+        Command::Restart(args) => restart::run(&common, args),
         Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Complete(args) => completions::complete(args),
@@ -317,7 +320,7 @@ enum Place {
 impl Command {
     fn place(&self) -> Place {
         match self {
-            Self::Stop(_) => Place::ServersOwn,
+            Self::Stop(_) | Self::Restart(_) => Place::ServersOwn,
             Self::Serve(_) | Self::Relay(_) | Self::Play(_) => Place::Here,
             #[cfg(feature = "bench")]
             Self::Bench(_) => Place::Here,

@@ -16,7 +16,7 @@ use std::{
     ops::Bound,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{Command, ExitCode, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::{SigSet, Signal};
@@ -45,6 +45,9 @@ pub(crate) const OWN_FILE: &str = "/proc/self/exe";
 /// Packets that wait for a server to read them, after which nothing is read from it.
 const MAX_WAITING: usize = 64;
 
+/// How long what a server hands over is held for the next.
+const HELD_FOR: Duration = Duration::from_secs(5);
+
 /// The pause after a server could not be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -69,6 +72,7 @@ fn keep() -> ExitCode {
     let mut keeper = KeeperProcess {
         listener,
         server: None,
+        held: None,
         kept: BTreeMap::new(),
         starting: Vec::new(),
         left: Vec::new(),
@@ -82,10 +86,20 @@ fn keep() -> ExitCode {
 struct KeeperProcess {
     listener: OwnedFd,
     server: Option<ServerLink>,
+    /// What the server before has left for the next.
+    held: Option<HeldSocket>,
     kept: BTreeMap<SessionId, KeptSession>,
     starting: Vec<Starting>,
     /// Programs that were forgotten, and have not ended.
     left: Vec<(Pid, OwnedFd)>,
+}
+
+/// What a server listened on, its lock, and when nobody else has come for them.
+struct HeldSocket {
+    listener: OwnedFd,
+    lock: OwnedFd,
+    is_ours: bool,
+    until: Instant,
 }
 
 /// The server, and what it has not read yet.
@@ -129,7 +143,12 @@ impl KeeperProcess {
     fn run(&mut self) -> io::Result<()> {
         // Whoever started this connects, or has gone.
         let mut is_new = true;
-        while is_new || self.server.is_some() || !self.kept.is_empty() || !self.starting.is_empty() {
+        while is_new || self.has_something() {
+            if self.server.is_none() && self.held.as_ref().is_some_and(|held| held.until <= Instant::now()) {
+                // Nobody waits at a socket that nobody serves.
+                self.held = None;
+                continue;
+            }
             for (told, how) in self.wait()? {
                 match told {
                     Told::Listener => self.accept(),
@@ -146,6 +165,10 @@ impl KeeperProcess {
             }
         }
         Ok(())
+    }
+
+    fn has_something(&self) -> bool {
+        self.server.is_some() || self.held.is_some() || !self.kept.is_empty() || !self.starting.is_empty()
     }
 
     /// Waits until something has something to tell.
@@ -170,7 +193,12 @@ impl KeeperProcess {
 
         let mut polled: Vec<_> =
             all.iter().map(|(_, descriptor, flags)| PollFd::from_borrowed_fd(*descriptor, *flags)).collect();
-        rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
+        let until = self.held.as_ref().filter(|_| self.server.is_none()).map(|held| held.until);
+        let left = until.and_then(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            (left + Duration::from_millis(1)).try_into().ok()
+        });
+        rustix::io::retry_on_intr(|| poll(&mut polled, left.as_ref()))?;
         let told = all.iter().zip(&polled).map(|((told, ..), polled)| (*told, polled.revents()));
         Ok(told.filter(|(_, how)| !how.is_empty()).collect())
     }
@@ -215,13 +243,23 @@ impl KeeperProcess {
                 }
             }
             (ToKeeper::List { after }, _) => self.list(after),
+            (ToKeeper::Hold { is_ours }, Err(descriptors)) => {
+                if let Ok([listener, lock]) = <[OwnedFd; 2]>::try_from(descriptors) {
+                    self.held =
+                        Some(HeldSocket { listener, lock, is_ours, until: Instant::now() + HELD_FOR });
+                }
+            }
+            (ToKeeper::Claim, _) => {
+                let is_ours = self.held.as_ref().is_some_and(|held| held.is_ours);
+                self.say(FromKeeper::Held { is_ours });
+            }
             (ToKeeper::Close { session }, _) => {
                 if let Some(kept) = self.find(session) {
                     kept.master = None;
                 }
             }
             (ToKeeper::Forget { session }, _) => self.forget(session),
-            (ToKeeper::Adopt { .. } | ToKeeper::State { .. }, Ok(_)) => {}
+            (ToKeeper::Adopt { .. } | ToKeeper::State { .. } | ToKeeper::Hold { .. }, Ok(_)) => {}
         }
     }
 
@@ -325,10 +363,18 @@ impl KeeperProcess {
                 FromKeeper::Listed { session, .. } => {
                     self.kept.get(session).map_or_else(Vec::new, KeptSession::descriptors)
                 }
+                FromKeeper::Held { .. } => self
+                    .held
+                    .as_ref()
+                    .map_or_else(Vec::new, |held| vec![held.listener.as_fd(), held.lock.as_fd()]),
                 _ => Vec::new(),
             };
             match send(&server.socket, packet, &descriptors) {
-                Ok(()) => drop(server.waiting.pop_front()),
+                Ok(()) => {
+                    if let Some(FromKeeper::Held { .. }) = server.waiting.pop_front() {
+                        self.held = None;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It has gone. How programs ended is told to the next.
                 Err(_) => {

@@ -81,6 +81,9 @@ use crate::{
 /// How often a server looks whether its socket is still there. A look is one system call.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long connections have to end before another server goes on.
+const HANDOVER_TIME: Duration = Duration::from_secs(1);
+
 /// The pause after the socket could not be bound again. A try may connect to the server that has it now.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -244,8 +247,21 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future ends every connection and hangs up every program, without telling anyone first.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let end = async {
+            shutdown.await;
+            ServerEnd::ShutDown
+        };
+        // Nothing was handed over.
+        let _ = self.serve_until(end).await;
+    }
+
+    /// Serves until it is told how to end.
+    ///
+    /// # Errors
+    /// Of a handover: what runs goes on, for whatever server comes.
+    pub(crate) async fn serve_until(self, end: impl Future<Output = ServerEnd>) -> std::io::Result<()> {
         let Self { mut socket, shared, drain_timeout } = self;
-        let _end_when_dropped = End(Arc::clone(&shared));
+        let end_when_dropped = End(Arc::clone(&shared));
         let connections = &shared.connections;
         info!(
             socket = ?socket.path(),
@@ -254,13 +270,13 @@ impl Server {
             "listening"
         );
 
-        let mut shutdown = std::pin::pin!(shutdown);
+        let mut end = std::pin::pin!(end);
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let end = loop {
             let stream = tokio::select! {
                 biased;
-                () = &mut shutdown => break,
+                end = &mut end => break end,
                 stream = socket.accept() => stream,
                 _ = looks.tick() => {
                     if socket.bind_again_if_lost() {
@@ -280,6 +296,16 @@ impl Server {
             // Asked now, because another process may have its number later.
             let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
             connections.spawn(connection::run(Arc::clone(&shared), stream, process, place));
+        };
+        if end == ServerEnd::HandOver {
+            info!("handing over to another server");
+            // What runs is the next one's to end.
+            std::mem::forget(end_when_dropped);
+            shared.abort();
+            if tokio::time::timeout(HANDOVER_TIME, connections.ended()).await.is_err() {
+                warn!(left = connections.count(), "clients did not end in time");
+            }
+            return shared.sessions.hand_over(socket.into_held()?).await;
         }
 
         info!("shutting down");
@@ -296,7 +322,41 @@ impl Server {
             connections.ended().await;
         }
         shared.sessions.shut_down().await;
+        drop(end_when_dropped);
+        Ok(())
     }
+
+    /// A handle to make it ready for another server that goes on with all that runs here.
+    #[cfg(feature = "cli")]
+    pub(crate) fn handover(&self) -> Handover {
+        Handover(Arc::clone(&self.shared.sessions))
+    }
+}
+
+/// Makes a server ready to hand over.
+#[cfg(feature = "cli")]
+#[derive(Debug)]
+pub(crate) struct Handover(Arc<Manager>);
+
+#[cfg(feature = "cli")]
+impl Handover {
+    /// Has a keeper, which another server can wait at.
+    ///
+    /// # Errors
+    /// Why not all that runs could be handed over.
+    pub(crate) async fn prepare(&self) -> std::io::Result<()> {
+        self.0.prepare_handover().await
+    }
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerEnd {
+    /// With its sessions.
+    ShutDown,
+    /// Without them: another one is waiting for them.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command line alone starts another one"))]
+    HandOver,
 }
 
 /// Ends every connection, and hangs up every session, when the server's future is dropped.
@@ -304,9 +364,9 @@ struct End(Arc<ServerState>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.sessions.hang_up_all();
-        // A server that has failed leaves its programs to the next.
+        // A server that has failed leaves its programs to the next, as far as they outlive it.
         if !std::thread::panicking() {
+            self.0.sessions.hang_up_all();
             self.0.sessions.let_go_of_programs();
         }
         self.0.abort();

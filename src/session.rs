@@ -49,7 +49,7 @@ use self::{
     ended::KEPT_COST,
     events::SessionEvents,
     history::History,
-    kept::{Kept, KeptState},
+    kept::{Kept, KeptLog, KeptState},
     program::{KILLED, Process},
     pty::Pty,
     screen::{Screen, Scrollback},
@@ -61,7 +61,7 @@ pub(crate) use self::{
     events::{EventQueue, RecvError},
     follower::{Draw, Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
-    kept::{Keeper, KeeperPlace},
+    kept::{HeldListener, Keeper, KeeperPlace},
     manager::{Manager, SessionSettings},
     marks::InputMark,
     output::ReadTimes,
@@ -132,6 +132,8 @@ pub(crate) struct Session {
     survivor: OnceLock<u32>,
     /// Set once the log has its final entry and the session left the manager.
     gone: CancellationToken,
+    /// Set once its program is not read any more, because another server is going to.
+    stands: CancellationToken,
     /// The title that it was created with.
     title: Option<String>,
     /// When things happened last.
@@ -243,6 +245,22 @@ impl Session {
         }
     }
 
+    /// The same, with all that was printed: nothing more is.
+    async fn whole_state(&self) -> Option<KeptState> {
+        let mut state = self.state()?;
+        let drawn = self.screen.redraw(&self.history, Scrollback { lines: usize::MAX, since: None }).await;
+        let (start, bytes) = self.history.all();
+        let KeptState::First { log, .. } = &mut state;
+        *log = Some(KeptLog {
+            start,
+            bytes,
+            picture: drawn.map_or_else(|| reset().into(), |drawn| drawn.bytes.into()),
+            resized_at: self.resized_at(),
+            seen: self.seen.load(Ordering::Relaxed),
+        });
+        Some(state)
+    }
+
     /// What the next server has to know.
     fn state(&self) -> Option<KeptState> {
         let started = self.kept()?.started;
@@ -253,6 +271,7 @@ impl Session {
             size_policy: self.sizing.with(|sizing| sizing.policy()),
             pace: self.history.pace(),
             started,
+            log: None,
         })
     }
 
@@ -641,13 +660,7 @@ impl Session {
     async fn follow(&self) {
         let catching_up = async {
             loop {
-                if tokio::time::timeout(UNTIL_PICTURE, self.screen.wait()).await.is_ok() {
-                    self.screen.pause().await;
-                    self.catch_up().await;
-                    continue;
-                }
-                self.keep_picture().await;
-                if tokio::time::timeout(UNTIL_REST, self.screen.wait()).await.is_err() {
+                if !self.grows().await {
                     self.screen.rest().await;
                     self.screen.wait().await;
                 }
@@ -665,6 +678,17 @@ impl Session {
             () = async { tokio::join!(catching_up, answering); } => {}
             () = self.gone.cancelled() => {}
         }
+    }
+
+    /// Waits for more output. Returns whether it came before the session was silent for long.
+    async fn grows(&self) -> bool {
+        if self.kept().is_some() {
+            if tokio::time::timeout(UNTIL_PICTURE, self.screen.wait()).await.is_ok() {
+                return true;
+            }
+            self.keep_picture().await;
+        }
+        tokio::time::timeout(UNTIL_REST, self.screen.wait()).await.is_ok()
     }
 
     /// Keeps a picture of the screen for the next server, unless that has the newest one.

@@ -4,9 +4,11 @@ mod inherited;
 mod orphans;
 mod reload;
 mod signals;
+mod successor;
 mod supervisor;
 
 use std::{
+    future::pending,
     io::{self, Write},
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
@@ -15,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tracing::warn;
 
 pub(super) use self::inherited::close_what_was_inherited;
@@ -32,12 +34,18 @@ use crate::{
     message::{SessionInfo, SessionState},
     server::{
         DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH,
-        DEFAULT_SCROLLBACK, Server, ServerBuilder, ServerError,
+        DEFAULT_SCROLLBACK, Server, ServerBuilder, ServerEnd, ServerError,
     },
 };
 
+/// Said on stdout by a server that waits for another one's sessions.
+const WAITING: &str = "waiting";
+
 /// Said on stdout once clients can connect, for what started this server.
 pub(super) const READY: &str = "ready";
+
+/// What clients are told a server could not be restarted by.
+pub(super) const NOT_RESTARTED: &str = "the server could not be restarted";
 
 /// How long the end waits for what is still to be read of a disk.
 const DISK_TIME: Duration = Duration::from_secs(1);
@@ -75,6 +83,9 @@ pub(super) struct Args {
     /// Leave the terminal that started it, and log to a file beside the socket
     #[arg(long, hide = true)]
     background: bool,
+    /// Take over all that the running server has, once it is ready for that
+    #[arg(long, hide = true)]
+    take_over: bool,
 }
 
 impl Args {
@@ -128,40 +139,75 @@ async fn serve(
         // Its starter closes this once it has found no other server. Before, it may end it.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
     }
-    let server = bind(common, &args, listener)?;
+    let server = bind(common, &args, listener).await?;
     server.take_over().await?;
     let log = start_log(common, &args, &server)?;
     // What waits for this may have gone meanwhile.
     let _ = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
     // One in the background is nobody's service, whatever its starter is.
+    let leaves_terminal = args.background;
     let supervisor = if args.background { Supervisor::none() } else { Supervisor::from_environment() };
     supervisor.ready().await;
     let reloading = Reloading::new(files, server.reloader(), log, common, args);
     let reloading = reloading.at_each(signals.reloads(), &supervisor);
     let alive = supervisor.feed_watchdog(status(&server));
-    let stop = CancellationToken::new();
-    let mut serving = pin!(server.serve(stop.clone().cancelled_owned()));
+    let (end, told) = oneshot::channel();
+    let told = async { told.await.unwrap_or(ServerEnd::ShutDown) };
+    let (handover, clients) = (server.handover(), server.clients());
+    let socket = server.socket().to_owned();
+    let mut restarts = signals.restarts();
+    let mut serving = pin!(server.serve_until(told));
     let served = async {
+        let next = async {
+            loop {
+                match &mut restarts {
+                    Some(restarts) => restarts.recv().await,
+                    None => pending().await,
+                };
+                match successor::start(&handover, &socket, leaves_terminal).await {
+                    Ok(pid) => return pid,
+                    Err(error) => {
+                        warn!(error = format!("{error:#}"), "not restarted");
+                        let _ = clients.notify_all(format!("{NOT_RESTARTED}: {error:#}; it goes on"));
+                    }
+                }
+            }
+        };
         tokio::select! {
-            () = &mut serving => return,
-            () = signals.stop() => stop.cancel(),
+            served = &mut serving => return served,
+            () = signals.stop() => {}
+            pid = next => {
+                supervisor.is_replaced_by(pid).await;
+                let _ = end.send(ServerEnd::HandOver);
+                serving.await?;
+                // At once: nothing here is to end what the next one has.
+                std::process::exit(0);
+            }
         }
+        let _ = end.send(ServerEnd::ShutDown);
         let ended = async { tokio::join!(serving, supervisor.stopping()) };
         tokio::select! {
             _ = ended => {}
             // It is dropped: connections are closed, and the kernel hangs up the programs.
             () = signals.stop_at_once() => warn!("told again to stop; ending at once"),
         }
+        Ok(())
     };
     tokio::select! {
-        () = served => Ok(Exit::SUCCESS),
+        served = served => Ok(served.map(|()| Exit::SUCCESS)?),
         never = reloading => match never {},
         never = alive => match never {},
     }
 }
 
 /// Has the server's socket: the one that was handed over, or one of its own.
-fn bind(common: &Globals, args: &Args, listener: Option<UnixListener>) -> anyhow::Result<Server> {
+async fn bind(common: &Globals, args: &Args, listener: Option<UnixListener>) -> anyhow::Result<Server> {
+    if args.take_over {
+        let waits = || {
+            let _ = writeln!(io::stdout(), "{WAITING}").and_then(|()| io::stdout().flush());
+        };
+        return Ok(args.server(&common.socket).claim(waits).await?);
+    }
     let Some(listener) = listener else { return Ok(args.server(&common.socket).bind()?) };
     let address = listener.local_addr()?;
     // Where nobody said which, it is that one.

@@ -37,7 +37,7 @@ pub(super) fn run(common: &Globals, Args {}: Args) -> anyhow::Result<Exit> {
 
 /// The server's process, by its number and as a handle that no other process can take the place of; `None` where no
 /// server runs, which is said.
-async fn server(common: &Globals) -> anyhow::Result<Option<(i32, OwnedFd)>> {
+pub(super) async fn server(common: &Globals) -> anyhow::Result<Option<(i32, OwnedFd)>> {
     let (mut client, socket) = match common.connect_somewhere().await {
         Ok(connected) => connected,
         // That is what was wanted.

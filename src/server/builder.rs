@@ -15,7 +15,7 @@ use super::{
     clients::{Connected, Counters},
     connections::Connections,
     input::InputStreams,
-    listener::BoundSocket,
+    listener::{BindError, BoundSocket},
     live::LiveSettings,
     nesting::Nesting,
     stall::StallTimeouts,
@@ -275,8 +275,33 @@ impl ServerBuilder {
         Ok(self.serve_on(socket, registry))
     }
 
+    /// Waits for what the server before hands over, and goes on where it stopped. `said` is called once there is
+    /// nothing to do but wait.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind); or nothing was handed over.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn claim(self, said: impl FnOnce()) -> Result<Server, ServerError> {
+        let registry = self.registry()?;
+        let keeper = Keeper::new(BoundSocket::keeper_place_of(&self.socket)?);
+        let failed = |source| BindError::Io { what: "taking over", path: self.socket.clone(), source };
+        let held = keeper.claim(said).await.map_err(failed)?;
+        let socket = BoundSocket::of_held(&self.socket, held)?;
+        Ok(self.serve_with(socket, registry, Some(keeper)))
+    }
+
     /// A server with these settings on a socket that was had.
     fn serve_on(self, socket: BoundSocket, registry: ClientRegistry<Arc<ServerMessage>>) -> Server {
+        let keeper = self.keeps_programs.then(|| socket.keeper_place()).flatten().map(Keeper::new);
+        self.serve_with(socket, registry, keeper)
+    }
+
+    fn serve_with(
+        self,
+        socket: BoundSocket,
+        registry: ClientRegistry<Arc<ServerMessage>>,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Server {
         let live = LiveSettings::new(self.queue_depth, self.scrollback);
         let settings = SessionSettings {
             socket: socket.path().to_owned(),
@@ -290,7 +315,7 @@ impl ServerBuilder {
                 ModelChoice::None => None,
             },
             links: socket.link_directory(),
-            keeper: self.keeps_programs.then(|| socket.keeper_place()).flatten().map(Keeper::new),
+            keeper,
         };
         let timing = StallTimeouts {
             hold: self.lossless_timeout,

@@ -44,7 +44,7 @@ use self::{
     lock::{Lock, LockHeld},
 };
 use super::connection::refusal;
-use crate::session::{KeeperPlace, LinkDirectory};
+use crate::session::{HeldListener, KeeperPlace, LinkDirectory};
 
 /// The longest path a Unix socket's address holds, less its closing zero. Clients use the whole path.
 const MAX_PATH: usize = 107;
@@ -247,6 +247,37 @@ impl BoundSocket {
         })
     }
 
+    /// As what the next server is to have: nobody else gets the lock in between, and who connects waits.
+    pub(super) fn into_held(mut self) -> io::Result<HeldListener> {
+        let is_ours = std::mem::replace(&mut self.file.is_ours, false);
+        let listener = self.listener.into_std()?.into();
+        let lock = self.lock.into_file().ok_or(io::ErrorKind::NotFound)?;
+        Ok(HeldListener { listener, lock, is_ours })
+    }
+
+    /// What the server before has handed over.
+    pub(super) fn of_held(path: &Path, held: HeldListener) -> Result<Self, BindError> {
+        let HeldListener { listener, lock, is_ours } = held;
+        let (directory, name) = place(path)?;
+        let failed = |source| BindError::Io { what: "taking over", path: path.to_owned(), source };
+        let lock = Lock::of(lock).map_err(failed)?;
+        let listener = StdListener::from(listener);
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        let mut file = SocketFile::of(directory, name.to_owned()).map_err(|errno| failed(errno.into()))?;
+        file.is_ours = is_ours;
+        let spare = file.directory.again().map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            listener,
+            backoff: Backoff::default(),
+            spare: Some(spare),
+            is_lost: false,
+            lock,
+        })
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -259,6 +290,14 @@ impl BoundSocket {
     /// Where the keeper of programs listens: beside the socket.
     pub(super) fn keeper_place(&self) -> Option<KeeperPlace> {
         Some(KeeperPlace::new(self.file.directory.again().ok()?, &self.path))
+    }
+
+    /// Where the keeper of the server on this socket listens.
+    #[cfg(feature = "cli")]
+    pub(super) fn keeper_place_of(socket: &Path) -> Result<KeeperPlace, BindError> {
+        let (directory, _) = place(socket)?;
+        let failed = |source| BindError::Io { what: "finding", path: socket.to_owned(), source };
+        Ok(KeeperPlace::new(directory.again().map_err(failed)?, socket))
     }
 
     /// Opens a file for adding to its end, whose name is the socket's with `suffix` after it.

@@ -335,6 +335,14 @@ impl History {
         })
     }
 
+    /// All that it holds, and the offset of the first byte of that.
+    pub(super) fn all(&self) -> (u64, Vec<u8>) {
+        let (start, pieces) = self.with(|log| {
+            (log.oldest(), log.chunks.iter().map(|chunk| chunk.data.clone()).collect::<Vec<_>>())
+        });
+        (start, pieces.concat())
+    }
+
     /// The offset after the newest byte.
     pub(super) fn head(&self) -> u64 {
         self.head.load(Ordering::Relaxed)

@@ -21,7 +21,10 @@ use std::{
 use rustix::{
     fs::{AtFlags, MemfdFlags, Mode, OFlags, memfd_create, open, unlinkat},
     io::{Errno, pread, pwrite},
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with},
+    net::{
+        AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, shutdown,
+        socket_with,
+    },
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -49,8 +52,11 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// The pause before another keeper is started where one could not be, or went at once.
 const NEXT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest state of a session that is read, in bytes.
-const MAX_STATE: usize = 4 * 1024 * 1024;
+/// The longest state of a session that is read, in bytes: the longest history, and some more.
+const MAX_STATE: usize = (1024 + 64) * 1024 * 1024;
+
+/// How long a server that hands over may take to give what it has.
+const HANDOVER_TIME: Duration = Duration::from_secs(5);
 
 /// Where a keeper listens: in a directory that is held open.
 #[derive(Debug)]
@@ -127,7 +133,21 @@ pub(super) enum KeptState {
         pace: Pace,
         /// In seconds since the machine was started.
         started: u64,
+        /// Of a server that hands over.
+        log: Option<KeptLog>,
     },
+}
+
+/// All that a session's clients can ask for.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct KeptLog {
+    /// The offset of the first byte.
+    pub(super) start: u64,
+    pub(super) bytes: Vec<u8>,
+    /// What makes a terminal show what it shows at the head, with the lines above.
+    pub(super) picture: Vec<u8>,
+    pub(super) resized_at: u64,
+    pub(super) seen: u64,
 }
 
 impl KeptState {
@@ -142,8 +162,14 @@ impl KeptState {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut bytes = vec![0; length];
-        let read = pread(file, &mut bytes, 0)?;
-        postcard::from_bytes(&bytes[..read]).map_err(io::Error::other)
+        let mut filled = 0;
+        while filled < length {
+            match pread(file, &mut bytes[filled..], filled as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => filled += read,
+            }
+        }
+        postcard::from_bytes(&bytes).map_err(io::Error::other)
     }
 }
 
@@ -201,9 +227,18 @@ pub(super) struct Prepared {
     descriptors: Vec<OwnedFd>,
 }
 
+/// What a server listens on, and its lock, on their way to the next one.
+#[derive(Debug)]
+pub(crate) struct HeldListener {
+    pub(crate) listener: OwnedFd,
+    pub(crate) lock: OwnedFd,
+    /// Its file is this server's to remove.
+    pub(crate) is_ours: bool,
+}
+
 /// What a keeper is given to take over a running program.
 #[derive(Debug)]
-pub(super) struct Handover {
+pub(super) struct ForKeeper {
     pub(super) master: OwnedFd,
     pub(super) state: OwnedFd,
     pub(super) marks: OwnedFd,
@@ -235,6 +270,8 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct KeeperState {
     link: Option<Arc<OwnedFd>>,
+    /// A keeper that has said hello, and whose sessions were not taken over yet.
+    met: Option<Arc<OwnedFd>>,
     /// What the keeper has not taken yet, with its descriptors: a few packets a session at most.
     waiting: VecDeque<(ToKeeper, Vec<OwnedFd>)>,
     programs: HashMap<SessionId, WatchedProgram>,
@@ -314,9 +351,11 @@ impl Keeper {
     /// There is a keeper that does not answer, or speaks otherwise.
     pub(super) async fn find(self: &Arc<Self>) -> io::Result<Vec<FoundSession>> {
         let _beginning = self.beginning.lock().await;
-        let Ok(link) = self.place.connect() else { return Ok(Vec::new()) };
-        let link = Arc::new(link);
-        let answers = timeout(ANSWER_TIME, all_of(&link)).await.unwrap_or_else(|_| {
+        let met = self.state.with(|state| state.met.take());
+        let is_met = met.is_some();
+        let connected = || self.place.connect().ok().map(Arc::new);
+        let Some(link) = met.or_else(connected) else { return Ok(Vec::new()) };
+        let answers = timeout(ANSWER_TIME, all_of(&link, is_met)).await.unwrap_or_else(|_| {
             let why = format!(
                 "the process that keeps the sessions of {} does not answer; `pgrep -af fugue-server` finds it, `kill \
                  -CONT` lets a stopped one go on, and `kill -9` ends it and what it keeps",
@@ -353,8 +392,40 @@ impl Keeper {
         Ok(FoundSession { id, state, marks, pty, program: KeptProgram { pid, status: ended } })
     }
 
+    /// Waits for what the server before hands over: `said` is called once there is nothing to do but wait.
+    ///
+    /// # Errors
+    /// There is no keeper, or none that answers; or nothing was handed over.
+    pub(crate) async fn claim(self: &Arc<Self>, said: impl FnOnce()) -> io::Result<HeldListener> {
+        let link = Arc::new(self.place.connect()?);
+        said();
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "the server before hands nothing over");
+        let held = timeout(HANDOVER_TIME * 2, claimed(&link)).await.unwrap_or_else(|_| Err(late()))?;
+        self.state.with(|state| state.met = Some(link));
+        Ok(held)
+    }
+
+    /// Gives the keeper all that the next server needs, which is going to claim it.
+    ///
+    /// # Errors
+    /// The keeper does not take it.
+    pub(crate) async fn hand_over(self: &Arc<Self>, held: HeldListener) -> io::Result<()> {
+        self.begin().await?;
+        let HeldListener { listener, lock, is_ours } = held;
+        self.tell(ToKeeper::Hold { is_ours }, vec![listener, lock]);
+        let taken = async {
+            while self.state.with(|state| state.link.is_some() && !state.waiting.is_empty()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(HANDOVER_TIME, taken).await?;
+        // What was sent is read before the end is seen.
+        let link = self.state.with(|state| state.link.take());
+        link.map_or(Ok(()), |link| Ok(shutdown(&*link, Shutdown::Both)?))
+    }
+
     /// Has a keeper, which is started if there is none.
-    async fn begin(self: &Arc<Self>) -> io::Result<()> {
+    pub(crate) async fn begin(self: &Arc<Self>) -> io::Result<()> {
         let _beginning = self.beginning.lock().await;
         if self.state.with(|state| state.link.is_some()) {
             return Ok(());
@@ -436,7 +507,10 @@ impl Keeper {
                 }
             }
             FromKeeper::Ended { session, status } => self.ended(session, status),
-            FromKeeper::Hello { .. } | FromKeeper::Listed { .. } | FromKeeper::ListEnd => {}
+            FromKeeper::Hello { .. }
+            | FromKeeper::Listed { .. }
+            | FromKeeper::ListEnd
+            | FromKeeper::Held { .. } => {}
         }
         Ok(())
     }
@@ -475,7 +549,7 @@ impl Keeper {
     }
 
     /// Whenever the keeper has gone, gives what it had to another one; as `handover` says, what it has a session's of.
-    pub(super) async fn replace(self: &Arc<Self>, handover: impl Fn(SessionId) -> Option<Handover>) {
+    pub(super) async fn replace(self: &Arc<Self>, handover: impl Fn(SessionId) -> Option<ForKeeper>) {
         loop {
             self.lost.notified().await;
             loop {
@@ -487,7 +561,7 @@ impl Keeper {
                     Ok(()) => {
                         warn!(programs = running.len(), "the keeper has gone; another one has its programs");
                         for (session, pid, process) in running {
-                            let (Some(Handover { master, state, marks }), Ok(process)) =
+                            let (Some(ForKeeper { master, state, marks }), Ok(process)) =
                                 (handover(session), process.try_clone())
                             else {
                                 continue;
@@ -599,10 +673,33 @@ impl Drop for ForgetUnlessStarted<'_> {
     }
 }
 
+/// What a keeper holds for the next server.
+async fn claimed(link: &Arc<OwnedFd>) -> io::Result<HeldListener> {
+    let polled = polled(link)?;
+    loop {
+        let mut guard = polled.readable().await?;
+        match receive(link) {
+            Ok(Some((FromKeeper::Hello { .. }, _))) => send(link, &ToKeeper::Claim, &[])?,
+            Ok(Some((FromKeeper::Held { is_ours }, descriptors))) => {
+                let nothing = |_| io::Error::other("the server before has handed nothing over");
+                let [listener, lock] = <[OwnedFd; 2]>::try_from(descriptors).map_err(nothing)?;
+                return Ok(HeldListener { listener, lock, is_ours });
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// All that a keeper has to say to a server that takes over.
-async fn all_of(link: &Arc<OwnedFd>) -> io::Result<Vec<(FromKeeper, Vec<OwnedFd>)>> {
+async fn all_of(link: &Arc<OwnedFd>, is_met: bool) -> io::Result<Vec<(FromKeeper, Vec<OwnedFd>)>> {
     let polled = polled(link)?;
     let mut all = Vec::new();
+    if is_met {
+        send(link, &ToKeeper::List { after: None }, &[])?;
+    }
     loop {
         let mut guard = polled.readable().await?;
         let (said, descriptors) = match receive(link) {

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -23,12 +24,12 @@ use super::{
     events::{EventQueue, SessionEvents},
     feed::{PrintQueue, Prints},
     history::History,
-    kept::{Keeper, Kept},
+    kept::{Keeper, Kept, KeptLog},
     output::{OutputSink, ReadTimes},
     packed,
     program::{self, Process},
     pty::{self, Pty, TerminalId},
-    pump::Pump,
+    pump::{CHUNK, Pump},
     screen::Screen,
     size::{Sizing, Window},
     starter::{NotStarted, Starter},
@@ -102,6 +103,8 @@ pub(crate) struct Manager {
     /// No program is to be started, and feeds are to accept nothing more; and those that have not printed yet what they
     /// accepted.
     stopping: CancellationToken,
+    /// No program is to be read any more.
+    handing_over: CancellationToken,
     undrained: TaskTracker,
     turns: Option<Arc<ReadTimes>>,
     events: SessionEvents,
@@ -144,11 +147,9 @@ pub(super) struct NewSession {
     window: Window,
     size_policy: SizePolicy,
     pace: Pace,
-    /// The offset of its first byte.
-    start: u64,
     started: Instant,
-    /// What makes a terminal show what it shows at the start.
-    picture: Vec<u8>,
+    /// What was printed before.
+    log: KeptLog,
 }
 
 impl NewSession {
@@ -161,9 +162,8 @@ impl NewSession {
             window: Window { size, pixels: None },
             size_policy: SizePolicy::Fixed,
             pace,
-            start: 0,
             started: Instant::now(),
-            picture: Vec::new(),
+            log: KeptLog::default(),
         }
     }
 }
@@ -182,6 +182,7 @@ impl Manager {
             tasks: TaskTracker::new(),
             starter: Starter::new(),
             stopping: CancellationToken::new(),
+            handing_over: CancellationToken::new(),
             undrained: TaskTracker::new(),
             turns,
             events: SessionEvents::new(),
@@ -333,9 +334,8 @@ impl Manager {
             window: Window { size: create.size, pixels: create.pixels },
             size_policy: create.size_policy,
             pace: create.pace,
-            start: 0,
             started: Instant::now(),
-            picture: Vec::new(),
+            log: KeptLog::default(),
         };
         let said = (shell_words(&create.command), create.title.as_deref().map(shown_title));
         self.run_new(new, said, started, start)
@@ -362,7 +362,16 @@ impl Manager {
         let mut pump = Pump::new(Arc::clone(&session), terminal, self.output(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
         self.tasks.spawn(async move {
-            let status = match pump.run(start, supervisor).await {
+            let status = tokio::select! {
+                biased;
+                () = manager.handing_over.cancelled() => {
+                    // Nothing is half done: what was read is in the log.
+                    ended.stands.cancel();
+                    return;
+                }
+                status = pump.run(start, supervisor) => status,
+            };
+            let status = match status {
                 Ok(status) => status,
                 Err(program) => ended.hang_up_by_closing(program).await,
             };
@@ -376,11 +385,15 @@ impl Manager {
 
     /// Sets up what every session has, and starts to keep its screen.
     fn open(&self, new: NewSession, program: Option<Program>) -> Arc<Session> {
-        let NewSession { id, name, surroundings, window, size_policy, pace, start, started, picture } = new;
+        let NewSession { id, name, surroundings, window, size_policy, pace, started, log } = new;
+        let KeptLog { start, bytes, picture, resized_at, seen } = log;
         let mut model = self.settings.make_model.as_ref().map(|make| make(window.size));
         let history = History::begin_at(start, self.history_bytes.load(Ordering::Relaxed), pace);
+        let bytes = Bytes::from(bytes);
+        let piece = |at: usize| bytes.slice(at..bytes.len().min(at + CHUNK));
+        let head = history.append(&(0..bytes.len()).step_by(CHUNK).map(piece).collect::<Vec<_>>());
         if let Some(model) = &mut model {
-            history.set_floor(start);
+            history.set_floor(head);
             model.advance(&picture);
         }
         let answers = Arc::new(Answers::new(model.is_some()));
@@ -400,16 +413,17 @@ impl Manager {
             surroundings,
             size: AtomicU32::new(packed(window.size)),
             history,
-            screen: Screen::new(model, start, window.size, Arc::clone(&answers)),
+            screen: Screen::new(model, head, window.size, Arc::clone(&answers)),
             answers,
             registry: self.registry.clone(),
             hang_up: CancellationToken::new(),
             survivor: OnceLock::new(),
             gone: CancellationToken::new(),
+            stands: CancellationToken::new(),
             title,
             times: Times::default(),
-            resized_at: AtomicU64::new(start),
-            seen: AtomicU64::new(start),
+            resized_at: AtomicU64::new(resized_at),
+            seen: AtomicU64::new(seen),
             terminals: AtomicUsize::new(0),
             events: self.events.clone(),
         });

@@ -80,6 +80,7 @@ pub(super) fn session_with(
         hang_up: CancellationToken::new(),
         survivor: std::sync::OnceLock::new(),
         gone: CancellationToken::new(),
+        stands: CancellationToken::new(),
         title: None,
         times: Times::default(),
         resized_at: AtomicU64::new(0),

@@ -129,6 +129,7 @@ impl Reloading {
             max_clients,
             log_format,
             background: _,
+            take_over: _,
         } = args;
         let before = &self.args;
         let shown = |shards: Option<usize>| shards.map_or("default".to_owned(), |shards| shards.to_string());

@@ -25,6 +25,8 @@ pub(super) struct ServerSignals {
     interrupt: unix::Signal,
     /// One that ends it, until it is asked for as what has it reload.
     hangup: Option<unix::Signal>,
+    /// One that has another server take over, until it is asked for.
+    restart: Option<unix::Signal>,
     ends_on_hangup: bool,
 }
 
@@ -37,6 +39,7 @@ impl ServerSignals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: Some(signal(SignalKind::hangup())?),
+            restart: Some(signal(SignalKind::user_defined2())?),
             ends_on_hangup: !leaves_terminal && !ignored.contains(&Signal::HUP.as_raw()) && has_terminal(),
         };
         ignore_none(ignored);
@@ -46,6 +49,11 @@ impl ServerSignals {
     /// The hangups that ask for a reload, if any do.
     pub(super) fn reloads(&mut self) -> Option<unix::Signal> {
         if self.ends_on_hangup { None } else { self.hangup.take() }
+    }
+
+    /// The signals that ask for another server to take over. To be asked for once.
+    pub(super) fn restarts(&mut self) -> Option<unix::Signal> {
+        self.restart.take()
     }
 
     /// Completes when an end is asked for.

@@ -74,6 +74,11 @@ impl Supervisor {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={now}")).await;
     }
 
+    /// Another process goes on with what this one does.
+    pub(super) async fn is_replaced_by(&self, pid: u32) {
+        self.tell(&format!("MAINPID={pid}")).await;
+    }
+
     pub(super) async fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=ending its sessions").await;
     }

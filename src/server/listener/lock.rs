@@ -13,7 +13,8 @@ use super::directory::{Directory, id};
 /// A locked file beside the socket. It says which process has it, for those that find it locked.
 #[derive(Debug)]
 pub(super) struct Lock {
-    file: OwnedFd,
+    /// `None` once another process has it.
+    file: Option<OwnedFd>,
     /// Its device and inode.
     id: (u64, u64),
 }
@@ -46,12 +47,24 @@ impl Lock {
             Err(errno) => return Err(errno.into()),
         }
         let ours = id(&fstat(&file)?);
-        let lock = Self { file, id: ours };
+        let lock = Self { file: Some(file), id: ours };
         if directory.id(name) != Ok(ours) {
             return Ok(None);
         }
         lock.say_who();
         Ok(Some(Ok(lock)))
+    }
+
+    /// The lock that another process had, and has handed over.
+    pub(super) fn of(file: OwnedFd) -> io::Result<Self> {
+        let lock = Self { id: id(&fstat(&file)?), file: Some(file) };
+        lock.say_who();
+        Ok(lock)
+    }
+
+    /// As what another process is to have. Nobody can take it in between.
+    pub(super) fn into_file(mut self) -> Option<OwnedFd> {
+        self.file.take()
     }
 
     /// A number that no other lock in the directory has at the same time.
@@ -66,8 +79,9 @@ impl Lock {
 
     /// Names this process in the file. It only explains, so a full disk is no reason to fail.
     fn say_who(&self) {
-        let said = ftruncate(&self.file, 0)
-            .and_then(|()| pwrite(&self.file, format!("{}\n", process::id()).as_bytes(), 0));
+        let Some(file) = &self.file else { return };
+        let said =
+            ftruncate(file, 0).and_then(|()| pwrite(file, format!("{}\n", process::id()).as_bytes(), 0));
         if let Err(error) = said {
             debug!(%error, "the lock does not say whose it is");
         }
@@ -75,7 +89,7 @@ impl Lock {
 
     #[cfg(test)]
     pub(super) fn copy(&self) -> OwnedFd {
-        self.file.try_clone().unwrap()
+        self.file.as_ref().unwrap().try_clone().unwrap()
     }
 }
 
@@ -90,7 +104,9 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Closing is not enough: a child forked by another thread has a copy until it becomes its program, and the
         // lock lasts as long as any copy.
-        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+        if let Some(file) = &self.file
+            && let Err(error) = flock(file, FlockOperation::Unlock)
+        {
             debug!(%error, "the lock was left to go with its file");
         }
     }

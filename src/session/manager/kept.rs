@@ -16,7 +16,7 @@ use crate::{
     message::Create,
     session::{
         command_line::{shell_words, shown_title},
-        kept::{FoundSession, Handover, Keeper, Kept, KeptState},
+        kept::{ForKeeper, FoundSession, HeldListener, Keeper, Kept, KeptLog, KeptState},
         program::Process,
         pump::TURN_BYTES,
         size::Window,
@@ -41,6 +41,7 @@ impl Manager {
             size_policy: create.size_policy,
             pace: create.pace,
             started,
+            log: None,
         };
         let starting = async {
             match keeper.prepare(create, &self.settings.socket, &state).await {
@@ -86,13 +87,17 @@ impl Manager {
 
     fn take_over_one(self: &Arc<Self>, found: FoundSession, keeper: &Arc<Keeper>) {
         let FoundSession { id, state, marks, pty, program } = found;
-        let KeptState::First { name, command, title, size_policy, pace, started } = state;
+        let KeptState::First { name, command, title, size_policy, pace, started, log } = state;
         let (picture, pictured) = marks.picture();
         let is_exact = marks.is_exact();
         // What the earlier server was just reading is lost. It may be nothing, and is at most a turn.
         let start = marks.head() + if is_exact { 0 } else { TURN_BYTES };
         marks.set_head(start);
-        let is_pictured = is_exact && pictured == start;
+        // One that an earlier server handed over is outdated once the next one has read anything.
+        let log = log.filter(|log| is_exact && log.start + log.bytes.len() as u64 == start);
+        let is_pictured = is_exact && pictured == start || log.is_some();
+        let log =
+            log.unwrap_or(KeptLog { start, bytes: Vec::new(), picture, resized_at: start, seen: start });
         let age = Duration::from_secs(now().saturating_sub(started));
         let window = marks.window().unwrap_or(Window { size: TerminalSize::DEFAULT, pixels: None });
         // An earlier server may have given it another one for a moment.
@@ -106,25 +111,65 @@ impl Manager {
             window,
             size_policy,
             pace,
-            start,
+            log,
             started: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
-            picture,
         };
         let kept = Kept { keeper: Arc::clone(keeper), marks, started };
         let started = StartedProgram { pty, program: Process::Kept(program), kept: Some(kept) };
         info!(session = %id, name = %new.name, "taken over from an earlier server");
         self.with(|book| book.names.insert(new.name.clone(), None));
         let session = self.run_new(new, (command, title), started, oneshot::channel().1);
+        // Without the log that was handed over.
+        session.keep_state();
         if !is_pictured {
             self.tasks.spawn(async move { session.redraw_program().await });
         }
     }
 
+    /// Has a keeper, which another server can wait at.
+    ///
+    /// # Errors
+    /// There can't be one, or not all sessions can be handed over.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn prepare_handover(&self) -> io::Result<()> {
+        let Some(keeper) = &self.settings.keeper else { return Err(io::ErrorKind::Unsupported.into()) };
+        let live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
+        if let Some(session) = live.iter().find(|session| session.kept().is_none()) {
+            return Err(io::Error::other(format!("session {} would end with this server", session.name())));
+        }
+        keeper.begin().await
+    }
+
+    /// Hands all sessions to the next server, which waits for that: nothing is read or started any more, and the keeper
+    /// is given all that was printed. No client may be there.
+    ///
+    /// # Errors
+    /// The keeper does not take it. What runs goes on, for whatever server comes.
+    pub(crate) async fn hand_over(&self, held: HeldListener) -> io::Result<()> {
+        let Some(keeper) = &self.settings.keeper else { return Err(io::ErrorKind::Unsupported.into()) };
+        self.stopping.cancel();
+        let live: Vec<_> = self.with(|book| {
+            book.closed = true;
+            book.live.values().cloned().collect()
+        });
+        self.handing_over.cancel();
+        for session in &live {
+            tokio::select! {
+                () = session.stands.cancelled() => {}
+                () = session.gone.cancelled() => continue,
+            }
+            if let Some(state) = session.whole_state().await {
+                keeper.set_state(session.id, &state);
+            }
+        }
+        keeper.hand_over(held).await
+    }
+
     /// What another keeper is given of a session.
-    fn handover(&self, session: SessionId) -> Option<Handover> {
+    fn handover(&self, session: SessionId) -> Option<ForKeeper> {
         let session = self.with(|book| book.live.get(&session).cloned())?;
         let marks = session.kept()?.marks.file().try_clone().ok()?;
-        Some(Handover {
+        Some(ForKeeper {
             master: session.pty.as_ref()?.master_again()?,
             state: session.state()?.file().ok()?,
             marks,
