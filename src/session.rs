@@ -248,6 +248,7 @@ impl Session {
     /// The same, with all that was printed: nothing more is.
     async fn whole_state(&self) -> Option<KeptState> {
         let mut state = self.state()?;
+        let untyped = self.pty.as_ref()?.stand().await;
         let drawn = self.screen.redraw(&self.history, Scrollback { lines: usize::MAX, since: None }).await;
         let (start, bytes) = self.history.all();
         let KeptState::First { log, .. } = &mut state;
@@ -257,6 +258,7 @@ impl Session {
             picture: drawn.map_or_else(|| reset().into(), |drawn| drawn.bytes.into()),
             resized_at: self.resized_at(),
             seen: self.seen.load(Ordering::Relaxed),
+            untyped,
         });
         Some(state)
     }
@@ -296,9 +298,10 @@ impl Session {
         found.map_or((None, 0), |(mark, typed)| (Some(mark), typed))
     }
 
-    /// So many bytes of a stream are going to be typed now, or were.
-    pub(crate) fn mark_typed(&self, mark: InputMark, bytes: u64) {
-        if let Some(kept) = self.kept() {
+    /// So many bytes of a stream are going to be typed now, or were. None of it is typed again after this server was
+    /// killed.
+    fn mark_typed(&self, mark: Option<(InputMark, u64)>) {
+        if let (Some((mark, bytes)), Some(kept)) = (mark, self.kept()) {
             kept.marks.set_typed(mark, bytes);
         }
     }
@@ -532,9 +535,11 @@ impl Session {
         (client, claim): (ClientId, Claim),
         typed: &mut ReplyFilter,
         input: &[u8],
+        mark: Option<(InputMark, u64)>,
     ) -> std::io::Result<()> {
         self.terminal()?
             .write_taken(|| {
+                self.mark_typed(mark);
                 let passed = self.answers.filter(typed, client, input);
                 if passed.is_use {
                     self.times.used.store(self.millis(Instant::now()), Ordering::Relaxed);
@@ -557,8 +562,12 @@ impl Session {
     ///
     /// # Cancel safety
     /// Dropping the future may leave a part of `data` typed.
-    pub(crate) async fn type_in(&self, data: &[u8]) -> std::io::Result<()> {
-        self.terminal()?.write_all(data).await
+    pub(crate) async fn type_in(&self, data: &[u8], mark: Option<(InputMark, u64)>) -> std::io::Result<()> {
+        let take = || {
+            self.mark_typed(mark);
+            data
+        };
+        self.terminal()?.write_taken(take).await
     }
 
     fn terminal(&self) -> std::io::Result<&Pty> {

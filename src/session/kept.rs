@@ -148,6 +148,8 @@ pub(super) struct KeptLog {
     pub(super) picture: Vec<u8>,
     pub(super) resized_at: u64,
     pub(super) seen: u64,
+    /// What was taken to be typed, and was not.
+    pub(super) untyped: Vec<u8>,
 }
 
 impl KeptState {

@@ -386,7 +386,7 @@ impl Manager {
     /// Sets up what every session has, and starts to keep its screen.
     fn open(&self, new: NewSession, program: Option<Program>) -> Arc<Session> {
         let NewSession { id, name, surroundings, window, size_policy, pace, started, log } = new;
-        let KeptLog { start, bytes, picture, resized_at, seen } = log;
+        let KeptLog { start, bytes, picture, resized_at, seen, untyped: _ } = log;
         let mut model = self.settings.make_model.as_ref().map(|make| make(window.size));
         let history = History::begin_at(start, self.history_bytes.load(Ordering::Relaxed), pace);
         let bytes = Bytes::from(bytes);

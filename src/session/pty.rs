@@ -47,6 +47,10 @@ pub(super) struct Pty {
     /// Serialises writers, first come, first served, so that one client's paste arrives in one piece.
     typing: tokio::sync::Mutex<()>,
     closed: CancellationToken,
+    /// Another server is going to type.
+    stands: CancellationToken,
+    /// What an earlier server had not typed of what it had begun with; or, once this one stands, this one. A leaf lock.
+    untyped: Mutex<Vec<u8>>,
     terminal: TerminalId,
 }
 
@@ -184,6 +188,8 @@ impl Pty {
             master: Mutex::new(Rank::Leaf, Some(Arc::new(Master { reading, writing }))),
             typing: tokio::sync::Mutex::default(),
             closed: CancellationToken::new(),
+            stands: CancellationToken::new(),
+            untyped: Mutex::new(Rank::Leaf, Vec::new()),
             terminal,
         })
     }
@@ -248,22 +254,53 @@ impl Pty {
 
     async fn write<T: AsRef<[u8]>>(&self, take: impl FnOnce() -> T) -> io::Result<()> {
         let _typing = self.typing.lock().await;
+        if self.stands.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let before = self.untyped.with(std::mem::take);
+        self.write_part(&before).await?;
         let taken = take();
-        let mut data = taken.as_ref();
+        self.write_part(taken.as_ref()).await
+    }
+
+    async fn write_part(&self, mut data: &[u8]) -> io::Result<()> {
         let Some(master) = self.master() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         while !data.is_empty() {
             match rustix::io::write(&master.writing, data) {
                 Ok(written) => data = &data[written..],
                 Err(Errno::INTR) => {}
-                // The poller calls a hung-up terminal ready, though it takes no more.
-                Err(Errno::AGAIN) if ready(&master.writing, Interest::WRITABLE).await?.is_write_closed() => {
-                    self.reopened().await;
-                }
-                Err(Errno::AGAIN) => {}
+                Err(Errno::AGAIN) => tokio::select! {
+                    biased;
+                    () = self.stands.cancelled() => {
+                        self.untyped.with(|untyped| untyped.extend_from_slice(data));
+                        return Err(io::ErrorKind::Interrupted.into());
+                    }
+                    waited = self.writable(&master) => waited?,
+                },
                 Err(errno) => return Err(errno.into()),
             }
         }
         Ok(())
+    }
+
+    /// Waits until a write may do something. The poller calls a hung-up terminal ready, though it takes no more.
+    async fn writable(&self, master: &Master) -> io::Result<()> {
+        if ready(&master.writing, Interest::WRITABLE).await?.is_write_closed() {
+            self.reopened().await;
+        }
+        Ok(())
+    }
+
+    /// Types nothing more. Returns what is left of what it was typing.
+    pub(super) async fn stand(&self) -> Vec<u8> {
+        self.stands.cancel();
+        let _typing = self.typing.lock().await;
+        self.untyped.with(std::mem::take)
+    }
+
+    /// Has this typed before anything else.
+    pub(super) fn type_first(&self, untyped: Vec<u8>) {
+        self.untyped.with(|first| *first = untyped);
     }
 
     /// Waits a moment for a process to open a terminal that none has open.

@@ -19,6 +19,7 @@ mod lost_lines;
 mod memory;
 mod nesting;
 mod new_terminals;
+mod outlasting;
 mod recorders;
 mod recording;
 mod relay;

@@ -186,19 +186,16 @@ pub(super) async fn type_all(lane: Arc<Lane>, session: Arc<Session>) {
             }
             if timeout(HOLD_TIME, lane.more.notified()).await.is_err() {
                 // The rest did not come: it was no answer. An error says that the session ended.
-                let _ = session.type_in(&typed.flush()).await;
+                let _ = session.type_in(&typed.flush(), None).await;
             }
             continue;
         };
         let InputChunk { request, terminal, data, end, outstanding, counts_as, link } = chunk;
-        if let Some(mark) = lane.mark {
-            // Before any of it is typed: none is typed again after this server was killed.
-            session.mark_typed(mark, end);
-        }
+        let mark = lane.mark.map(|mark| (mark, end));
         let is_interrupt = session.is_interrupt(&data);
         let result = match terminal {
-            Some(terminal) => session.type_from(terminal, &mut typed, &data).await,
-            None => session.type_in(&data).await,
+            Some(terminal) => session.type_from(terminal, &mut typed, &data, mark).await,
+            None => session.type_in(&data, mark).await,
         };
         outstanding.remove(counts_as);
         lane.state.with(|state| state.bytes -= data.len());

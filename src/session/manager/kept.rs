@@ -96,14 +96,22 @@ impl Manager {
         // One that an earlier server handed over is outdated once the next one has read anything.
         let log = log.filter(|log| is_exact && log.start + log.bytes.len() as u64 == start);
         let is_pictured = is_exact && pictured == start || log.is_some();
-        let log =
-            log.unwrap_or(KeptLog { start, bytes: Vec::new(), picture, resized_at: start, seen: start });
+        let log = log.unwrap_or(KeptLog {
+            start,
+            bytes: Vec::new(),
+            picture,
+            resized_at: start,
+            seen: start,
+            untyped: Vec::new(),
+        });
         let age = Duration::from_secs(now().saturating_sub(started));
         let window = marks.window().unwrap_or(Window { size: TerminalSize::DEFAULT, pixels: None });
         // An earlier server may have given it another one for a moment.
         if let Err(error) = pty.resize(window) {
             warn!(session = %id, %error, "resizing the terminal failed");
         }
+        let has_untyped = !log.untyped.is_empty();
+        pty.type_first(log.untyped.clone());
         let new = NewSession {
             id,
             name,
@@ -119,6 +127,10 @@ impl Manager {
         info!(session = %id, name = %new.name, "taken over from an earlier server");
         self.with(|book| book.names.insert(new.name.clone(), None));
         let session = self.run_new(new, (command, title), started, oneshot::channel().1);
+        if let Some(pty) = session.pty.clone().filter(|_| has_untyped) {
+            // An error says that the session ended.
+            self.tasks.spawn(async move { drop(pty.write_all(&[]).await) });
+        }
         // Without the log that was handed over.
         session.keep_state();
         if !is_pictured {

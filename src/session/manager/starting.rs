@@ -166,7 +166,7 @@ async fn an_ended_sessions_terminal_is_closed_though_somebody_reads_it() {
     assert_eq!(session.gone().await, ExitStatus::Code(3));
     let refused = async {
         loop {
-            match session.type_in(b"x").await {
+            match session.type_in(b"x", None).await {
                 Ok(()) => tokio::task::yield_now().await,
                 Err(error) => break error,
             }
