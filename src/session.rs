@@ -13,6 +13,7 @@ mod feed;
 mod feeds;
 mod follower;
 mod history;
+mod keeping;
 mod kept;
 mod manager;
 mod marks;
@@ -49,7 +50,7 @@ use self::{
     ended::KEPT_COST,
     events::SessionEvents,
     history::History,
-    kept::{Kept, KeptLog, KeptState},
+    kept::Kept,
     program::{KILLED, Process},
     pty::Pty,
     screen::{Screen, Scrollback},
@@ -77,8 +78,8 @@ pub use self::{
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{
-        ClientEnvironment, ExitStatus, Happened, InputStreamId, RequestError, SessionInfo, SessionScreen,
-        SessionState, SessionStats, SizePolicy,
+        ClientEnvironment, ExitStatus, Happened, RequestError, SessionInfo, SessionScreen, SessionState,
+        SessionStats, SizePolicy,
     },
     registry::ClientRegistry,
     sync::Mutex,
@@ -91,9 +92,6 @@ const UNTIL_REST: Duration = Duration::from_secs(10);
 
 /// How long a session is silent before a picture of its screen is kept for the next server.
 const UNTIL_PICTURE: Duration = Duration::from_millis(200);
-
-/// How long a program has another size that is made to draw again. Some look at the size only, and not at the signal.
-const OTHER_SIZE: Duration = Duration::from_millis(50);
 
 /// The longest drawing that a reply has room for, in bytes, beside what else it says.
 const MAX_DRAWING: usize = MAX_REPLY - 1024;
@@ -225,85 +223,6 @@ impl Session {
     pub(crate) fn set_size(&self, policy: SizePolicy, size: Option<TerminalSize>) {
         self.size_by(|sizing| ((), sizing.set_policy(policy, size)));
         self.keep_state();
-    }
-
-    fn kept(&self) -> Option<Arc<Kept>> {
-        self.kept.with(|kept| kept.clone())
-    }
-
-    /// Its program is gone, and no other server is to hear of it.
-    fn forget_kept(&self) {
-        if let Some(kept) = self.kept.with(Option::take) {
-            kept.keeper.forget(self.id);
-        }
-    }
-
-    /// Has the next server know what is known of it now.
-    fn keep_state(&self) {
-        if let (Some(kept), Some(state)) = (self.kept(), self.state()) {
-            kept.keeper.set_state(self.id, &state);
-        }
-    }
-
-    /// The same, with all that was printed: nothing more is.
-    async fn whole_state(&self) -> Option<KeptState> {
-        let mut state = self.state()?;
-        let untyped = self.pty.as_ref()?.stand().await;
-        let drawn = self.screen.redraw(&self.history, Scrollback { lines: usize::MAX, since: None }).await;
-        let (start, bytes) = self.history.all();
-        let KeptState::First { log, .. } = &mut state;
-        *log = Some(KeptLog {
-            start,
-            bytes,
-            picture: drawn.map_or_else(|| reset().into(), |drawn| drawn.bytes.into()),
-            resized_at: self.resized_at(),
-            seen: self.seen.load(Ordering::Relaxed),
-            untyped,
-        });
-        Some(state)
-    }
-
-    /// What the next server has to know.
-    fn state(&self) -> Option<KeptState> {
-        let started = self.kept()?.started;
-        Some(KeptState::First {
-            name: self.name(),
-            command: self.command.clone(),
-            title: self.title.clone(),
-            size_policy: self.sizing.with(|sizing| sizing.policy()),
-            pace: self.history.pace(),
-            started,
-            log: None,
-        })
-    }
-
-    /// Something may be read from the terminal now.
-    fn mark_reading(&self) {
-        if let Some(kept) = self.kept() {
-            kept.marks.set_reading();
-        }
-    }
-
-    /// Clients may be told of output before this offset from now on, and nothing else was read.
-    fn mark_head(&self, head: u64) {
-        if let Some(kept) = self.kept() {
-            kept.marks.set_head(head);
-        }
-    }
-
-    /// Where a stream of input is kept for the next server, and how far it is; of a program that ends with this server,
-    /// nowhere.
-    pub(crate) fn input_mark(&self, stream: InputStreamId) -> (Option<InputMark>, u64) {
-        let found = self.kept().map(|kept| kept.marks.stream(stream));
-        found.map_or((None, 0), |(mark, typed)| (Some(mark), typed))
-    }
-
-    /// So many bytes of a stream are going to be typed now, or were. None of it is typed again after this server was
-    /// killed.
-    fn mark_typed(&self, mark: Option<(InputMark, u64)>) {
-        if let (Some((mark, bytes)), Some(kept)) = (mark, self.kept()) {
-            kept.marks.set_typed(mark, bytes);
-        }
     }
 
     /// Sends the processes in the foreground of its terminal a signal.
@@ -497,23 +416,6 @@ impl Session {
         });
     }
 
-    /// Makes a program draw again that an earlier server had: it has another size for a moment.
-    async fn redraw_program(&self) {
-        let resize = |change: fn(TerminalSize) -> Option<TerminalSize>| {
-            let Some(pty) = &self.pty else { return };
-            self.sizing.with(|sizing| {
-                let window = sizing.window();
-                if let Some(size) = change(window.size) {
-                    // A program that has no terminal any more is not made to draw.
-                    let _ = pty.resize(window.with_size(size));
-                }
-            });
-        };
-        resize(|size| TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2)));
-        tokio::time::sleep(OTHER_SIZE).await;
-        resize(Some);
-    }
-
     /// The offset after the newest byte.
     pub(crate) fn head(&self) -> u64 {
         self.history.head()
@@ -698,17 +600,6 @@ impl Session {
             self.keep_picture().await;
         }
         tokio::time::timeout(UNTIL_REST, self.screen.wait()).await.is_ok()
-    }
-
-    /// Keeps a picture of the screen for the next server, unless that has the newest one.
-    async fn keep_picture(&self) {
-        let Some(kept) = self.kept() else { return };
-        if kept.marks.is_pictured(self.head()) {
-            return;
-        }
-        if let Some(drawn) = self.screen.redraw(&self.history, Scrollback::default()).await {
-            kept.marks.set_picture(drawn.at, &drawn.bytes);
-        }
     }
 
     /// Has a client's writer look again.

@@ -8,7 +8,6 @@ mod successor;
 mod supervisor;
 
 use std::{
-    future::pending,
     io::{self, Write},
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
@@ -21,7 +20,8 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 pub(super) use self::inherited::close_what_was_inherited;
-use self::{reload::Reloading, signals::ServerSignals, supervisor::Supervisor};
+pub(super) use self::successor::NOT_RESTARTED;
+use self::{reload::Reloading, signals::ServerSignals, successor::Restarts, supervisor::Supervisor};
 use super::{
     Exit, Globals,
     bytes::ByteCount,
@@ -43,9 +43,6 @@ const WAITING: &str = "waiting";
 
 /// Said on stdout once clients can connect, for what started this server.
 pub(super) const READY: &str = "ready";
-
-/// What clients are told a server could not be restarted by.
-pub(super) const NOT_RESTARTED: &str = "the server could not be restarted";
 
 /// How long the end waits for what is still to be read of a disk.
 const DISK_TIME: Duration = Duration::from_secs(1);
@@ -153,30 +150,13 @@ async fn serve(
     let alive = supervisor.feed_watchdog(status(&server));
     let (end, told) = oneshot::channel();
     let told = async { told.await.unwrap_or(ServerEnd::ShutDown) };
-    let (handover, clients) = (server.handover(), server.clients());
-    let socket = server.socket().to_owned();
-    let mut restarts = signals.restarts();
+    let restarts = Restarts::new(&server, signals.restarts(), leaves_terminal);
     let mut serving = pin!(server.serve_until(told));
     let served = async {
-        let next = async {
-            loop {
-                match &mut restarts {
-                    Some(restarts) => restarts.recv().await,
-                    None => pending().await,
-                };
-                match successor::start(&handover, &socket, leaves_terminal).await {
-                    Ok(pid) => return pid,
-                    Err(error) => {
-                        warn!(error = format!("{error:#}"), "not restarted");
-                        let _ = clients.notify_all(format!("{NOT_RESTARTED}: {error:#}; it goes on"));
-                    }
-                }
-            }
-        };
         tokio::select! {
             served = &mut serving => return served,
             () = signals.stop() => {}
-            pid = next => {
+            pid = restarts.next_server() => {
                 supervisor.is_replaced_by(pid).await;
                 let _ = end.send(ServerEnd::HandOver);
                 serving.await?;

@@ -3,30 +3,28 @@
 //! The keeper is started with the first program. If it goes, its programs run on, and are handed to the next one; how
 //! they end can't be known then. A server that starts takes over what the keeper of the one before has.
 
+mod place;
+mod state;
+
 use std::{
     collections::{HashMap, VecDeque},
     env,
     ffi::OsString,
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStringExt, process::CommandExt},
     },
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     sync::Arc,
     time::Duration,
 };
 
 use rustix::{
-    fs::{AtFlags, MemfdFlags, Mode, OFlags, memfd_create, open, unlinkat},
-    io::{Errno, pread, pwrite},
-    net::{
-        AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, shutdown,
-        socket_with,
-    },
+    io::Errno,
+    net::{Shutdown, shutdown},
 };
-use serde::{Deserialize, Serialize};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{Notify, oneshot, watch},
@@ -34,15 +32,20 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+pub(crate) use self::place::KeeperPlace;
+#[cfg(feature = "cli")]
+pub(crate) use self::place::is_kept;
+use self::state::memory_file;
+pub(super) use self::state::{KeptLog, KeptState};
 use super::{
     marks::SessionMarks,
     pty::{self, Pty},
     size::Window,
 };
 use crate::{
-    SessionId, SessionName,
+    SessionId,
     keeper::{FromKeeper, KEEPER, OWN_FILE, ProgramWords, ToKeeper, VERSION, receive, send},
-    message::{Create, ExitStatus, Pace, SizePolicy},
+    message::{Create, ExitStatus},
     sync::{Mutex, Rank},
 };
 
@@ -52,137 +55,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// The pause before another keeper is started where one could not be, or went at once.
 const NEXT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest state of a session that is read, in bytes: the longest history, and some more.
-const MAX_STATE: usize = (1024 + 64) * 1024 * 1024;
-
 /// How long a server that hands over may take to give what it has.
 const HANDOVER_TIME: Duration = Duration::from_secs(5);
-
-/// Where a keeper listens: in a directory that is held open.
-#[derive(Debug)]
-pub(crate) struct KeeperPlace {
-    directory: OwnedFd,
-    name: OsString,
-    /// For people who look at processes.
-    path: PathBuf,
-}
-
-impl KeeperPlace {
-    /// Beside a socket, in its directory.
-    pub(crate) fn new(directory: OwnedFd, socket: &Path) -> Self {
-        let path = keeper_socket(socket);
-        Self { directory, name: path.file_name().unwrap_or_default().to_owned(), path }
-    }
-
-    fn socket(&self) -> io::Result<(OwnedFd, SocketAddrUnix)> {
-        // Through the descriptor, where the name leads to what it led to before.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd())).join(&self.name);
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        Ok((
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?,
-            SocketAddrUnix::new(&path)?,
-        ))
-    }
-
-    fn connect(&self) -> io::Result<OwnedFd> {
-        let (socket, address) = self.socket()?;
-        connect(&socket, &address)?;
-        Ok(socket)
-    }
-
-    fn listen(&self) -> io::Result<OwnedFd> {
-        let (socket, address) = self.socket()?;
-        self.remove();
-        bind(&socket, &address)?;
-        listen(&socket, 8)?;
-        Ok(socket)
-    }
-
-    fn remove(&self) {
-        // An error says that there is none.
-        let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
-    }
-}
-
-/// Whether the server on this socket has left a keeper.
-#[cfg(feature = "cli")]
-pub(crate) fn is_kept(socket: &Path) -> bool {
-    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = socket.parent().map(|parent| open(parent, directory, Mode::empty()));
-    let Some(Ok(directory)) = opened else { return false };
-    // A keeper whose server lives leaves this one waiting, and then finds that it has gone.
-    KeeperPlace::new(directory, socket).connect().is_ok()
-}
-
-/// Where the keeper of the server on this socket listens.
-fn keeper_socket(socket: &Path) -> PathBuf {
-    let mut path = socket.as_os_str().to_owned();
-    path.push(".keeper");
-    path.into()
-}
-
-/// What the next server has to know of a session. Only ever added to, as another version: an older server's is read by
-/// a newer one.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum KeptState {
-    First {
-        name: SessionName,
-        command: String,
-        title: Option<String>,
-        size_policy: SizePolicy,
-        pace: Pace,
-        /// In seconds since the machine was started.
-        started: u64,
-        /// Of a server that hands over.
-        log: Option<KeptLog>,
-    },
-}
-
-/// All that a session's clients can ask for.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct KeptLog {
-    /// The offset of the first byte.
-    pub(super) start: u64,
-    pub(super) bytes: Vec<u8>,
-    /// What makes a terminal show what it shows at the head, with the lines above.
-    pub(super) picture: Vec<u8>,
-    pub(super) resized_at: u64,
-    pub(super) seen: u64,
-    /// What was taken to be typed, and was not.
-    pub(super) untyped: Vec<u8>,
-}
-
-impl KeptState {
-    /// As a file, for the keeper to hold.
-    pub(super) fn file(&self) -> io::Result<OwnedFd> {
-        memory_file(c"fugue-state", &postcard::to_stdvec(self).map_err(io::Error::other)?)
-    }
-
-    fn read(file: &OwnedFd) -> io::Result<Self> {
-        let length = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(usize::MAX);
-        if length > MAX_STATE {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while filled < length {
-            match pread(file, &mut bytes[filled..], filled as u64)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => filled += read,
-            }
-        }
-        postcard::from_bytes(&bytes).map_err(io::Error::other)
-    }
-}
-
-fn memory_file(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
-    let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
-    let mut written = 0;
-    while written < bytes.len() {
-        written += pwrite(&file, &bytes[written..], written as u64)?;
-    }
-    Ok(file)
-}
 
 /// A program that a keeper has.
 #[derive(Debug)]

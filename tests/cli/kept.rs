@@ -7,9 +7,10 @@ use std::{
     process::{Output, Stdio},
 };
 
+use fugue_server::{Client, client::InputStream};
 use rustix::process::Signal;
 
-use super::{Home, Terminal, eventually, lives, serve, signal, wait};
+use super::{Home, Terminal, eventually, lives, script, serve, signal, wait};
 
 /// A program that says what it is told, line by line, and the signals that it gets.
 const ECHO: &str = "trap 'echo hung up' HUP; echo ready; while read -r line; do echo \"got $line\"; done";
@@ -240,4 +241,70 @@ fn typed_while_a_server_is_killed_is_typed_once() {
     for round in 10..20 {
         assert!(screen.matches(&format!("got {round}")).count() <= 1, "{screen}");
     }
+}
+
+#[test]
+fn a_restart_that_cannot_be_leaves_the_server_as_it_was() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "a", "ready");
+    let before = home.server_pid();
+    let config = home.directory.path().join("config/fugue/config.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    fs::write(&config, "[serve]\nhistory = \"none\"\n").unwrap();
+    // The command itself has other settings.
+    let refused = home.command(&["restart"]).env("XDG_CONFIG_HOME", "/nonexistent").output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(
+        said(&refused).contains("could not be restarted") && said(&refused).contains("history"),
+        "{refused:?}"
+    );
+    fs::remove_file(&config).unwrap();
+    assert_eq!(home.server_pid(), before);
+    send(&home, "a", "still\n");
+    shows(&home, "a", "got still");
+
+    home.succeed(&["restart"]);
+    assert_ne!(home.server_pid(), before);
+    send(&home, "a", "again\n");
+    shows(&home, "a", "got again");
+    assert!(home.succeed(&["screen", "a"]).contains("ready"), "the screen went along");
+    home.succeed(&["kill", "a"]);
+    // Also of one without a session.
+    home.succeed(&["restart"]);
+}
+
+#[test]
+fn what_is_taken_and_not_typed_is_typed_after_a_restart() {
+    let home = Home::new();
+    let gate = home.directory.path().join("gate");
+    let program = format!(
+        "stty raw -echo; printf ready; until [ -e {} ]; do sleep 0.01; done; head -c 150000 | cksum; read go",
+        gate.display()
+    );
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", &program]);
+    shows(&home, "a", "ready");
+    let all: String = (0..25_000).map(|number| format!("{number:05} ")).collect();
+    let sums = "seq -f %05.0f 0 24999 | tr '\\n' ' ' | cksum";
+    let expected = String::from_utf8(script(&home, sums).stdout).unwrap();
+    let session = home.session("a")["id"].as_str().unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut input = InputStream::new(session);
+    // More than the program's terminal holds: it does not read yet.
+    runtime.block_on(async {
+        let mut client = Client::connect(&home.socket()).await.unwrap();
+        for piece in all.as_bytes().chunks(50_000) {
+            client.send(&input.push(piece.to_vec())).await.unwrap();
+        }
+        client.ping().await.unwrap();
+    });
+    home.succeed(&["restart"]);
+    fs::write(&gate, "").unwrap();
+    runtime.block_on(async {
+        let mut client = Client::connect(&home.socket()).await.unwrap();
+        for piece in input.unanswered() {
+            client.request(&piece).await.unwrap();
+        }
+    });
+    shows(&home, "a", expected.split_whitespace().next().unwrap());
 }

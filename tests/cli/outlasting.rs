@@ -137,7 +137,7 @@ impl Scene {
 #[test]
 fn what_watches_and_what_runs_outlasts_killed_servers() {
     let mut scene = Scene::new();
-    let outputs: Vec<_> = scene.recorders.iter_mut().map(|recorder| drained(recorder)).collect();
+    let outputs: Vec<_> = scene.recorders.iter_mut().map(drained).collect();
     for _ in 0..rounds() {
         scene.around(|home| home.signal_server(Signal::KILL));
     }
@@ -164,7 +164,7 @@ fn what_watches_and_what_runs_outlasts_killed_servers() {
 #[test]
 fn a_restart_in_a_flood_loses_nothing() {
     let mut scene = Scene::new();
-    let outputs: Vec<_> = scene.recorders.iter_mut().map(|recorder| drained(recorder)).collect();
+    let outputs: Vec<_> = scene.recorders.iter_mut().map(drained).collect();
     let mut descriptors = Vec::new();
     for _ in 0..rounds() {
         scene.around(|home| drop(home.succeed(&["restart"])));

@@ -1,0 +1,126 @@
+//! What a session has for the server that comes after this one.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{
+    Session,
+    kept::{Kept, KeptLog, KeptState},
+    marks::InputMark,
+    screen::Scrollback,
+};
+use crate::{TerminalSize, message::InputStreamId, terminal::reset};
+
+/// How long a program has another size that is made to draw again. Some look at the size only, and not at the signal.
+const OTHER_SIZE: Duration = Duration::from_millis(50);
+
+impl Session {
+    pub(super) fn kept(&self) -> Option<Arc<Kept>> {
+        self.kept.with(|kept| kept.clone())
+    }
+
+    /// Its program is gone, and no other server is to hear of it.
+    pub(super) fn forget_kept(&self) {
+        if let Some(kept) = self.kept.with(Option::take) {
+            kept.keeper.forget(self.id);
+        }
+    }
+
+    /// Has the next server know what is known of it now.
+    pub(super) fn keep_state(&self) {
+        if let (Some(kept), Some(state)) = (self.kept(), self.state()) {
+            kept.keeper.set_state(self.id, &state);
+        }
+    }
+
+    /// The same, with all that was printed: nothing more is.
+    pub(super) async fn whole_state(&self) -> Option<KeptState> {
+        let mut state = self.state()?;
+        let untyped = self.pty.as_ref()?.stand().await;
+        let drawn = self.screen.redraw(&self.history, Scrollback { lines: usize::MAX, since: None }).await;
+        let (start, bytes) = self.history.all();
+        let KeptState::First { log, .. } = &mut state;
+        *log = Some(KeptLog {
+            start,
+            bytes,
+            picture: drawn.map_or_else(reset, |drawn| drawn.bytes.into()),
+            resized_at: self.resized_at(),
+            seen: self.seen.load(Ordering::Relaxed),
+            untyped,
+        });
+        Some(state)
+    }
+
+    /// What the next server has to know.
+    pub(super) fn state(&self) -> Option<KeptState> {
+        let started = self.kept()?.started;
+        Some(KeptState::First {
+            name: self.name(),
+            command: self.command.clone(),
+            title: self.title.clone(),
+            size_policy: self.sizing.with(|sizing| sizing.policy()),
+            pace: self.history.pace(),
+            started,
+            log: None,
+        })
+    }
+
+    /// Something may be read from the terminal now.
+    pub(super) fn mark_reading(&self) {
+        if let Some(kept) = self.kept() {
+            kept.marks.set_reading();
+        }
+    }
+
+    /// Clients may be told of output before this offset from now on, and nothing else was read.
+    pub(super) fn mark_head(&self, head: u64) {
+        if let Some(kept) = self.kept() {
+            kept.marks.set_head(head);
+        }
+    }
+
+    /// Where a stream of input is kept for the next server, and how far it is; of a program that ends with this server,
+    /// nowhere.
+    pub(crate) fn input_mark(&self, stream: InputStreamId) -> (Option<InputMark>, u64) {
+        let found = self.kept().map(|kept| kept.marks.stream(stream));
+        found.map_or((None, 0), |(mark, typed)| (Some(mark), typed))
+    }
+
+    /// So many bytes of a stream are going to be typed now, or were. None of it is typed again after this server was
+    /// killed.
+    pub(super) fn mark_typed(&self, mark: Option<(InputMark, u64)>) {
+        if let (Some((mark, bytes)), Some(kept)) = (mark, self.kept()) {
+            kept.marks.set_typed(mark, bytes);
+        }
+    }
+
+    /// Makes a program draw again that an earlier server had: it has another size for a moment.
+    pub(super) async fn redraw_program(&self) {
+        let resize = |change: fn(TerminalSize) -> Option<TerminalSize>| {
+            let Some(pty) = &self.pty else { return };
+            self.sizing.with(|sizing| {
+                let window = sizing.window();
+                if let Some(size) = change(window.size) {
+                    // A program that has no terminal any more is not made to draw.
+                    let _ = pty.resize(window.with_size(size));
+                }
+            });
+        };
+        resize(|size| TerminalSize::new(size.cols(), size.rows() - 1).or(TerminalSize::new(size.cols(), 2)));
+        tokio::time::sleep(OTHER_SIZE).await;
+        resize(Some);
+    }
+
+    /// Keeps a picture of the screen for the next server, unless that has the newest one.
+    pub(super) async fn keep_picture(&self) {
+        let Some(kept) = self.kept() else { return };
+        if kept.marks.is_pictured(self.head()) {
+            return;
+        }
+        if let Some(drawn) = self.screen.redraw(&self.history, Scrollback::default()).await {
+            kept.marks.set_picture(drawn.at, &drawn.bytes);
+        }
+    }
+}

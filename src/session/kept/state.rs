@@ -1,0 +1,80 @@
+//! What the next server is told of a session, in a memory file that the keeper does not look into.
+
+use std::{ffi::CStr, io, os::fd::OwnedFd};
+
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    io::{pread, pwrite},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    SessionName,
+    message::{Pace, SizePolicy},
+};
+
+/// The longest state of a session that is read, in bytes: the longest history, and some more.
+const MAX_STATE: usize = (1024 + 64) * 1024 * 1024;
+
+/// What the next server has to know of a session. Only ever added to, as another version: an older server's is read by
+/// a newer one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::session) enum KeptState {
+    First {
+        name: SessionName,
+        command: String,
+        title: Option<String>,
+        size_policy: SizePolicy,
+        pace: Pace,
+        /// In seconds since the machine was started.
+        started: u64,
+        /// Of a server that hands over.
+        log: Option<KeptLog>,
+    },
+}
+
+/// All that a session's clients can ask for.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(in crate::session) struct KeptLog {
+    /// The offset of the first byte.
+    pub(in crate::session) start: u64,
+    pub(in crate::session) bytes: Vec<u8>,
+    /// What makes a terminal show what it shows at the head, with the lines above.
+    pub(in crate::session) picture: Vec<u8>,
+    pub(in crate::session) resized_at: u64,
+    pub(in crate::session) seen: u64,
+    /// What was taken to be typed, and was not.
+    pub(in crate::session) untyped: Vec<u8>,
+}
+
+impl KeptState {
+    /// As a file, for the keeper to hold.
+    pub(in crate::session) fn file(&self) -> io::Result<OwnedFd> {
+        memory_file(c"fugue-state", &postcard::to_stdvec(self).map_err(io::Error::other)?)
+    }
+
+    pub(super) fn read(file: &OwnedFd) -> io::Result<Self> {
+        let length = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(usize::MAX);
+        if length > MAX_STATE {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match pread(file, &mut bytes[filled..], filled as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => filled += read,
+            }
+        }
+        postcard::from_bytes(&bytes).map_err(io::Error::other)
+    }
+}
+
+pub(super) fn memory_file(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
+    let mut written = 0;
+    while written < bytes.len() {
+        written += pwrite(&file, &bytes[written..], written as u64)?;
+    }
+    Ok(file)
+}
