@@ -1,18 +1,23 @@
 //! Starting a server's process.
 
-use std::{env, fs, process::Stdio};
+use std::{env, fs, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
+    time::timeout,
 };
 
 use super::{Globals, serve};
 
+/// How long a server may take to start. It is ready at once, unless its disk is not.
+pub(super) const START_TIME: Duration = Duration::from_secs(10);
+
 /// Starts a server and waits until it is ready or has failed; returns what it complained of.
 pub(super) async fn launch(common: &Globals) -> anyhow::Result<String> {
-    StartingServer::begin(common)?.finish(common).await
+    let started = timeout(START_TIME, StartingServer::begin(common)?.finish(common)).await;
+    started.unwrap_or_else(|_| Ok(not_ready(common)))
 }
 
 /// A server in the background that begins, and takes no socket before it is let to.
@@ -61,8 +66,17 @@ impl StartingServer {
     }
 }
 
+/// What is said of a server that was not ready in time.
+pub(super) fn not_ready(common: &Globals) -> String {
+    let where_to_look = match log_of(common) {
+        Some(log) => format!("see {log}"),
+        None => "the disk of its socket may not answer".to_owned(),
+    };
+    format!("the server that was started was not ready within {} s; {where_to_look}", START_TIME.as_secs())
+}
+
 /// The server's log, if there is one.
-pub(super) fn log_of(common: &Globals) -> Option<String> {
+fn log_of(common: &Globals) -> Option<String> {
     let log = serve::log_path(&common.socket);
     fs::exists(&log).unwrap_or(false).then(|| log.display().to_string())
 }

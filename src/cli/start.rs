@@ -17,13 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     Globals,
     connect::{NotConnected, OTHER_START_PAUSE, OTHER_START_TIME},
-    launch::{StartingServer, log_of},
+    launch::{START_TIME, StartingServer, not_ready},
     print_error,
 };
 use crate::client::Client;
-
-/// How long a server may take to start. It is ready at once, unless its disk is not.
-const START_TIME: Duration = Duration::from_secs(10);
 
 /// When the server was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,14 +87,7 @@ pub(super) async fn find_or_start(common: &Globals) -> anyhow::Result<(Client, S
     }
     let complaint = match timeout(START_TIME, starting.finish(common)).await {
         Ok(started) => started?,
-        Err(_) => bail!(
-            "the server that was started was not ready within {} s; {}",
-            START_TIME.as_secs(),
-            match log_of(common) {
-                Some(log) => format!("see {log}"),
-                None => "the disk of its socket may not answer".to_owned(),
-            }
-        ),
+        Err(_) => bail!("{}", not_ready(common)),
     };
     // Of several servers started at once one gets the socket, and it serves all who wanted one.
     let started = Instant::now();
