@@ -3,7 +3,6 @@
 use std::{
     io::{self, IsTerminal},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context, bail};
