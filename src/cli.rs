@@ -72,7 +72,7 @@ const SELDOM: &[&str] = if cfg!(feature = "bench") {
 #[command(help_template = "{about}\n{usage-heading} {usage}\n\n{subcommands}{after-help}")]
 #[command(override_usage = "fugue-server <COMMAND>")]
 #[command(after_help = format!("\
-To begin: `fugue-server new work`; ctrl-\\ detaches. Also: {}.
+First: `fugue-server new work`; ctrl-\\ detaches. Also: {}.
 All take --help, --socket PATH, --remote ssh://HOST, --log LEVEL [env: FUGUE_...]. Or --version.", SELDOM.join(", ")))]
 struct Args {
     /// The socket [default: in $XDG_RUNTIME_DIR or /tmp]

@@ -7,7 +7,7 @@ use super::*;
 /// Options of `serve`, `new` and `attach` that say what one call is to do, so that no file has them: a recording keeps
 /// its promise only if `from` and `on-lag` mean what they do by themselves.
 const OF_ONE_CALL: [(&str, &[&str]); 3] = [
-    ("serve", &["background"]),
+    ("serve", &["background", "take-over"]),
     ("new", &["attach", "detached", "directory", "env", "on-lag", "record", "title"]),
     ("attach", &["create", "from", "on-lag", "read-only"]),
 ];
