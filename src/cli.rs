@@ -42,7 +42,7 @@ mod wait;
 
 use std::{
     env::args_os,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fmt,
     future::Future,
     io::{self, Write},
@@ -168,7 +168,7 @@ struct Globals {
 #[must_use]
 pub fn run() -> ExitCode {
     // What a server starts has no command line of a person's.
-    if let Some(exit) = keeper::run(args_os().nth(1).as_deref().and_then(OsStr::to_str)) {
+    if let Some(exit) = keeper::run() {
         return exit;
     }
     let (args, settings) = parse_with_settings();

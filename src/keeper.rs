@@ -6,6 +6,9 @@
 //!
 //! It listens on standard input, to one server at a time: only who has the lock beside the socket connects. It ends
 //! once it holds nothing and no server is there.
+//!
+//! A server has one if [asked](crate::ServerBuilder::keep_programs): it runs its own program's file again, so `main` has
+//! to look first whether this is such a run.
 
 mod packet;
 mod start;
@@ -36,8 +39,8 @@ pub(crate) use self::{
 use crate::{SessionId, message::ExitStatus};
 
 /// The first argument of a process that is to be a keeper, and of one that is to become a program.
-pub(crate) const KEEPER: &str = "keeper";
-const PROGRAM: &str = "keeper-program";
+pub(crate) const KEEPER: &str = "fugue-keeper";
+const PROGRAM: &str = "fugue-keeper-program";
 
 /// This program's own file, also once another has its name.
 pub(crate) const OWN_FILE: &str = "/proc/self/exe";
@@ -51,9 +54,21 @@ const HELD_FOR: Duration = Duration::from_secs(5);
 /// The pause after a server could not be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What this process is started as, if it is one of the two.
-pub(crate) fn run(first_argument: Option<&str>) -> Option<ExitCode> {
-    match first_argument? {
+/// Runs the keeper, or becomes a program, if this process was started by a server or its keeper for that. To be called
+/// first of all, while the process has one thread, and to exit with what it returns.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     if let Some(exit) = fugue_server::keeper::run() {
+///         return exit;
+///     }
+///     // What the program is for.
+///     std::process::ExitCode::SUCCESS
+/// }
+/// ```
+#[must_use]
+pub fn run() -> Option<ExitCode> {
+    match std::env::args_os().nth(1)?.to_str()? {
         KEEPER => Some(keep()),
         PROGRAM => Some(start::run()),
         _ => None,

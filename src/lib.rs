@@ -36,7 +36,7 @@ pub mod client;
 pub mod fuzz;
 mod id;
 #[cfg(feature = "server")]
-mod keeper;
+pub mod keeper;
 #[cfg(feature = "server")]
 pub mod message;
 #[cfg(not(feature = "server"))]

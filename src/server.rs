@@ -232,9 +232,13 @@ impl Server {
         Feeds::new(Arc::clone(&self.shared.sessions))
     }
 
-    /// Takes over the sessions that an earlier server's keeper has.
-    #[cfg(feature = "cli")]
-    pub(crate) async fn take_over(&self) -> std::io::Result<()> {
+    /// Takes over the sessions that an earlier server's [keeper](ServerBuilder::keep_programs) has, before anybody can
+    /// ask for them. To be called once, before [`serve`](Self::serve), by a server that keeps programs; nothing happens
+    /// on another.
+    ///
+    /// # Errors
+    /// There is a keeper that does not answer within 5 s, or is of another version. It has what it had.
+    pub async fn take_over(&self) -> std::io::Result<()> {
         self.shared.sessions.take_over().await
     }
 

@@ -112,7 +112,7 @@ impl Home {
     }
 
     fn keepers(&self) -> Vec<u32> {
-        self.processes("cmdline", &format!("keeper\0{}.keeper\0", self.socket.display()))
+        self.processes("cmdline", &format!("fugue-keeper\0{}.keeper\0", self.socket.display()))
     }
 
     async fn client(&self) -> Client {

@@ -15,7 +15,7 @@ use super::{
     clients::{Connected, Counters},
     connections::Connections,
     input::InputStreams,
-    listener::{BindError, BoundSocket},
+    listener::BoundSocket,
     live::LiveSettings,
     nesting::Nesting,
     stall::StallTimeouts,
@@ -227,10 +227,12 @@ impl ServerBuilder {
         self
     }
 
-    /// Has programs kept by a process of their own, which outlives this one. This program's own file is run for it, so
-    /// that its `main` has to call the command line's.
-    #[cfg(feature = "cli")]
-    pub(crate) fn keep_programs(mut self) -> Self {
+    /// Has programs kept by a process of their own, so that they outlive this one if it is killed, and the next server
+    /// on this socket can [take them over](Server::take_over). A shutdown ends them as ever.
+    ///
+    /// This program's own file is run for that: its `main` has to call [`keeper::run`](crate::keeper::run) first. By
+    /// default programs are children of this process, and end with it.
+    pub fn keep_programs(mut self) -> Self {
         self.keeps_programs = true;
         self
     }
@@ -284,7 +286,7 @@ impl ServerBuilder {
     pub(crate) async fn claim(self, said: impl FnOnce()) -> Result<Server, ServerError> {
         let registry = self.registry()?;
         let keeper = Keeper::new(BoundSocket::keeper_place_of(&self.socket)?);
-        let failed = |source| BindError::Io { what: "taking over", path: self.socket.clone(), source };
+        let failed = |source| super::BindError::Io { what: "taking over", path: self.socket.clone(), source };
         let held = keeper.claim(said).await.map_err(failed)?;
         let socket = BoundSocket::of_held(&self.socket, held)?;
         Ok(self.serve_with(socket, registry, Some(keeper)))

@@ -256,6 +256,7 @@ impl BoundSocket {
     }
 
     /// What the server before has handed over.
+    #[cfg(feature = "cli")]
     pub(super) fn of_held(path: &Path, held: HeldListener) -> Result<Self, BindError> {
         let HeldListener { listener, lock, is_ours } = held;
         let (directory, name) = place(path)?;

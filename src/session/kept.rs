@@ -272,6 +272,7 @@ impl Keeper {
     ///
     /// # Errors
     /// There is no keeper, or none that answers; or nothing was handed over.
+    #[cfg(feature = "cli")]
     pub(crate) async fn claim(self: &Arc<Self>, said: impl FnOnce()) -> io::Result<HeldListener> {
         let link = Arc::new(self.place.connect()?);
         said();
@@ -550,6 +551,7 @@ impl Drop for ForgetUnlessStarted<'_> {
 }
 
 /// What a keeper holds for the next server.
+#[cfg(feature = "cli")]
 async fn claimed(link: &Arc<OwnedFd>) -> io::Result<HeldListener> {
     let polled = polled(link)?;
     loop {

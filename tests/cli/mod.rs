@@ -129,7 +129,7 @@ impl Home {
 
     /// The keepers of this socket's servers.
     pub(crate) fn keepers(&self) -> Vec<u64> {
-        let place = format!("\0keeper\0{}.keeper\0", self.socket().display());
+        let place = format!("\0fugue-keeper\0{}.keeper\0", self.socket().display());
         let processes = std::fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok());

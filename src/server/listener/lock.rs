@@ -56,6 +56,7 @@ impl Lock {
     }
 
     /// The lock that another process had, and has handed over.
+    #[cfg(feature = "cli")]
     pub(super) fn of(file: OwnedFd) -> io::Result<Self> {
         let lock = Self { id: id(&fstat(&file)?), file: Some(file) };
         lock.say_who();

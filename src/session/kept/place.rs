@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, open, unlinkat},
+    fs::{AtFlags, unlinkat},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with},
 };
 
@@ -61,6 +61,8 @@ impl KeeperPlace {
 /// Whether the server on this socket has left a keeper.
 #[cfg(feature = "cli")]
 pub(crate) fn is_kept(socket: &Path) -> bool {
+    use rustix::fs::{Mode, OFlags, open};
+
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = socket.parent().map(|parent| open(parent, directory, Mode::empty()));
     let Some(Ok(directory)) = opened else { return false };
