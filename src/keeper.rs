@@ -7,8 +7,8 @@
 //! It listens on standard input, to one server at a time: only who has the lock beside the socket connects. It ends
 //! once it holds nothing and no server is there.
 //!
-//! A server has one if [asked](crate::ServerBuilder::keep_programs): it runs its own program's file again, so `main` has
-//! to look first whether this is such a run.
+//! A server has one if [asked](crate::ServerBuilder::keep_programs): it runs its own program's file again, so `main`
+//! has to look first whether this is such a run.
 
 mod packet;
 mod start;

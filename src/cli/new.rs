@@ -7,9 +7,11 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
+use tokio::time::{Instant, sleep};
 
 use super::{
     Command, Exit, Globals,
@@ -184,8 +186,13 @@ async fn connect(common: &Globals, no_start: bool) -> anyhow::Result<(Client, St
     start::connect_or_start(common).await
 }
 
-/// How often attaching and creating are tried in turn, while others create and end the same session.
-const TRIES: usize = 8;
+/// How long attaching and creating are tried in turn, while others create and end the same session: longer than a
+/// program may take to start, until when its name is taken and nobody can attach.
+const TRIES_TIME: Duration = Duration::from_secs(12);
+
+/// The pause after the first try, which doubles with each, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Attaches to a session, or creates it.
 async fn attach_or(
@@ -195,7 +202,8 @@ async fn attach_or(
     args: &attach::Args,
 ) -> anyhow::Result<Exit> {
     let name = create.name.clone();
-    for _ in 0..TRIES {
+    let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
+    while begun.elapsed() < TRIES_TIME {
         // Only a live one: what one that ended printed may still be there to be attached to.
         let entered = match client.find(Target::Name(name.clone())).await {
             Ok(info) => attach::enter(&mut client, info.id.into(), args).await,
@@ -219,6 +227,8 @@ async fn attach_or(
             Err(ClientError::Refused(RequestError::NameTaken(_))) => {}
             Err(error) => return Err(end_unused(client, started, error).await),
         }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
     bail!("session {name} comes and goes; try again")
 }
