@@ -24,7 +24,7 @@ use std::{
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{SocketFlags, accept_with},
     process::{
@@ -47,6 +47,9 @@ pub(crate) const OWN_FILE: &str = "/proc/self/exe";
 
 /// Packets that wait for a server to read them, after which nothing is read from it.
 const MAX_WAITING: usize = 64;
+
+/// The most that wait to be the next server.
+const MAX_CALLERS: usize = 64;
 
 /// How long what a server hands over is held for the next.
 const HELD_FOR: Duration = Duration::from_secs(5);
@@ -87,6 +90,7 @@ fn keep() -> ExitCode {
     let mut keeper = KeeperProcess {
         listener,
         server: None,
+        callers: VecDeque::new(),
         held: None,
         kept: BTreeMap::new(),
         starting: Vec::new(),
@@ -101,6 +105,8 @@ fn keep() -> ExitCode {
 struct KeeperProcess {
     listener: OwnedFd,
     server: Option<ServerLink>,
+    /// Those that wait for the server to go: the next one, and who only looked whether this is here.
+    callers: VecDeque<OwnedFd>,
     /// What the server before has left for the next.
     held: Option<HeldSocket>,
     kept: BTreeMap<SessionId, KeptSession>,
@@ -121,6 +127,8 @@ struct HeldSocket {
 struct ServerLink {
     socket: OwnedFd,
     waiting: VecDeque<FromKeeper>,
+    /// No other server is to have what it leaves.
+    is_last: bool,
 }
 
 struct KeptSession {
@@ -188,16 +196,13 @@ impl KeeperProcess {
 
     /// Waits until something has something to tell.
     fn wait(&self) -> io::Result<Vec<(Told, PollFlags)>> {
-        let mut all = Vec::new();
-        match &self.server {
-            None => all.push((Told::Listener, self.listener.as_fd(), PollFlags::IN)),
-            Some(server) => {
-                // Not read from while it does not read. A hangup is told in any case.
-                let mut flags = PollFlags::empty();
-                flags.set(PollFlags::IN, server.waiting.len() < MAX_WAITING);
-                flags.set(PollFlags::OUT, !server.waiting.is_empty());
-                all.push((Told::Server, server.socket.as_fd(), flags));
-            }
+        let mut all = vec![(Told::Listener, self.listener.as_fd(), PollFlags::IN)];
+        if let Some(server) = &self.server {
+            // Not read from while it does not read. A hangup is told in any case.
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, server.waiting.len() < MAX_WAITING);
+            flags.set(PollFlags::OUT, !server.waiting.is_empty());
+            all.push((Told::Server, server.socket.as_fd(), flags));
         }
         let starting = self.starting.iter();
         all.extend(starting.map(|one| (Told::Starting(one.session), one.failures.as_fd(), PollFlags::IN)));
@@ -218,15 +223,26 @@ impl KeeperProcess {
         Ok(told.filter(|(_, how)| !how.is_empty()).collect())
     }
 
-    /// The next server comes once the one before has gone.
+    /// Somebody calls. Who only looked has gone again by the next call.
     fn accept(&mut self) {
         let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) else {
             // It has gone again, or no descriptor is left for it.
             return std::thread::sleep(PAUSE);
         };
         let is_ours = rustix::net::sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.uid == geteuid());
-        if is_ours {
-            self.server = Some(ServerLink { socket, waiting: VecDeque::new() });
+        self.callers.retain(|caller| !has_gone(caller));
+        if is_ours && self.callers.len() < MAX_CALLERS {
+            self.callers.push_back(socket);
+        }
+        self.greet();
+    }
+
+    /// The first who called is the server once the one before has gone.
+    fn greet(&mut self) {
+        while self.server.is_none()
+            && let Some(socket) = self.callers.pop_front()
+        {
+            self.server = Some(ServerLink { socket, waiting: VecDeque::new(), is_last: false });
             self.say(FromKeeper::Hello { version: VERSION, pid: std::process::id() });
         }
     }
@@ -242,8 +258,18 @@ impl KeeperProcess {
             Ok(Some((said, descriptors))) => self.carry_out(said, descriptors),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // What it does not understand, it does not go on from.
-            Ok(None) | Err(_) => self.server = None,
+            Ok(None) | Err(_) => self.lose_server(),
         }
+    }
+
+    /// The server has gone. How programs ended that it has not heard of is told to the next.
+    fn lose_server(&mut self) {
+        if self.server.take().is_some_and(|server| server.is_last) {
+            // With their terminals, which hangs them up.
+            self.starting.clear();
+            self.kept.clear();
+        }
+        self.greet();
     }
 
     fn carry_out(&mut self, said: ToKeeper, descriptors: Vec<OwnedFd>) {
@@ -262,6 +288,11 @@ impl KeeperProcess {
                 if let Ok([listener, lock]) = <[OwnedFd; 2]>::try_from(descriptors) {
                     self.held =
                         Some(HeldSocket { listener, lock, is_ours, until: Instant::now() + HELD_FOR });
+                }
+            }
+            (ToKeeper::Last, _) => {
+                if let Some(server) = &mut self.server {
+                    server.is_last = true;
                 }
             }
             (ToKeeper::Claim, _) => {
@@ -391,11 +422,7 @@ impl KeeperProcess {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // It has gone. How programs ended is told to the next.
-                Err(_) => {
-                    self.server = None;
-                    return;
-                }
+                Err(_) => return self.lose_server(),
             }
         }
     }
@@ -412,6 +439,13 @@ impl KeptSession {
         let others = self.master.as_ref().map(|master| [master, &self.state, &self.marks]);
         process.into_iter().chain(others.into_iter().flatten()).map(AsFd::as_fd).collect()
     }
+}
+
+/// Whether the other end of a socket has been closed.
+fn has_gone(socket: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }
 
 /// Starts a process that becomes the program: itself, as a handle, and where it says why it does not.

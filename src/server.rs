@@ -313,6 +313,7 @@ impl Server {
         }
 
         info!("shutting down");
+        shared.sessions.end_keeping();
         // From here on there is no server to be found, and the next one may start: nobody waits for one that answers no
         // more.
         drop(socket);

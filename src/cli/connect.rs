@@ -24,6 +24,9 @@ use crate::{
 const COME_BACK_TIME: Duration = Duration::from_secs(3);
 const COME_BACK_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long it is tried to start a server that takes over what another one has left.
+const TAKE_OVER_TIME: Duration = Duration::from_secs(3);
+
 /// How long a server that was started by another process at the same time may take until it listens.
 pub(super) const OTHER_START_TIME: Duration = Duration::from_secs(1);
 pub(super) const OTHER_START_PAUSE: Duration = Duration::from_millis(20);
@@ -37,7 +40,7 @@ pub(super) enum NotConnected {
     Failed(#[from] ConnectError),
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    #[error("a server was killed whose sessions run on, and another one could not take them over: {0}")]
+    #[error("no server answers, but what one has left runs on, and another one could not take it over: {0}")]
     NotTakenOver(String),
 }
 
@@ -127,20 +130,19 @@ impl Globals {
         if let Some(remote) = &self.remote {
             return Ok((remote.connect(false).await?, remote.to_string().into()));
         }
-        let mut begun = Instant::now();
-        let mut complaint = None;
+        let (begun, mut complaint) = (Instant::now(), None);
         loop {
             match self.look_for_server().await {
-                Err(NotConnected::NoServer(_)) if complaint.is_none() && is_kept(&self.socket) => {
-                    let started = launch(self).await;
-                    complaint = Some(started.unwrap_or_else(|error| format!("{error:#}")));
-                    begun = Instant::now();
-                }
-                // Of several that are started at once one gets the socket, and serves all.
+                // Of several that are started at once one gets the socket, and serves all. One that was killed just now
+                // has its lock for a moment.
                 Err(NotConnected::NoServer(_))
-                    if complaint.is_some() && begun.elapsed() < OTHER_START_TIME =>
+                    if begun.elapsed() < TAKE_OVER_TIME && is_kept(&self.socket) =>
                 {
-                    sleep(OTHER_START_PAUSE).await;
+                    let said = launch(self).await.unwrap_or_else(|error| format!("{error:#}"));
+                    if !said.is_empty() {
+                        sleep(OTHER_START_PAUSE).await;
+                    }
+                    complaint = Some(said);
                 }
                 Err(NotConnected::NoServer(_)) if complaint.is_some() => {
                     return Err(NotConnected::NotTakenOver(complaint.unwrap_or_default()));

@@ -47,6 +47,8 @@ pub(crate) enum ToKeeper {
     Hold { is_ours: bool },
     /// What was held?
     Claim,
+    /// This server ends, and no other is to have what is left: once it has gone, all sessions are forgotten.
+    Last,
     /// Close the session's terminal.
     Close { session: SessionId },
     /// Forget the session: its terminal is closed, and how it ended is nobody's question any more.

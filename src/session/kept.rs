@@ -146,6 +146,8 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct KeeperState {
     link: Option<Arc<OwnedFd>>,
+    /// Nothing is started any more, and no other server is to find the keeper.
+    is_over: bool,
     /// A keeper that has said hello, and whose sessions were not taken over yet.
     met: Option<Arc<OwnedFd>>,
     /// What the keeper has not taken yet, with its descriptors: a few packets a session at most.
@@ -229,8 +231,13 @@ impl Keeper {
         let _beginning = self.beginning.lock().await;
         let met = self.state.with(|state| state.met.take());
         let is_met = met.is_some();
-        let connected = || self.place.connect().ok().map(Arc::new);
-        let Some(link) = met.or_else(connected) else { return Ok(Vec::new()) };
+        let link = match met {
+            Some(link) => link,
+            None => match self.place.connect_if_any()? {
+                Some(link) => Arc::new(link),
+                None => return Ok(Vec::new()),
+            },
+        };
         let answers = timeout(ANSWER_TIME, all_of(&link, is_met)).await.unwrap_or_else(|_| {
             let why = format!(
                 "the process that keeps the sessions of {} does not answer; `pgrep -af fugue-server` finds it, `kill \
@@ -242,6 +249,10 @@ impl Keeper {
         let mut found: Vec<FoundSession> = Vec::new();
         for answer in answers {
             match answer {
+                // Its terminal was closed, as nothing else ended it; then its server was killed.
+                (FromKeeper::Listed { session, .. }, descriptors) if descriptors.len() == 1 => {
+                    send(&link, &ToKeeper::Forget { session }, &[])?;
+                }
                 (FromKeeper::Listed { session, pid }, descriptors) => {
                     match self.found(session, pid, descriptors) {
                         Ok(one) => found.push(one),
@@ -304,8 +315,12 @@ impl Keeper {
     /// Has a keeper, which is started if there is none.
     pub(crate) async fn begin(self: &Arc<Self>) -> io::Result<()> {
         let _beginning = self.beginning.lock().await;
-        if self.state.with(|state| state.link.is_some()) {
+        let (is_there, is_over) = self.state.with(|state| (state.link.is_some(), state.is_over));
+        if is_there {
             return Ok(());
+        }
+        if is_over {
+            return Err(io::Error::other("the server is shutting down"));
         }
         let listener = self.place.listen()?;
         let mut command = std::process::Command::new(OWN_FILE);
@@ -477,15 +492,20 @@ impl Keeper {
         }
     }
 
-    /// All are over, whatever they do: the kernel hangs up what still has their terminals open. Without any, there is
-    /// nothing for another server to find.
-    pub(crate) fn forget_all(&self) {
+    /// This server ends, and with it whatever runs: no other one is to take anything over.
+    pub(super) fn end(&self) {
+        if self.state.with(|state| !std::mem::replace(&mut state.is_over, true) && state.link.is_some()) {
+            self.tell(ToKeeper::Last, Vec::new());
+            self.place.remove();
+        }
+    }
+
+    /// All are over, whatever they do: the kernel hangs up what still has their terminals open.
+    pub(super) fn forget_all(&self) {
+        self.end();
         let all = self.state.with(|state| std::mem::take(&mut state.programs));
         for session in all.keys() {
             self.tell(ToKeeper::Forget { session: *session }, Vec::new());
-        }
-        if self.state.with(|state| state.link.is_some() && state.waiting.is_empty()) {
-            self.place.remove();
         }
     }
 

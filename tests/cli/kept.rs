@@ -308,3 +308,64 @@ fn what_is_taken_and_not_typed_is_typed_after_a_restart() {
     });
     shows(&home, "a", expected.split_whitespace().next().unwrap());
 }
+
+#[test]
+fn the_next_server_begins_while_the_one_before_sees_its_programs_out() {
+    let home = Home::new();
+    let mut first = serve(&home, &[]);
+    let stays = "trap '' HUP; echo ready; while :; do sleep 1; done";
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", stays]);
+    shows(&home, "a", "ready");
+    let [keeper] = home.keepers()[..] else { panic!("one keeper") };
+    signal(first.pid(), Signal::TERM);
+    eventually("it shuts down", || !home.socket().exists());
+    home.succeed(&["new", "b", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "b", "ready");
+    assert_eq!(home.json(&["list", "--json"]).as_array().unwrap().len(), 1);
+    assert_eq!(wait(&mut first.0).code(), Some(0));
+    eventually("its keeper has gone", || !lives(keeper));
+    home.signal_server(Signal::KILL);
+    send(&home, "b", "still\n");
+    shows(&home, "b", "got still");
+}
+
+#[test]
+fn a_server_that_is_killed_as_it_ends_leaves_no_keeper() {
+    let home = Home::new();
+    let mut server = serve(&home, &[]);
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", "trap '' HUP; echo ready; read go"]);
+    shows(&home, "a", "ready");
+    let pid = program(&home, "a");
+    signal(server.pid(), Signal::TERM);
+    eventually("it shuts down", || !home.socket().exists());
+    signal(server.pid(), Signal::KILL);
+    wait(&mut server.0);
+    eventually("the keeper has gone", || home.keepers().is_empty());
+    // Its terminal has gone as well.
+    eventually("its program has ended", || !lives(pid));
+}
+
+#[test]
+fn commands_that_meet_a_server_as_it_is_killed_share_the_next_one() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "a", "ready");
+    for _ in 0..3 {
+        home.signal_server(Signal::KILL);
+        let commands: Vec<_> = (0..8)
+            .map(|_| {
+                let mut command = home.command(&["stats", "--json"]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        let mut servers = std::collections::BTreeSet::new();
+        for command in commands {
+            let output = command.wait_with_output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let stats: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(stats["sessions"], 1, "{stats}");
+            servers.insert(stats["pid"].as_u64());
+        }
+        assert_eq!(servers.len(), 1);
+    }
+}

@@ -98,9 +98,10 @@ impl Scene {
 
     /// Waits until a terminal has been shown so much more.
     fn goes_on(&mut self) {
-        let bytes = || self.terminals[0].shown.0.lock().unwrap().bytes.len();
-        let enough = bytes() + below(&mut self.random, 64 << 10) as usize;
-        eventually("the flood goes on", || bytes() >= enough);
+        let terminal = &self.terminals[0];
+        let bytes = terminal.shown.0.lock().unwrap().bytes.len();
+        let enough = bytes + below(&mut self.random, 16 << 10) as usize;
+        terminal.wait_until("more of the flood", |shown| (shown.bytes.len() >= enough).then_some(()));
     }
 
     /// Types once each, around something.

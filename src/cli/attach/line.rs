@@ -97,6 +97,7 @@ impl SessionLine<'_> {
         let mut client = match self.common.connect().await {
             Ok(client) => client,
             Err(NotConnected::Failed(error)) if error.may_pass() => return Ok(None),
+            Err(NotConnected::NotTakenOver(_)) => return Ok(None),
             Err(NotConnected::Remote(error)) if error.may_pass() => return Ok(None),
             Err(error) => return Err(Outcome::NotResumed(error.to_string())),
         };

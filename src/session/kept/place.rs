@@ -44,11 +44,23 @@ impl KeeperPlace {
         Ok(socket)
     }
 
+    /// The same; `None` if nobody listens there.
+    pub(super) fn connect_if_any(&self) -> io::Result<Option<OwnedFd>> {
+        match self.connect() {
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind()) =>
+            {
+                Ok(None)
+            }
+            connected => connected.map(Some),
+        }
+    }
+
     pub(super) fn listen(&self) -> io::Result<OwnedFd> {
         let (socket, address) = self.socket()?;
         self.remove();
         bind(&socket, &address)?;
-        listen(&socket, 8)?;
+        listen(&socket, 128)?;
         Ok(socket)
     }
 
@@ -67,7 +79,11 @@ pub(crate) fn is_kept(socket: &Path) -> bool {
     let opened = socket.parent().map(|parent| open(parent, directory, Mode::empty()));
     let Some(Ok(directory)) = opened else { return false };
     // A keeper whose server lives leaves this one waiting, and then finds that it has gone.
-    KeeperPlace::new(directory, socket).connect().is_ok()
+    // One that does not get to accept is there all the same.
+    match KeeperPlace::new(directory, socket).connect() {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 /// Where the keeper of the server on this socket listens.

@@ -188,6 +188,13 @@ impl Manager {
         })
     }
 
+    /// No other server is to take over what runs here: this one ends it.
+    pub(crate) fn end_keeping(&self) {
+        if let Some(keeper) = &self.settings.keeper {
+            keeper.end();
+        }
+    }
+
     /// Has programs end that outlive this process otherwise. Those that end by themselves meanwhile have done so.
     pub(crate) fn let_go_of_programs(&self) {
         if let Some(keeper) = &self.settings.keeper {
