@@ -82,6 +82,20 @@ fn a_service_manager_hears_of_start_life_reload_and_end() {
 }
 
 #[test]
+fn a_service_manager_hears_who_goes_on_after_a_restart() {
+    let manager = ServiceManager::new();
+    let mut server = manager.start(&[("WATCHDOG_USEC", "100000")]);
+    manager.home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+    manager.home.succeed(&["restart"]);
+    let next = manager.home.server_pid();
+    manager.hears_of(&format!("MAINPID={next}"));
+    manager.hears_of("READY=1");
+    manager.hears_of("STATUS=1 session, 0 clients");
+    assert_eq!(wait(&mut server.0).code(), Some(0));
+    assert_eq!(manager.home.session("a")["running"], true);
+}
+
+#[test]
 fn an_abstract_address_is_told_and_no_watchdog_is_fed_unless_asked() {
     let name = format!("fugue-test-{}", std::process::id());
     let heard = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();

@@ -16,7 +16,8 @@ static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 /// Kills the servers that run.
 pub(crate) fn kill_all() {
     for pid in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        signal(pid, Signal::KILL);
+        // With the keeper of its programs, which would outlive it.
+        children(pid).into_iter().chain([pid]).for_each(|pid| signal(pid, Signal::KILL));
     }
 }
 
@@ -36,7 +37,9 @@ pub(super) struct Process {
 pub(super) struct Holdings {
     pub(super) descriptors: usize,
     pub(super) threads: usize,
+    /// Its keeper, which has the programs.
     pub(super) children: usize,
+    pub(super) kept_descriptors: usize,
     pub(super) memory_bytes: u64,
 }
 
@@ -73,11 +76,13 @@ impl Process {
     }
 
     pub(super) fn holdings(&self) -> Holdings {
-        let own = format!("/proc/{}", self.child.id());
+        let descriptors = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        let children = children(self.child.id());
         Holdings {
-            descriptors: std::fs::read_dir(format!("{own}/fd")).unwrap().count(),
+            descriptors: descriptors(self.child.id()),
             threads: self.status("Threads:") as usize,
-            children: children(self.child.id()),
+            children: children.len(),
+            kept_descriptors: children.iter().map(|keeper| descriptors(*keeper)).sum(),
             memory_bytes: self.status("VmRSS:") << 10,
         }
     }
@@ -97,26 +102,26 @@ impl Process {
     }
 }
 
-/// How many processes have this one for a parent.
-fn children(parent: u32) -> usize {
-    let stats = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let path = entry.ok()?.path().join("stat");
+/// The processes that have this one for a parent.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
         // A process may end while it is looked at.
-        std::fs::read_to_string(path).ok()
-    });
-    stats
-        .filter(|stat| {
-            let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-            after_name.split(' ').nth(1) == Some(&parent.to_string())
-        })
-        .count()
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        after_name.split(' ').nth(1) == Some(&parent.to_string())
+    };
+    numbers.filter(is_child).collect()
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let own = self.child.id();
+        let keepers = children(own);
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let own = self.child.id();
+        keepers.into_iter().for_each(|keeper| signal(keeper, Signal::KILL));
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|pid| *pid != own);
     }
 }
