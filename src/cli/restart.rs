@@ -48,20 +48,23 @@ pub(super) fn run(common: &Globals, Args {}: Args) -> anyhow::Result<Exit> {
             bail!("{why}");
         }
         loop {
-            let mut client = common.connect().await?;
-            let stats = client.stats().await?;
-            if i64::from(stats.pid) != i64::from(before) {
-                let sessions = stats.sessions.len();
-                print_note(format_args!(
-                    "[process {} goes on for {before}, with {sessions} sessions]",
-                    stats.pid
-                ));
-                return Ok(Exit::SUCCESS);
+            // One that has much to take over may not answer at once.
+            let found = match common.connect().await {
+                Ok(mut client) => client.stats().await.map_err(anyhow::Error::from),
+                Err(error) => Err(error.into()),
+            };
+            match found {
+                Ok(stats) if i64::from(stats.pid) != i64::from(before) => {
+                    let (next, sessions) = (stats.pid, stats.sessions.len());
+                    print_note(format_args!(
+                        "[process {next} goes on for {before}, with {sessions} sessions]"
+                    ));
+                    return Ok(Exit::SUCCESS);
+                }
+                Err(error) if begun.elapsed() > RESTART_TIME => return Err(error),
+                Ok(_) if begun.elapsed() > RESTART_TIME => bail!("the server does not restart"),
+                _ => sleep(PAUSE).await,
             }
-            if begun.elapsed() > RESTART_TIME {
-                bail!("the server does not restart");
-            }
-            sleep(PAUSE).await;
         }
     })
 }
