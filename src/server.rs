@@ -265,7 +265,7 @@ impl Server {
     /// Of a handover: what runs goes on, for whatever server comes.
     pub(crate) async fn serve_until(self, end: impl Future<Output = ServerEnd>) -> std::io::Result<()> {
         let Self { mut socket, shared, drain_timeout } = self;
-        let end_when_dropped = End(Arc::clone(&shared));
+        let mut end_when_dropped = End(Some(Arc::clone(&shared)));
         let connections = &shared.connections;
         info!(
             socket = ?socket.path(),
@@ -304,7 +304,7 @@ impl Server {
         if end == ServerEnd::HandOver {
             info!("handing over to another server");
             // What runs is the next one's to end.
-            std::mem::forget(end_when_dropped);
+            end_when_dropped.0 = None;
             shared.abort();
             if tokio::time::timeout(HANDOVER_TIME, connections.ended()).await.is_err() {
                 warn!(left = connections.count(), "clients did not end in time");
@@ -364,16 +364,18 @@ pub(crate) enum ServerEnd {
     HandOver,
 }
 
-/// Ends every connection, and hangs up every session, when the server's future is dropped.
-struct End(Arc<ServerState>);
+/// Ends every connection, and hangs up every session, when the server's future is dropped; unless all that is another
+/// server's by then.
+struct End(Option<Arc<ServerState>>);
 
 impl Drop for End {
     fn drop(&mut self) {
+        let Some(shared) = &self.0 else { return };
         // A server that has failed leaves its programs to the next, as far as they outlive it.
         if !std::thread::panicking() {
-            self.0.sessions.hang_up_all();
-            self.0.sessions.let_go_of_programs();
+            shared.sessions.hang_up_all();
+            shared.sessions.let_go_of_programs();
         }
-        self.0.abort();
+        shared.abort();
     }
 }

@@ -15,9 +15,9 @@ const RESTART_TIME: Duration = Duration::from_secs(30);
 /// The pause between two looks for the next server.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Has the server's file run anew, and go on with all sessions: clients notice nothing but a moment
+/// Starts the server again, as of a new version: sessions go on, and clients reconnect by themselves
 ///
-/// As to take a new version into use. Where the new one can't start, the running one goes on.
+/// No output is lost, and what is typed is typed once. Where the new one can't start, the running one goes on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

@@ -43,7 +43,7 @@ impl Default for Keepalive {
     }
 }
 
-/// What is known of one connection's line. Whoever sends says so, and sends the pings that are due.
+/// What is known of one connection's line. Its sender tells it of each request, and sends the pings that are due.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     /// `None` where the line is not in question.

@@ -78,7 +78,7 @@ pub struct ReconnectingClient {
     is_resized: bool,
     backoff: Backoff,
     keepalive: Option<Keepalive>,
-    /// How long a lost connection is tried to make again; `None` for ever.
+    /// For how long another connection is tried; `None` without an end.
     patience: Option<Duration>,
 }
 

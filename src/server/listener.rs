@@ -144,16 +144,27 @@ impl BoundSocket {
             (Ok(lock), false) => lock,
         };
         let (file, listener, spare) = listen(directory, path, name, &lock)?;
-        let path = path.to_owned();
-        Ok(Self {
-            path,
+        Ok(Self::of(path, file, listener, spare, lock))
+    }
+
+    fn of(path: &Path, file: SocketFile, listener: UnixListener, spare: OwnedFd, lock: Lock) -> Self {
+        Self {
+            path: path.to_owned(),
             file,
             listener,
             backoff: Backoff::default(),
             spare: Some(spare),
             is_lost: false,
             lock,
-        })
+        }
+    }
+
+    /// With a listener that another process has made.
+    fn with_listener(path: &Path, file: SocketFile, listener: StdListener, lock: Lock) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener)?;
+        let spare = file.directory.again()?;
+        Ok(Self::of(path, file, listener, spare, lock))
     }
 
     /// Binds the socket again if its file is gone: somebody's cleaning removed it, or a logout the runtime directory.
@@ -233,18 +244,7 @@ impl BoundSocket {
         }
         let id = (found.st_dev, found.st_ino);
         let file = SocketFile { directory, name: name.to_owned(), id, is_ours: false };
-        listener.set_nonblocking(true).map_err(failed("listening on"))?;
-        let listener = UnixListener::from_std(listener).map_err(failed("listening on"))?;
-        let spare = file.directory.again().map_err(failed("listening on"))?;
-        Ok(Self {
-            path: socket,
-            file,
-            listener,
-            backoff: Backoff::default(),
-            spare: Some(spare),
-            is_lost: false,
-            lock,
-        })
+        Self::with_listener(path, file, listener, lock).map_err(failed("listening on"))
     }
 
     /// As what the next server is to have: nobody else gets the lock in between, and who connects waits.
@@ -262,21 +262,9 @@ impl BoundSocket {
         let (directory, name) = place(path)?;
         let failed = |source| BindError::Io { what: "taking over", path: path.to_owned(), source };
         let lock = Lock::of(lock).map_err(failed)?;
-        let listener = StdListener::from(listener);
-        listener.set_nonblocking(true).map_err(failed)?;
-        let listener = UnixListener::from_std(listener).map_err(failed)?;
         let mut file = SocketFile::of(directory, name.to_owned()).map_err(|errno| failed(errno.into()))?;
         file.is_ours = is_ours;
-        let spare = file.directory.again().map_err(failed)?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            listener,
-            backoff: Backoff::default(),
-            spare: Some(spare),
-            is_lost: false,
-            lock,
-        })
+        Self::with_listener(path, file, StdListener::from(listener), lock).map_err(failed)
     }
 
     pub(super) fn path(&self) -> &Path {

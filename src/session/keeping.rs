@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use tracing::debug;
+
 use super::{
     Session,
     kept::{Kept, KeptLog, KeptState},
@@ -31,7 +33,9 @@ impl Session {
     /// Has the next server know what is known of it now.
     pub(super) fn keep_state(&self) {
         if let (Some(kept), Some(state)) = (self.kept(), self.state()) {
-            kept.keeper.set_state(self.id, &state);
+            if let Err(error) = kept.keeper.set_state(self.id, &state) {
+                debug!(session = %self.id, %error, "a session's state could not be kept");
+            }
         }
     }
 
@@ -46,7 +50,7 @@ impl Session {
             start,
             bytes,
             picture: drawn.map_or_else(reset, |drawn| drawn.bytes.into()),
-            resized_at: self.resized_at(),
+            sizes: self.sizing.with(|sizing| sizing.log().clone()),
             seen: self.seen.load(Ordering::Relaxed),
             untyped,
         });
@@ -65,20 +69,6 @@ impl Session {
             started,
             log: None,
         })
-    }
-
-    /// Something may be read from the terminal now.
-    pub(super) fn mark_reading(&self) {
-        if let Some(kept) = self.kept() {
-            kept.marks.set_reading();
-        }
-    }
-
-    /// Clients may be told of output before this offset from now on, and nothing else was read.
-    pub(super) fn mark_head(&self, head: u64) {
-        if let Some(kept) = self.kept() {
-            kept.marks.set_head(head);
-        }
     }
 
     /// Where a stream of input is kept for the next server, and how far it is; of a program that ends with this server,

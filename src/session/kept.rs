@@ -36,6 +36,8 @@ pub(crate) use self::place::KeeperPlace;
 #[cfg(feature = "cli")]
 pub(crate) use self::place::is_kept;
 use self::state::memory_file;
+#[cfg(feature = "cli")]
+use self::state::try_size;
 pub(super) use self::state::{KeptLog, KeptState};
 use super::{
     marks::SessionMarks,
@@ -51,6 +53,10 @@ use crate::{
 
 /// How long a keeper has to answer the server that takes over.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// What a state may take beside the output, in bytes: a drawing with its lines above, a command line, input.
+#[cfg(feature = "cli")]
+const STATE_BESIDE: u64 = 4 * 1024 * 1024;
 
 /// The pause before another keeper is started where one could not be, or went at once.
 const NEXT_PAUSE: Duration = Duration::from_secs(1);
@@ -472,11 +478,23 @@ impl Keeper {
     }
 
     /// This is a session's state from now on.
-    pub(super) fn set_state(&self, session: SessionId, state: &KeptState) {
-        match state.file() {
-            Ok(file) => self.tell(ToKeeper::State { session }, vec![file]),
-            Err(error) => debug!(%session, %error, "a session's state could not be kept"),
-        }
+    ///
+    /// # Errors
+    /// There is no room for it: the one before stays.
+    pub(super) fn set_state(&self, session: SessionId, state: &KeptState) -> io::Result<()> {
+        self.tell(ToKeeper::State { session }, vec![state.file()?]);
+        Ok(())
+    }
+
+    /// Whether a state with so many bytes of output could be kept.
+    ///
+    /// # Errors
+    /// There is a limit to the size of files.
+    #[cfg(feature = "cli")]
+    pub(super) fn has_room(&self, bytes: usize) -> io::Result<()> {
+        try_size(bytes as u64 + STATE_BESIDE).map_err(|error| {
+            io::Error::other(format!("{error}; start the server without a limit of file sizes (`ulimit -f`)"))
+        })
     }
 
     /// Closes a session's terminal on the keeper's side.

@@ -163,7 +163,7 @@ impl NewSession {
             size_policy: SizePolicy::Fixed,
             pace,
             started: Instant::now(),
-            log: KeptLog::default(),
+            log: KeptLog::begin_at(0, size),
         }
     }
 }
@@ -335,7 +335,7 @@ impl Manager {
             size_policy: create.size_policy,
             pace: create.pace,
             started: Instant::now(),
-            log: KeptLog::default(),
+            log: KeptLog::begin_at(0, create.size),
         };
         let said = (shell_words(&create.command), create.title.as_deref().map(shown_title));
         self.run_new(new, said, started, start)
@@ -386,7 +386,8 @@ impl Manager {
     /// Sets up what every session has, and starts to keep its screen.
     fn open(&self, new: NewSession, program: Option<Program>) -> Arc<Session> {
         let NewSession { id, name, surroundings, window, size_policy, pace, started, log } = new;
-        let KeptLog { start, bytes, picture, resized_at, seen, untyped: _ } = log;
+        let KeptLog { start, bytes, picture, sizes, seen, untyped: _ } = log;
+        let resized_at = sizes.last().unwrap_or(0);
         let mut model = self.settings.make_model.as_ref().map(|make| make(window.size));
         let history = History::begin_at(start, self.history_bytes.load(Ordering::Relaxed), pace);
         let bytes = Bytes::from(bytes);
@@ -409,7 +410,7 @@ impl Manager {
             pid,
             pty,
             kept: Mutex::new(Rank::Leaf, kept.map(Arc::new)),
-            sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, window)),
+            sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, window).with_log(sizes)),
             surroundings,
             size: AtomicU32::new(packed(window.size)),
             history,

@@ -148,8 +148,9 @@ impl SessionMarks {
         self.pictured.store(at, Ordering::Relaxed);
         if picture.len() <= MAX_PICTURE {
             self.write(PICTURE, &[0; 8]);
-            self.write(PICTURE + 16, picture);
-            self.write(PICTURE, &[picture.len() as u64, at].map(u64::to_ne_bytes).concat());
+            if self.write(PICTURE + 16, picture) {
+                self.write(PICTURE, &[picture.len() as u64, at].map(u64::to_ne_bytes).concat());
+            }
         }
     }
 
@@ -186,10 +187,14 @@ impl SessionMarks {
         }
     }
 
-    fn write(&self, at: u64, bytes: &[u8]) {
-        // Without memory for a page there is no mark, as without a keeper.
-        if let Err(errno) = pwrite(&self.file, bytes, at) {
-            debug!(%errno, "a mark could not be written");
+    /// Returns whether all is written. Without memory for a page there is no mark, as without a keeper.
+    fn write(&self, at: u64, bytes: &[u8]) -> bool {
+        match pwrite(&self.file, bytes, at) {
+            Ok(written) => written == bytes.len(),
+            Err(errno) => {
+                debug!(%errno, "a mark could not be written");
+                false
+            }
         }
     }
 }

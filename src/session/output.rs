@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use tracing::info;
 
-use super::Session;
+use super::{Session, kept::Kept};
 use crate::{
     ServerMessage,
     message::{ExitStatus, Happened},
@@ -37,6 +37,8 @@ impl ReadTimes {
 
 pub(super) struct OutputSink {
     session: Arc<Session>,
+    /// What outlives this server, of a program that does.
+    kept: Option<Arc<Kept>>,
     publisher: Publisher<Arc<ServerMessage>>,
     head: u64,
     /// From which offset on the model is to hurry.
@@ -51,9 +53,9 @@ impl OutputSink {
         publisher: Publisher<Arc<ServerMessage>>,
         turns: Option<Arc<ReadTimes>>,
     ) -> Self {
-        let head = session.head();
+        let (head, kept) = (session.head(), session.kept());
         let hurry_at = head + session.history.model_room() / 2;
-        Self { session, publisher, head, hurry_at, burst: Vec::new(), turns }
+        Self { session, kept, publisher, head, hurry_at, burst: Vec::new(), turns }
     }
 
     /// The offset after the newest byte.
@@ -61,10 +63,24 @@ impl OutputSink {
         self.head
     }
 
+    /// Something may be read now, to be printed.
+    pub(super) fn begin(&self) {
+        if let Some(kept) = &self.kept {
+            kept.marks.set_reading();
+        }
+    }
+
+    /// Clients may be told of output before this offset from now on, and nothing else was read.
+    fn mark_head(&self, head: u64) {
+        if let Some(kept) = &self.kept {
+            kept.marks.set_head(head);
+        }
+    }
+
     /// Prints what was read from `read_at` on, as one burst, and empties `chunks`.
     pub(super) fn print(&mut self, chunks: &mut Vec<Bytes>, read_at: Instant) {
         if chunks.is_empty() {
-            return;
+            return self.mark_head(self.head);
         }
         let mut offset = self.head;
         let mut asks = false;
@@ -74,7 +90,7 @@ impl OutputSink {
             asks |= self.session.printed(chunk, at);
             at += chunk.len() as u64;
         }
-        self.session.mark_head(at);
+        self.mark_head(at);
         // The log first: a client that is skipped below finds there what it missed.
         self.head = self.session.history.append(chunks);
         if let Some(turns) = &self.turns {

@@ -91,11 +91,8 @@ impl<S: Source> Pump<S> {
     /// Prints at most `room` bytes without waiting.
     pub(super) fn turn(&mut self, room: u64) -> io::Result<Taken<S::End>> {
         let started = Instant::now();
-        self.session.mark_reading();
+        self.output.begin();
         let taken = self.source.take(room.min(TURN_BYTES), &mut self.chunks);
-        if self.chunks.is_empty() {
-            self.session.mark_head(self.head());
-        }
         self.output.print(&mut self.chunks, started);
         self.source.printed();
         taken

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     TerminalSize,
     message::{AttachOptions, PixelSize, SizePolicy},
@@ -49,8 +51,8 @@ pub(super) struct Sizing {
 }
 
 /// Where in the output the size changed, for those that read it later.
-#[derive(Debug)]
-struct SizeLog {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SizeLog {
     /// The size before the first of them.
     base: TerminalSize,
     /// The newest changes, and the offsets from which they hold.
@@ -60,10 +62,30 @@ struct SizeLog {
 /// Changes that are kept, 16 bytes each. Of older ones, only what they led to is known.
 const MAX_CHANGES: usize = 64;
 
+impl SizeLog {
+    /// Of one size so far.
+    pub(super) fn new(size: TerminalSize) -> Self {
+        Self { base: size, changes: VecDeque::new() }
+    }
+
+    /// Where the last change is.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.changes.back().map(|(at, _)| *at)
+    }
+}
+
 impl Sizing {
     pub(super) fn new(policy: SizePolicy, window: Window) -> Self {
-        let log = SizeLog { base: window.size, changes: VecDeque::new() };
-        Self { policy, window, claims: Vec::new(), last_claim: 0, log }
+        Self { policy, window, claims: Vec::new(), last_claim: 0, log: SizeLog::new(window.size) }
+    }
+
+    /// That of a session that an earlier server had.
+    pub(super) fn with_log(self, log: SizeLog) -> Self {
+        Self { log, ..self }
+    }
+
+    pub(super) fn log(&self) -> &SizeLog {
+        &self.log
     }
 
     /// The size is this one from offset `at` on.

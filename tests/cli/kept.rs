@@ -8,7 +8,12 @@ use std::{
 };
 
 use fugue_server::{Client, client::InputStream};
-use rustix::process::Signal;
+use rustix::{
+    net::{
+        AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, socket_with,
+    },
+    process::Signal,
+};
 
 use super::{Home, Terminal, eventually, lives, script, serve, signal, wait};
 
@@ -368,4 +373,66 @@ fn commands_that_meet_a_server_as_it_is_killed_share_the_next_one() {
         }
         assert_eq!(servers.len(), 1);
     }
+}
+
+#[test]
+fn sizes_stay_where_they_were_in_the_output_over_a_restart() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "a", "ready");
+    for (line, size) in [("one\n", "90x20"), ("two\n", "70x30")] {
+        home.succeed(&["resize", "a", size]);
+        send(&home, "a", line);
+        shows(&home, "a", &format!("got {}", line.trim()));
+    }
+    let exported = || {
+        let exported = home.succeed(&["export", "a"]);
+        let events: Vec<_> = exported.lines().skip(1).map(str::to_owned).collect();
+        assert!(events.iter().any(|event| event.contains("90x20")), "{exported}");
+        events
+    };
+    let before = exported();
+    home.succeed(&["restart"]);
+    assert_eq!(exported(), before);
+}
+
+#[test]
+fn a_restart_that_a_limit_of_file_sizes_forbids_changes_nothing() {
+    let home = Home::new();
+    let started = script(&home, "ulimit -f 100; exec fugue-server new a -d -- sh -c 'seq 1 30000; read go'");
+    assert!(started.status.success(), "{started:?}");
+    shows(&home, "a", "30000");
+    let server = home.server_pid();
+    let refused = home.run(&["restart"]);
+    assert!(!refused.status.success() && said(&refused).contains("ulimit -f"), "{refused:?}");
+    assert_eq!(home.server_pid(), server);
+    shows(&home, "a", "30000");
+}
+
+#[test]
+fn a_keeper_of_another_version_is_named_and_left_alone() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
+    home.kill_all();
+    let address = SocketAddrUnix::new(home.socket().with_extension("sock.keeper")).unwrap();
+    fs::remove_file(home.socket().with_extension("sock.keeper")).unwrap();
+    let listener =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&listener, &address).unwrap();
+    listen(&listener, 16).unwrap();
+    // It says hello in a later version, as process 77, to whoever calls.
+    std::thread::spawn(move || {
+        let mut callers = Vec::new();
+        while let Ok(caller) = accept(&listener) {
+            // An error says that it only looked.
+            let _ = rustix::net::send(&caller, &[0, 2, 77], SendFlags::NOSIGNAL);
+            callers.push(caller);
+        }
+    });
+    let refused = home.run(&["list"]);
+    let said = said(&refused);
+    assert!(
+        !refused.status.success() && said.contains("process 77") && said.contains("version"),
+        "{refused:?}"
+    );
 }

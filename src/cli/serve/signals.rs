@@ -43,6 +43,8 @@ impl ServerSignals {
             ends_on_hangup: !leaves_terminal && !ignored.contains(&Signal::HUP.as_raw()) && has_terminal(),
         };
         ignore_none(ignored);
+        // With a handler, a write beyond a limit of file sizes is refused, and does not end the server.
+        let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         Ok(signals)
     }
 

@@ -9,8 +9,9 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    SessionName,
+    SessionName, TerminalSize,
     message::{Pace, SizePolicy},
+    session::size::SizeLog,
 };
 
 /// The longest state of a session that is read, in bytes: the longest history, and some more.
@@ -34,17 +35,25 @@ pub(in crate::session) enum KeptState {
 }
 
 /// All that a session's clients can ask for.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(in crate::session) struct KeptLog {
     /// The offset of the first byte.
     pub(in crate::session) start: u64,
     pub(in crate::session) bytes: Vec<u8>,
     /// What makes a terminal show what it shows at the head, with the lines above.
     pub(in crate::session) picture: Vec<u8>,
-    pub(in crate::session) resized_at: u64,
+    pub(in crate::session) sizes: SizeLog,
     pub(in crate::session) seen: u64,
     /// What was taken to be typed, and was not.
     pub(in crate::session) untyped: Vec<u8>,
+}
+
+impl KeptLog {
+    /// Of a session of this size that has printed nothing yet but what lies before `start`, which is not held.
+    pub(in crate::session) fn begin_at(start: u64, size: TerminalSize) -> Self {
+        let sizes = SizeLog::new(size);
+        Self { start, bytes: Vec::new(), picture: Vec::new(), sizes, seen: start, untyped: Vec::new() }
+    }
 }
 
 impl KeptState {
@@ -68,6 +77,15 @@ impl KeptState {
         }
         postcard::from_bytes(&bytes).map_err(io::Error::other)
     }
+}
+
+/// Whether there can be a file of this size. Nothing is kept of it.
+///
+/// # Errors
+/// There is a limit to the size of this process's files.
+#[cfg(feature = "cli")]
+pub(super) fn try_size(bytes: u64) -> io::Result<()> {
+    Ok(rustix::fs::ftruncate(memfd_create(c"fugue-state", MemfdFlags::CLOEXEC)?, bytes)?)
 }
 
 pub(super) fn memory_file(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {

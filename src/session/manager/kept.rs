@@ -96,16 +96,9 @@ impl Manager {
         // One that an earlier server handed over is outdated once the next one has read anything.
         let log = log.filter(|log| is_exact && log.start + log.bytes.len() as u64 == start);
         let is_pictured = is_exact && pictured == start || log.is_some();
-        let log = log.unwrap_or(KeptLog {
-            start,
-            bytes: Vec::new(),
-            picture,
-            resized_at: start,
-            seen: start,
-            untyped: Vec::new(),
-        });
         let age = Duration::from_secs(now().saturating_sub(started));
         let window = marks.window().unwrap_or(Window { size: TerminalSize::DEFAULT, pixels: None });
+        let log = log.unwrap_or_else(|| KeptLog { picture, ..KeptLog::begin_at(start, window.size) });
         // An earlier server may have given it another one for a moment.
         if let Err(error) = pty.resize(window) {
             warn!(session = %id, %error, "resizing the terminal failed");
@@ -127,12 +120,12 @@ impl Manager {
         info!(session = %id, name = %new.name, "taken over from an earlier server");
         self.with(|book| book.names.insert(new.name.clone(), None));
         let session = self.run_new(new, (command, title), started, oneshot::channel().1);
+        // First of all: what was handed over is this server's now, and is not to be typed again by the next.
+        session.keep_state();
         if let Some(pty) = session.pty.clone().filter(|_| has_untyped) {
             // An error says that the session ended.
             self.tasks.spawn(async move { drop(pty.write_all(&[]).await) });
         }
-        // Without the log that was handed over.
-        session.keep_state();
         if !is_pictured {
             self.tasks.spawn(async move { session.redraw_program().await });
         }
@@ -148,6 +141,9 @@ impl Manager {
         let live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
         if let Some(session) = live.iter().find(|session| session.kept().is_none()) {
             return Err(io::Error::other(format!("session {} would end with this server", session.name())));
+        }
+        for session in &live {
+            keeper.has_room(session.span().held_bytes)?;
         }
         keeper.begin().await
     }
@@ -170,8 +166,9 @@ impl Manager {
                 () = session.stands.cancelled() => {}
                 () = session.gone.cancelled() => continue,
             }
-            if let Some(state) = session.whole_state().await {
-                keeper.set_state(session.id, &state);
+            let Some(state) = session.whole_state().await else { continue };
+            if let Err(error) = keeper.set_state(session.id, &state) {
+                warn!(session = %session.id, %error, "what a session printed could not be handed over");
             }
         }
         keeper.hand_over(held).await
