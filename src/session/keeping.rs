@@ -114,3 +114,69 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(fugue_model))]
+mod tests {
+    use std::io;
+
+    use bytes::Bytes;
+
+    use super::{super::models, *};
+    use crate::{
+        message::Pace,
+        session::{
+            TerminalId,
+            kept::{Keeper, KeeperPlace},
+            marks::SessionMarks,
+            pump::{Pump, Source, Taken},
+            size::Window,
+        },
+    };
+
+    /// Output of three bytes, which looks at the marks at each step.
+    struct Watchful {
+        kept: Arc<Kept>,
+        taken: u64,
+    }
+
+    impl Source for Watchful {
+        type End = ();
+
+        fn take(&mut self, _: u64, chunks: &mut Vec<Bytes>) -> io::Result<Taken<()>> {
+            assert!(!self.kept.marks.is_exact(), "bytes are read that nothing says of");
+            if self.taken == 3 {
+                return Ok(Taken::Ended(()));
+            }
+            chunks.push(Bytes::from_static(b"x"));
+            self.taken += 1;
+            Ok(Taken::Full)
+        }
+
+        fn printed(&mut self) {
+            assert_eq!((self.kept.marks.head(), self.kept.marks.is_exact()), (self.taken, true));
+        }
+
+        async fn ready(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_read_is_marked_before_and_until_it_is_in_the_log() {
+        let session = models::session(&models::registry(), models::SMALL, Pace::Free);
+        let directory = tempfile::tempdir().unwrap();
+        let opened = std::fs::File::open(directory.path()).unwrap().into();
+        let window = Window { size: TerminalSize::DEFAULT, pixels: None };
+        let kept = Arc::new(Kept {
+            keeper: Keeper::new(KeeperPlace::new(opened, &directory.path().join("socket"))),
+            marks: SessionMarks::new(TerminalId { file_system: 0, device: 0 }, window).unwrap(),
+            started: 0,
+        });
+        session.kept.with(|place| *place = Some(Arc::clone(&kept)));
+        let source = Watchful { kept: Arc::clone(&kept), taken: 0 };
+        let mut pump = Pump::new(Arc::clone(&session), source, models::output(&session));
+        pump.pump().await.unwrap();
+        assert_eq!((session.head(), kept.marks.head(), kept.marks.is_exact()), (3, 3, true));
+    }
+}

@@ -436,3 +436,30 @@ fn a_keeper_of_another_version_is_named_and_left_alone() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn what_was_typed_before_a_kill_is_known_after_it() {
+    let home = Home::new();
+    home.succeed(&["new", "a", "-d", "--", "sh", "-c", ECHO]);
+    shows(&home, "a", "ready");
+    let mut input = InputStream::new(home.session("a")["id"].as_str().unwrap().parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = input.push("one\n");
+    runtime.block_on(async {
+        let mut client = Client::connect(&home.socket()).await.unwrap();
+        client.send(&first).await.unwrap();
+        // The answer is on its way, and never read.
+        client.ping().await.unwrap();
+    });
+    shows(&home, "a", "got one");
+    home.signal_server(Signal::KILL);
+    home.succeed(&["list"]);
+    let second = input.push("two\n");
+    runtime.block_on(async {
+        let mut client = Client::connect(&home.socket()).await.unwrap();
+        client.request(&first).await.expect("it was typed, and is not typed again");
+        client.request(&second).await.expect("it follows what was typed");
+    });
+    shows(&home, "a", "got two");
+    assert!(!home.succeed(&["screen", "a"]).contains("one"), "it was typed twice");
+}
