@@ -32,10 +32,10 @@ impl Session {
 
     /// Has the next server know what is known of it now.
     pub(super) fn keep_state(&self) {
-        if let (Some(kept), Some(state)) = (self.kept(), self.state()) {
-            if let Err(error) = kept.keeper.set_state(self.id, &state) {
-                debug!(session = %self.id, %error, "a session's state could not be kept");
-            }
+        if let (Some(kept), Some(state)) = (self.kept(), self.state())
+            && let Err(error) = kept.keeper.set_state(self.id, &state)
+        {
+            debug!(session = %self.id, %error, "a session's state could not be kept");
         }
     }
 
