@@ -57,7 +57,7 @@ pub(crate) fn files(directory: &str, ending: &str) -> Vec<String> {
         let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
         if entry.file_type().unwrap().is_dir() {
             let is_ours = name == ".ci" || name == ".github" || !name.starts_with('.');
-            if is_ours && name != "target" {
+            if is_ours && name != "target" && name != "node_modules" {
                 found.extend(files(&path, ending));
             }
         } else if name.ends_with(ending) {
