@@ -6,6 +6,8 @@
 #[cfg(feature = "server")]
 mod environment;
 #[cfg(feature = "server")]
+mod link_token;
+#[cfg(feature = "server")]
 mod pixels;
 #[cfg(feature = "server")]
 mod relay;
@@ -15,12 +17,17 @@ mod reply;
 mod request;
 #[cfg(feature = "server")]
 mod settings;
+#[cfg(feature = "server")]
+mod share;
 
 use bytes::Bytes;
 
 #[cfg(feature = "server")]
+pub(crate) use self::share::kept_label;
+#[cfg(feature = "server")]
 pub use self::{
     environment::{ClientEnvironment, VARIABLES},
+    link_token::{LinkId, LinkToken, NotAToken, ViewerId},
     pixels::PixelSize,
     relay::Relay,
     reply::{
@@ -30,9 +37,10 @@ pub use self::{
     },
     request::{
         Access, Attach, AttachOptions, ClientMessage, Create, DetachWhich, InputPosition, InputStreamId,
-        OnLag, Pace, SessionChange, SizePolicy, StartAt, Target,
+        OnLag, Pace, SessionChange, Share, SizePolicy, StartAt, Target, UnshareWhich,
     },
     settings::{ControlCharacter, TerminalFlag, TerminalSettings},
+    share::{LinkInfo, LinkedSession, Redeemed, SharedLink, Unshared},
 };
 use crate::SessionId;
 

@@ -22,6 +22,7 @@ mod peer;
 mod restriction;
 mod router;
 mod sessions;
+mod shares;
 mod stall;
 mod streams;
 #[cfg(test)]
@@ -64,6 +65,7 @@ use self::{
     listener::BoundSocket,
     live::LiveSettings,
     nesting::Nesting,
+    shares::Shares,
     stall::StallTimeouts,
 };
 #[cfg(feature = "bench")]
@@ -78,7 +80,8 @@ use crate::{
     session::{Feeds, Manager},
 };
 
-/// How often a server looks whether its socket is still there. A look is one system call.
+/// How often a server looks whether its socket is still there, and whether a link has expired. A look is one system
+/// call.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long connections have to end before another server goes on.
@@ -129,6 +132,7 @@ struct ServerState {
     connections: Connections,
     nesting: Nesting,
     input_streams: InputStreams,
+    shares: Shares,
     started: Instant,
     live: LiveSettings,
     handshake_timeout: Duration,
@@ -232,14 +236,16 @@ impl Server {
         Feeds::new(Arc::clone(&self.shared.sessions))
     }
 
-    /// Takes over the sessions that an earlier server's [keeper](ServerBuilder::keep_programs) has, before anybody can
-    /// ask for them. To be called once, before [`serve`](Self::serve), by a server that keeps programs; nothing happens
-    /// on another.
+    /// Takes over the sessions that an earlier server's [keeper](ServerBuilder::keep_programs) has, and that server's
+    /// links, before anybody can ask for them. To be called once, before [`serve`](Self::serve), by a server that keeps
+    /// programs; nothing happens on another.
     ///
     /// # Errors
     /// There is a keeper that does not answer within 5 s, or is of another version. It has what it had.
     pub async fn take_over(&self) -> std::io::Result<()> {
-        self.shared.sessions.take_over().await
+        self.shared.sessions.take_over().await?;
+        self.shared.take_over_links();
+        Ok(())
     }
 
     /// Serves until `shutdown` completes; then removes the socket, tells the clients and lets them take what was
@@ -274,33 +280,7 @@ impl Server {
             "listening"
         );
 
-        let mut end = std::pin::pin!(end);
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let end = loop {
-            let stream = tokio::select! {
-                biased;
-                end = &mut end => break end,
-                stream = socket.accept() => stream,
-                _ = looks.tick() => {
-                    if socket.bind_again_if_lost() {
-                        looks.reset_after(LOOK_AGAIN);
-                    }
-                    continue;
-                }
-            };
-            let place = match connections.place() {
-                Ok(place) => place,
-                Err(refusal) => {
-                    // A new socket takes a few bytes at once; if not, the client sees it close.
-                    let _ = stream.try_write(&refusal);
-                    continue;
-                }
-            };
-            // Asked now, because another process may have its number later.
-            let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
-            connections.spawn(connection::run(Arc::clone(&shared), stream, process, place));
-        };
+        let end = accept_until(end, &mut socket, &shared).await;
         if end == ServerEnd::HandOver {
             info!("handing over to another server");
             // What runs is the next one's to end.
@@ -335,6 +315,48 @@ impl Server {
     #[cfg(feature = "cli")]
     pub(crate) fn handover(&self) -> Handover {
         Handover(Arc::clone(&self.shared.sessions))
+    }
+}
+
+/// Lets clients in, and looks after what nobody else does, until this server is told how to end.
+async fn accept_until(
+    end: impl Future<Output = ServerEnd>,
+    socket: &mut BoundSocket,
+    shared: &Arc<ServerState>,
+) -> ServerEnd {
+    let mut end = std::pin::pin!(end);
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ends = interval(LOOK_EVERY);
+    ends.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let stream = tokio::select! {
+            biased;
+            end = &mut end => return end,
+            // Before those who connect, who may be many.
+            _ = ends.tick() => {
+                shared.end_links_in_time();
+                continue;
+            }
+            stream = socket.accept() => stream,
+            _ = looks.tick() => {
+                if socket.bind_again_if_lost() {
+                    looks.reset_after(LOOK_AGAIN);
+                }
+                continue;
+            }
+        };
+        let place = match shared.connections.place() {
+            Ok(place) => place,
+            Err(refusal) => {
+                // A new socket takes a few bytes at once; if not, the client sees it close.
+                let _ = stream.try_write(&refusal);
+                continue;
+            }
+        };
+        // Asked now, because another process may have its number later.
+        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        shared.connections.spawn(connection::run(Arc::clone(shared), stream, process, place));
     }
 }
 

@@ -25,9 +25,9 @@ pub(crate) mod fuzz;
 mod hello;
 mod reader;
 
-pub(crate) use self::hello::FOLLOWS;
 #[cfg(feature = "cli")]
 pub(crate) use self::hello::find_hello_reply;
+pub(crate) use self::hello::{FOLLOWS, LINKS};
 pub use self::{
     codec::{
         decode_event, decode_relay, decode_reply, decode_request, encode_event, encode_relay, encode_reply,
@@ -89,6 +89,10 @@ pub enum Kind {
     Change = 16,
     Listen = 17,
     Relay = 18,
+    Share = 19,
+    Shares = 20,
+    Unshare = 21,
+    Redeem = 22,
 
     HelloReply = 128,
     Reply = 129,
@@ -98,7 +102,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 27] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -117,6 +121,10 @@ impl Kind {
         Self::Change,
         Self::Listen,
         Self::Relay,
+        Self::Share,
+        Self::Shares,
+        Self::Unshare,
+        Self::Redeem,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
@@ -138,10 +146,13 @@ impl Kind {
     #[must_use]
     pub fn limit(self) -> usize {
         match self {
-            Self::List | Self::Detach | Self::Stats | Self::Ping | Self::Resync | Self::Listen => 0,
+            Self::List | Self::Detach | Self::Stats | Self::Ping | Self::Resync => 0,
+            Self::Listen | Self::Shares => 0,
             Self::Hello => 64,
             Self::Resize | Self::Kill | Self::Environment | Self::ReadScreen | Self::Wait => 256,
-            Self::Find | Self::Change => 256,
+            Self::Find | Self::Change | Self::Unshare | Self::Redeem => 256,
+            // With a label.
+            Self::Share => 1024,
             // With an environment: sixteen values of 1 KiB.
             Self::Attach => 256 + 17 * 1024,
             Self::Input => INPUT_HEAD + MAX_INPUT,

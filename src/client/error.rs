@@ -109,6 +109,11 @@ pub enum ClientError {
         /// The id that the answer will bear; `None` when the request was not sent.
         request: Option<u64>,
     },
+    /// The server is older than links are; nothing was asked.
+    #[error(
+        "this server is of an older build, which knows no links; `fugue-server restart` has the installed one go on"
+    )]
+    NoLinks,
     /// The server sent what can't be understood.
     #[error(
         "the server sent what this client does not understand, though both speak protocol version {VERSION}: they may \

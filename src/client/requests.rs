@@ -9,9 +9,10 @@ use crate::{
     SessionId, TerminalSize,
     message::{
         Attach, AttachOptions, AttachedTo, ChangedSession, ClientEnvironment, ClientMessage, Create,
-        ExitStatus, PixelSize, Reply, ServerStats, SessionChange, SessionInfo, SessionScreen, Target,
+        ExitStatus, LinkInfo, LinkToken, PixelSize, Redeemed, Reply, ServerStats, SessionChange, SessionInfo,
+        SessionScreen, Share, SharedLink, Target, UnshareWhich, Unshared, ViewerId, kept_label,
     },
-    wire::WireError,
+    wire::{self, WireError},
 };
 
 impl Client {
@@ -224,6 +225,63 @@ impl Client {
             Reply::Listening => Ok(()),
             _ => unexpected("reply to a request for events"),
         }
+    }
+
+    /// Makes a link. Nobody but this client learns its secret.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); and [`ClientError::NoLinks`].
+    pub async fn share(&mut self, share: Share) -> Result<SharedLink, ClientError> {
+        // Or a long one would not fit its frame.
+        let share = Share { label: share.label.as_deref().and_then(kept_label), ..share };
+        match self.request_of_links(ClientMessage::Share(share)).await? {
+            Reply::Shared(link) => Ok(*link),
+            _ => unexpected("reply to a request for a link"),
+        }
+    }
+
+    /// Lists the links, the oldest first.
+    ///
+    /// # Errors
+    /// As [`share`](Self::share).
+    pub async fn shares(&mut self) -> Result<Vec<LinkInfo>, ClientError> {
+        match self.request_of_links(ClientMessage::Shares).await? {
+            Reply::Shares(links) => Ok(links),
+            _ => unexpected("reply to a request for links"),
+        }
+    }
+
+    /// Revokes links. The connections that redeemed them are closed.
+    ///
+    /// # Errors
+    /// As [`share`](Self::share).
+    pub async fn unshare(&mut self, which: UnshareWhich) -> Result<Unshared, ClientError> {
+        match self.request_of_links(ClientMessage::Unshare(which)).await? {
+            Reply::Unshared(unshared) => Ok(unshared),
+            _ => unexpected("reply to a request to revoke links"),
+        }
+    }
+
+    /// Redeems a link, before anything else is asked. From then on this connection can do what the link says and
+    /// nothing else. A viewer that connects again says the same `viewer`, and uses up nothing more.
+    ///
+    /// # Errors
+    /// As [`share`](Self::share); of a link that is not valid, for whatever reason,
+    /// [`RequestError::NoSuchLink`](crate::message::RequestError::NoSuchLink).
+    pub async fn redeem(&mut self, token: LinkToken, viewer: ViewerId) -> Result<Redeemed, ClientError> {
+        match self.request_of_links(ClientMessage::Redeem { token, viewer }).await? {
+            Reply::Redeemed(redeemed) => Ok(*redeemed),
+            _ => unexpected("reply to a link"),
+        }
+    }
+
+    /// As [`request`](Self::request). A server that knows no links would take it for no request at all, and end the
+    /// connection.
+    async fn request_of_links(&mut self, request: ClientMessage) -> Result<Reply, ClientError> {
+        if self.features & wire::LINKS == 0 {
+            return Err(ClientError::NoLinks);
+        }
+        self.request(&request).await
     }
 
     /// What the server counts.

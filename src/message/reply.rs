@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, ClientEnvironment};
+use super::{Access, ClientEnvironment, LinkId, LinkInfo, Redeemed, SharedLink, Unshared};
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// The answer to a request that was carried out.
@@ -45,6 +45,14 @@ pub enum Reply {
     Changed(ChangedSession),
     /// To `Listen`.
     Listening,
+    /// To `Share`.
+    Shared(Box<SharedLink>),
+    /// To `Shares`: the oldest first.
+    Shares(Vec<LinkInfo>),
+    /// To `Unshare`.
+    Unshared(Unshared),
+    /// To `Redeem`.
+    Redeemed(Box<Redeemed>),
 }
 
 /// What a change concerned.
@@ -408,6 +416,10 @@ pub enum CloseReason {
     Unregistered,
     /// Another client asked for this one to be detached.
     Detached,
+    /// The link that this connection redeemed was revoked.
+    Revoked,
+    /// The link that this connection redeemed has expired.
+    Expired,
 }
 
 impl fmt::Display for CloseReason {
@@ -426,6 +438,8 @@ impl fmt::Display for CloseReason {
             Self::Disconnected => f.write_str("the server's program ended this connection"),
             Self::Unregistered => f.write_str("the server no longer knows this client; connect again"),
             Self::Detached => f.write_str("this client was detached by `fugue-server detach`"),
+            Self::Revoked => f.write_str("the link was revoked; ask who shared it for another"),
+            Self::Expired => f.write_str("the link has expired; ask who shared it for another"),
         }
     }
 }
@@ -553,6 +567,24 @@ pub enum RequestError {
     Restricted {
         /// That session.
         session: SessionName,
+    },
+    /// There is no link with this secret: there never was, or it has expired, was used up, or was revoked.
+    #[error("this link is not valid, or no longer; ask who shared it for another")]
+    NoSuchLink,
+    /// There is no link of this id.
+    #[error("there is no link {0}; `shares` lists those that there are")]
+    UnknownLink(LinkId),
+    /// There are as many links as a server keeps.
+    #[error("there are {0} links, which is the most; revoke some with `unshare`")]
+    TooManyLinks(usize),
+    /// The connection came by a link, which does not allow this.
+    #[error(
+        "the link does not allow this{}; ask who shared it",
+        match .access { Access::ReadOnly => ": it is for watching only", Access::ReadWrite => "" }
+    )]
+    BeyondLink {
+        /// What the link allows.
+        access: Access,
     },
 }
 

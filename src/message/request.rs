@@ -9,7 +9,7 @@ use serde::{
 };
 use uuid::Uuid;
 
-use super::{ClientEnvironment, PixelSize, TerminalSettings};
+use super::{ClientEnvironment, LinkId, LinkToken, PixelSize, TerminalSettings, ViewerId};
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// A client's request. Each has exactly one reply, under the id it was sent with.
@@ -88,6 +88,20 @@ pub enum ClientMessage {
     /// Asks to be told of what happens to all sessions, from now on and until the connection ends. Answered by
     /// `Reply::Listening`, after which each `Event::Session` is one thing that happened.
     Listen,
+    /// Makes a link. Answered by `Reply::Shared`.
+    Share(Share),
+    /// Which links there are. Answered by `Reply::Shares`.
+    Shares,
+    /// Revokes links, and closes the connections that redeemed them. Answered by `Reply::Unshared`.
+    Unshare(UnshareWhich),
+    /// Redeems a link, as the first request of a connection but for pings. From then on the connection can do what the
+    /// link says and nothing else. Answered by `Reply::Redeemed`.
+    Redeem {
+        /// The link's secret.
+        token: LinkToken,
+        /// Who redeems it.
+        viewer: ViewerId,
+    },
     /// What the server counts. Answered by `Reply::Stats`.
     Stats,
     /// Answered by `Reply::Pong`.
@@ -309,6 +323,74 @@ pub enum DetachWhich {
     Terminals,
     /// This client, whatever it is.
     One(ClientId),
+}
+
+/// A link to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Share {
+    /// The session that it shows; `None` for all sessions, those to come as well.
+    pub session: Option<Target>,
+    /// What may be done by it.
+    pub access: Access,
+    /// How many different viewers it admits, from 1 to 100; `None` for any number.
+    pub uses: Option<u32>,
+    /// For how long it is valid; `None` until it is revoked or its session has ended.
+    pub lifetime_seconds: Option<u64>,
+    /// What it is for, to tell it from others. At most 80 characters are kept, and no control characters.
+    pub label: Option<String>,
+}
+
+impl Share {
+    /// A link to this session, to watch it.
+    #[must_use]
+    pub const fn of(session: Target) -> Self {
+        Self::to(Some(session))
+    }
+
+    /// A link to all sessions, to watch them.
+    #[must_use]
+    pub const fn of_all() -> Self {
+        Self::to(None)
+    }
+
+    const fn to(session: Option<Target>) -> Self {
+        Self { session, access: Access::ReadOnly, uses: None, lifetime_seconds: None, label: None }
+    }
+
+    /// This link, by which this may be done.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// This link, for so many viewers.
+    #[must_use]
+    pub fn with_uses(self, uses: Option<u32>) -> Self {
+        Self { uses, ..self }
+    }
+
+    /// This link, for so many seconds.
+    #[must_use]
+    pub fn with_lifetime_seconds(self, seconds: Option<u64>) -> Self {
+        Self { lifetime_seconds: seconds, ..self }
+    }
+
+    /// This link, with a label.
+    #[must_use]
+    pub fn with_label(self, label: Option<String>) -> Self {
+        Self { label, ..self }
+    }
+}
+
+/// Which links are revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum UnshareWhich {
+    /// This one.
+    One(LinkId),
+    /// All.
+    All,
 }
 
 /// How a client watches a session.

@@ -18,6 +18,7 @@ use super::{
     listener::BoundSocket,
     live::LiveSettings,
     nesting::Nesting,
+    shares::Shares,
     stall::StallTimeouts,
 };
 use crate::{
@@ -332,6 +333,7 @@ impl ServerBuilder {
             connections: Connections::new(self.max_clients),
             nesting: Nesting::new(),
             input_streams: InputStreams::new(),
+            shares: Shares::new(),
             started: Instant::now(),
             live,
             handshake_timeout: self.handshake_timeout,

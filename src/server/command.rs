@@ -17,6 +17,8 @@ pub(super) enum Command {
     Frame(Bytes),
     /// Write the list of sessions. Made by the writer, like the next, because it may be large.
     List { request: u64 },
+    /// Write the list of links.
+    Shares { request: u64 },
     /// Write the server's statistics.
     Stats { request: u64 },
     /// Write what a session shows, with so many lines above it.

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     TerminalSize,
     fuzz::input::{choice, pieces},
-    message::{CloseReason, Event, Pace},
+    message::{CloseReason, Event, LinkToken, Pace, Reply, Share, Target},
     session::{Feed, SessionSettings},
     terminal::emulator,
     wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
@@ -20,6 +20,9 @@ use crate::{
 
 /// Stands for the session's id in an input, which can't know it.
 pub(crate) const SESSION: [u8; 16] = *b"the session's id";
+
+/// The secret of a link to the session, to watch it.
+const TOKEN: LinkToken = LinkToken::from_bytes(*b"the link's token");
 
 /// How long a connection may take: thousands of times as long as it does.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// A bad greeting is refused with the reason. After a good one, each request is answered once, up to the first frame
 /// that is none, which ends the connection with the reason; output is the session's, and in the end nothing is left.
+/// Who has redeemed a link to watch does nothing else.
 pub(crate) fn connection(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.expect("a runtime");
@@ -40,6 +44,9 @@ pub(crate) fn connection(input: &[u8]) {
 async fn converse(input: &[u8]) {
     let (shared, feed) = server();
     let session = feed.session();
+    let shown = shared.sessions.find(&Target::Id(session)).expect("it runs");
+    shared.share_by(TOKEN, Share::of(session.into()), Some(&*shown)).await.expect("a link");
+    drop(shown);
     let (cut, input) = choice(input);
     let bytes: Bytes = with_session(input, session.to_bytes()).into();
     let expected = Expected::of(&bytes);
@@ -109,6 +116,7 @@ fn server() -> (Arc<ServerState>, Feed) {
         connections: Connections::new(1),
         nesting: Nesting::new(),
         input_streams: InputStreams::new(),
+        shares: Shares::new(),
         started: Instant::now(),
         live: LiveSettings::new(4, 100),
         handshake_timeout: PATIENCE,
@@ -160,6 +168,13 @@ impl Expected {
     }
 }
 
+/// Whether somebody may be told this by a link to watch.
+fn only_watches(reply: &Reply) -> bool {
+    use Reply::{Attached, Detached, Ended, Found, Pong, Resized, Resynced, Screen};
+
+    matches!(reply, Attached(_) | Detached | Ended(_) | Found(_) | Pong | Resized | Resynced | Screen(_))
+}
+
 /// What a server said.
 struct Answers {
     socket: OwnedReadHalf,
@@ -168,6 +183,7 @@ struct Answers {
     printed: Vec<u8>,
     hello: Option<HelloReply>,
     replies: Vec<u64>,
+    has_redeemed: bool,
     closing: Option<CloseReason>,
 }
 
@@ -175,7 +191,16 @@ impl Answers {
     fn new(socket: OwnedReadHalf, printed: Vec<u8>) -> Self {
         let decoder = FrameDecoder::new(Side::Server);
         let unread = BytesMut::new();
-        Self { socket, unread, decoder, printed, hello: None, replies: Vec::new(), closing: None }
+        Self {
+            socket,
+            unread,
+            decoder,
+            printed,
+            hello: None,
+            replies: Vec::new(),
+            has_redeemed: false,
+            closing: None,
+        }
     }
 
     /// Reads until there is `enough`, or no more.
@@ -198,8 +223,13 @@ impl Answers {
             Kind::HelloReply => self.hello = Some(HelloReply::decode(&payload).expect("a hello reply")),
             Kind::Reply => {
                 // A refusal's text may go to a terminal as it is.
-                if let Err(refused) = wire::decode_reply(&payload).expect("a reply") {
-                    assert!(!refused.to_string().chars().any(char::is_control), "{refused:?}");
+                match wire::decode_reply(&payload).expect("a reply") {
+                    Err(refused) => {
+                        assert!(!refused.to_string().chars().any(char::is_control), "{refused:?}");
+                    }
+                    // What waits, such as input, began after it: it is redeemed first or not at all.
+                    Ok(reply) if self.has_redeemed => assert!(only_watches(&reply), "{reply:?}"),
+                    Ok(reply) => self.has_redeemed = matches!(reply, Reply::Redeemed(_)),
                 }
                 self.replies.push(a);
             }

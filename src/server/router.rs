@@ -19,13 +19,14 @@ use super::{
     link::{Closed, Link},
     nesting::Nested,
     peer::{Terminals, described},
-    restriction::restricted,
+    restriction::Restriction,
 };
 use crate::{
     ClientId, ServerMessage, SessionId,
     message::{
         Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, Create,
-        InputPosition, Relay, Reply, RequestError, SessionChange, StartAt, Target,
+        InputPosition, LinkToken, Relay, Reply, RequestError, SessionChange, Share, StartAt, Target,
+        ViewerId,
     },
     session::{Claim, Session, Window},
     wire,
@@ -49,6 +50,10 @@ pub(super) struct Router {
     input: Option<Box<Input>>,
     /// What it came by, if that is a relay.
     relay: Option<Box<Relay>>,
+    /// What it may do, where that is not everything.
+    restriction: Option<Box<Restriction>>,
+    /// It has asked for something.
+    has_asked: bool,
 }
 
 /// A client's part in the session it watches. Not the session itself: an idle client holds nothing of one that ended.
@@ -99,8 +104,20 @@ impl Router {
         // A client of the embedder's own shows nothing by itself.
         let own = i32::try_from(std::process::id()).ok();
         let process = process.filter(|process| Some(*process) != own);
-        let (watching, waiting, listening, input) = (None, None, None, None);
-        Self { shared, client, process, watching, link, waiting, listening, input, relay }
+        let only = relay.as_ref().and_then(|relay| relay.only.clone());
+        Self {
+            shared,
+            client,
+            process,
+            watching: None,
+            link,
+            waiting: None,
+            listening: None,
+            input: None,
+            relay,
+            restriction: only.map(|only| Box::new(Restriction::Watcher(only))),
+            has_asked: false,
+        }
     }
 
     /// Carries out a request, or has it carried out; either way it is answered exactly once.
@@ -118,17 +135,7 @@ impl Router {
     }
 
     async fn carry_out(&mut self, id: u64, request: ClientMessage) -> Result<Handled, Failure> {
-        let changes = matches!(
-            request,
-            ClientMessage::Create(_)
-                | ClientMessage::Input { .. }
-                | ClientMessage::Kill { .. }
-                | ClientMessage::Change { .. }
-        );
-        if changes && self.is_read_only() {
-            return Err(RequestError::ReadOnly.into());
-        }
-        let request = restricted(request, self.relay.as_deref(), self.watched(), &self.shared.sessions)?;
+        let request = self.allowed(request)?;
         match request {
             ClientMessage::List => self.command(Command::List { request: id }).await?,
             ClientMessage::Stats => self.command(Command::Stats { request: id }).await?,
@@ -176,8 +183,68 @@ impl Router {
                 return Ok(Handled::Reply(self.change(&session, change)?));
             }
             ClientMessage::Listen => return Ok(Handled::Reply(self.listen())),
+            ClientMessage::Share(share) => return Ok(Handled::Reply(self.share(share).await?)),
+            ClientMessage::Shares => self.command(Command::Shares { request: id }).await?,
+            ClientMessage::Unshare(which) => {
+                return Ok(Handled::Reply(Reply::Unshared(self.shared.unshare(which).await?)));
+            }
+            ClientMessage::Redeem { token, viewer } => {
+                return Ok(Handled::Reply(self.redeem(token, viewer).await?));
+            }
         }
         Ok(Handled::Later)
+    }
+
+    /// The request, if this client may ask for it.
+    fn allowed(&mut self, request: ClientMessage) -> Result<ClientMessage, RequestError> {
+        if let ClientMessage::Redeem { .. } = request {
+            return self.may_redeem().map(|()| request);
+        }
+        self.has_asked |= request != ClientMessage::Ping;
+        let changes = matches!(
+            request,
+            ClientMessage::Create(_)
+                | ClientMessage::Input { .. }
+                | ClientMessage::Kill { .. }
+                | ClientMessage::Change { .. }
+                | ClientMessage::Share(_)
+                | ClientMessage::Unshare(_)
+        );
+        // A link says by itself what may be done.
+        let has_link = self.restriction.as_ref().is_some_and(|restriction| restriction.is_link());
+        if changes && !has_link && self.is_read_only() {
+            return Err(RequestError::ReadOnly);
+        }
+        match &self.restriction {
+            Some(restriction) => restriction.allowed(request, self.watched(), &self.shared.sessions),
+            None => Ok(request),
+        }
+    }
+
+    /// Refuses a link from a connection that may do something already: nothing that began before is to go on.
+    fn may_redeem(&self) -> Result<(), RequestError> {
+        match self.restriction.as_deref() {
+            None if !self.has_asked => Ok(()),
+            Some(Restriction::Unredeemed) => Ok(()),
+            Some(restriction) => Err(restriction.refusal()),
+            None => Err(RequestError::Malformed(
+                "a link is redeemed before anything else is asked; connect again for it".to_owned(),
+            )),
+        }
+    }
+
+    /// Redeems a link. Whatever comes of it, the connection can do no more from now on than a link says.
+    async fn redeem(&mut self, token: LinkToken, viewer: ViewerId) -> Result<Reply, RequestError> {
+        self.restriction = Some(Box::new(Restriction::Unredeemed));
+        let (redeemed, viewing) = self.shared.redeem(self.client, token, viewer).await?;
+        self.restriction = Some(Box::new(Restriction::Link(viewing)));
+        Ok(Reply::Redeemed(Box::new(redeemed)))
+    }
+
+    async fn share(&self, share: Share) -> Result<Reply, RequestError> {
+        let session = share.session.as_ref().map(|session| self.find(session)).transpose()?;
+        let shared = self.shared.share(share, session.as_deref()).await?;
+        Ok(Reply::Shared(Box::new(shared)))
     }
 
     pub(super) async fn answer(&self, id: u64, answer: Result<Reply, RequestError>) -> Result<(), Closed> {
@@ -188,8 +255,11 @@ impl Router {
         self.link.send(command)
     }
 
-    /// What is carried of the environment that this client's relay runs in.
+    /// What is carried of the environment that this client's relay runs in. A link's viewer is in nobody's.
     fn environment_here(&self) -> Option<Box<ClientEnvironment>> {
+        if self.restriction.as_ref().is_some_and(|restriction| restriction.is_link()) {
+            return None;
+        }
         let variables = self.relay.as_ref()?.env.iter().map(|(name, value)| (&name[..], &value[..]));
         Some(Box::new(ClientEnvironment::of(variables)))
     }
@@ -280,7 +350,7 @@ impl Router {
     }
 
     fn is_read_only(&self) -> bool {
-        if self.relay.as_ref().is_some_and(|relay| relay.only.is_some()) {
+        if self.restriction.as_ref().is_some_and(|restriction| restriction.access() == Access::ReadOnly) {
             return true;
         }
         let is_read_only = self.watching.as_ref().is_some_and(|watching| watching.access == Access::ReadOnly);

@@ -203,6 +203,7 @@ impl<'a> Writer<'a> {
             Command::List { request } => {
                 self.reply(request, &Ok(Reply::Sessions(self.shared.sessions.list())));
             }
+            Command::Shares { request } => self.reply(request, &Ok(Reply::Shares(self.shared.shares()))),
             Command::Stats { request } => {
                 let stats = self.shared.stats().await;
                 self.reply(request, &Ok(Reply::Stats(Box::new(stats))));

@@ -516,6 +516,22 @@ impl Keeper {
             self.tell(ToKeeper::Last, Vec::new());
             self.place.remove();
         }
+        if let Err(error) = self.place.remove_links() {
+            warn!(%error, "the file of the links could not be removed");
+        }
+    }
+
+    /// Writes what the next server has to know of links; `None` for nothing.
+    ///
+    /// # Errors
+    /// There is no room for it. Nothing is kept then.
+    pub(super) fn keep_links(&self, links: Option<&[u8]>) -> io::Result<()> {
+        self.place.keep_links(links)
+    }
+
+    /// What the server before has written of links, if anything.
+    pub(super) fn kept_links(&self) -> io::Result<Option<Vec<u8>>> {
+        self.place.kept_links()
     }
 
     /// All are over, whatever they do: the kernel hangs up what still has their terminals open.

@@ -43,6 +43,13 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
             ClientMessage::Change { session, change }
         }
         Kind::Listen => ClientMessage::Listen,
+        Kind::Share => ClientMessage::Share(from_postcard(payload, "request for a link")?),
+        Kind::Shares => ClientMessage::Shares,
+        Kind::Unshare => ClientMessage::Unshare(from_postcard(payload, "request to revoke links")?),
+        Kind::Redeem => {
+            let (token, viewer) = from_postcard(payload, "link")?;
+            ClientMessage::Redeem { token, viewer }
+        }
         Kind::Stats => ClientMessage::Stats,
         Kind::Ping => ClientMessage::Ping,
         Kind::Resync => ClientMessage::Resync,
@@ -94,6 +101,10 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Find { session } => encode(Kind::Find, id, session),
         ClientMessage::Change { session, change } => encode(Kind::Change, id, &(session, change)),
         ClientMessage::Listen => encode(Kind::Listen, id, &()),
+        ClientMessage::Share(share) => encode(Kind::Share, id, share),
+        ClientMessage::Shares => encode(Kind::Shares, id, &()),
+        ClientMessage::Unshare(which) => encode(Kind::Unshare, id, which),
+        ClientMessage::Redeem { token, viewer } => encode(Kind::Redeem, id, &(token, viewer)),
         ClientMessage::Stats => encode(Kind::Stats, id, &()),
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
         ClientMessage::Resync => encode(Kind::Resync, id, &()),

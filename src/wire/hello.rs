@@ -18,9 +18,12 @@ const HELLO_LEN: usize = 64;
 /// The server knows clients whose terminal takes whatever size a session has.
 pub(crate) const FOLLOWS: u64 = 1;
 
+/// The server knows links.
+pub(crate) const LINKS: u64 = 2;
+
 /// Features of this side: bits that say what it can do beyond its version. Those that a receiver does not know it
 /// ignores.
-const FEATURES: u64 = FOLLOWS;
+const FEATURES: u64 = FOLLOWS | LINKS;
 
 /// The client's first frame: who speaks which versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

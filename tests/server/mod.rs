@@ -28,6 +28,7 @@ mod requests;
 mod resync;
 mod screens;
 mod security;
+mod shares;
 mod shutdown;
 mod slow;
 mod streams;

@@ -4,9 +4,9 @@ use bytes::{Bytes, BytesMut};
 use fugue_server::{
     ClientId, SessionId, SessionName, TerminalSize,
     message::{
-        Attach, AttachOptions, ClientMessage, CloseReason, Create, DetachWhich, Event, ExitStatus,
-        InputPosition, InputStreamId, OnLag, Pace, Reply, RequestError, SessionChange, SizePolicy, StartAt,
-        Target,
+        Access, Attach, AttachOptions, ClientMessage, CloseReason, Create, DetachWhich, Event, ExitStatus,
+        InputPosition, InputStreamId, LinkToken, OnLag, Pace, Reply, RequestError, SessionChange, Share,
+        SizePolicy, StartAt, Target, UnshareWhich, ViewerId,
     },
     wire::{self, Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, Side, WireError},
 };
@@ -25,6 +25,10 @@ fn each_kind_has_room_for_the_largest_that_is_sent_and_no_more() {
         (Kind::Find, 256),
         (Kind::Change, 256),
         (Kind::Listen, 0),
+        (Kind::Share, 1024),
+        (Kind::Shares, 0),
+        (Kind::Unshare, 256),
+        (Kind::Redeem, 256),
         (Kind::Relay, 64 * KIB),
         (Kind::Attach, 17 * KIB + 256),
         (Kind::Input, 65_536 + 40),
@@ -85,6 +89,21 @@ fn requests() -> Vec<ClientMessage> {
         },
         ClientMessage::Change { session: Target::Id(session), change: SessionChange::Signal(-1) },
         ClientMessage::Listen,
+        ClientMessage::Share(
+            Share::of(Target::Prefix("x".repeat(64).parse().unwrap()))
+                .with_access(Access::ReadWrite)
+                .with_uses(Some(u32::MAX))
+                .with_lifetime_seconds(Some(u64::MAX))
+                .with_label(Some("\u{1f980}".repeat(80))),
+        ),
+        ClientMessage::Share(Share::of_all()),
+        ClientMessage::Shares,
+        ClientMessage::Unshare(UnshareWhich::One("00abcdef".parse().unwrap())),
+        ClientMessage::Unshare(UnshareWhich::All),
+        ClientMessage::Redeem {
+            token: LinkToken::from_bytes([1; 16]),
+            viewer: ViewerId::from_bytes([2; 16]),
+        },
         ClientMessage::Stats,
         ClientMessage::Resync,
         ClientMessage::Ping,
@@ -137,6 +156,9 @@ async fn replies_and_events_survive_the_wire() {
     let attached = attached(&mut client, &shell("a", "", Some(LOSSLESS))).await;
     let (sessions, stats) = (sessions(&mut client).await, stats(&mut client).await);
     create(&mut client, "shown", "sleep 1000").await;
+    let link = soon(client.share(Share::of(named("shown")).with_label(Some("x".into())))).await.unwrap();
+    let links = soon(client.shares()).await.unwrap();
+    let unshared = soon(client.unshare(UnshareWhich::All)).await.unwrap();
     let screen = soon(client.read_screen("shown".parse::<SessionName>().unwrap(), 0)).await.unwrap();
     for answer in [
         Ok(Reply::Pong),
@@ -146,6 +168,11 @@ async fn replies_and_events_survive_the_wire() {
         Ok(Reply::Killed(ExitStatus::Signal(9))),
         Ok(Reply::Ended(ExitStatus::Code(3))),
         Ok(Reply::Screen(Box::new(screen))),
+        Ok(Reply::Shared(Box::new(link))),
+        Ok(Reply::Shares(links)),
+        Ok(Reply::Unshared(unshared)),
+        Err(RequestError::NoSuchLink),
+        Err(RequestError::BeyondLink { access: Access::ReadOnly }),
         Err(RequestError::OffsetNotHeld { offset: 1, oldest: 2, head: 3 }),
         Err(RequestError::Ambiguous { prefix: "a".into(), names: vec!["ab".into(), "ac".into()] }),
     ] {
@@ -159,6 +186,8 @@ async fn replies_and_events_survive_the_wire() {
         Event::Switch { to: SessionId::random() },
         Event::Lost(u64::MAX),
         Event::Closing(CloseReason::Detached),
+        Event::Closing(CloseReason::Revoked),
+        Event::Closing(CloseReason::Expired),
     ] {
         let frame = wire::encode_event(&event).unwrap();
         assert_eq!(wire::decode_event(&frame[HEADER_LEN..]).unwrap(), event);
@@ -243,7 +272,7 @@ fn hellos_tell_versions_apart_and_may_grow() {
     let hello = Hello::encode();
     assert_eq!(hello.len(), HEADER_LEN + 64);
     let read = Hello::decode(&hello[HEADER_LEN..]).unwrap();
-    assert_eq!((read.version, read.oldest, read.features), (wire::VERSION, wire::OLDEST_VERSION, 1));
+    assert_eq!((read.version, read.oldest, read.features), (wire::VERSION, wire::OLDEST_VERSION, 3));
     let longer = [&hello[HEADER_LEN..], b"what a later version adds"].concat();
     assert_eq!(Hello::decode(&longer).unwrap(), read);
     // As it was before there were ranges.

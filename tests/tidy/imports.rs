@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("message", &["id", "name", "terminal"]),
     ("name", &[]),
     ("registry", &["id", "message", "sync"]),
-    ("server", &["id", "message", "registry", "session", "sync", "terminal", "wire"]),
+    ("server", &["id", "message", "name", "registry", "session", "sync", "terminal", "wire"]),
     ("session", &["id", "keeper", "message", "name", "registry", "sync", "terminal", "wire"]),
     ("sync", &[]),
     ("terminal", &["id"]),

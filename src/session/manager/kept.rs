@@ -185,6 +185,19 @@ impl Manager {
         })
     }
 
+    /// Writes what the next server has to know of links; `None` for nothing.
+    ///
+    /// # Errors
+    /// There is no room for it. Nothing is kept then.
+    pub(crate) fn keep_links(&self, links: Option<&[u8]>) -> io::Result<()> {
+        self.settings.keeper.as_ref().map_or(Ok(()), |keeper| keeper.keep_links(links))
+    }
+
+    /// What the server before has written of links, if anything.
+    pub(crate) fn kept_links(&self) -> io::Result<Option<Vec<u8>>> {
+        self.settings.keeper.as_ref().map_or(Ok(None), |keeper| keeper.kept_links())
+    }
+
     /// No other server is to take over what runs here: this one ends it.
     pub(crate) fn end_keeping(&self) {
         if let Some(keeper) = &self.settings.keeper {
