@@ -210,8 +210,7 @@ class Viewer {
     head[0] = kind;
     head.writeBigUInt64LE(BigInt(this.offset), 1);
     this.socket.send(Buffer.concat([head, bytes]));
-    if (kind === 0) this.sent += bytes.length;
-    else this.acknowledged -= bytes.length; // a screen counts for the page as well
+    this.sent += bytes.length;
   }
 
   #typed(data) {

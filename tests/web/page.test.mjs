@@ -41,7 +41,7 @@ const visible = (page, selector) => page.locator(selector).waitFor({ state: "vis
 const hidden = (page, selector) => page.locator(selector).waitFor({ state: "hidden" });
 const unlock = async (page) => {
   await page.click("#lock");
-  await page.locator("#lock[aria-pressed=true]").waitFor();
+  await page.locator(".is-unlocked").waitFor();
 };
 
 test("the screen is what any terminal shows that was given the same bytes", async () => {
@@ -357,6 +357,57 @@ test("on a phone there is a row of keys, and no keyboard before it is wanted", a
   await picture(page, "phone");
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= 390, `${wide}`);
+});
+
+test("a finger scrolls, and in a program that has the whole screen it turns the wheel", async () => {
+  session.print(flood(200));
+  const phone = { viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true };
+  const page = await browser.open(gateway.share(session, "read-write"), phone);
+  await shows(page, "199 ");
+  const line = () => page.evaluate(() => window.fugue.view.terminal.buffer.active.viewportY);
+  const bottom = await line();
+  const devtools = await page.context().newCDPSession(page);
+  const swipe = async (distance) => {
+    const { x, y } = await page.locator(".xterm-screen").boundingBox();
+    const finger = (type, at) =>
+      devtools.send("Input.dispatchTouchEvent", {
+        type,
+        touchPoints: at === null ? [] : [{ x: x + 50, y: y + 50 + at }],
+      });
+    await finger("touchStart", 0);
+    for (let step = 1; step <= 10; step += 1) await finger("touchMove", (distance * step) / 10);
+    await finger("touchEnd", null);
+  };
+  await swipe(150);
+  await until(async () => (await line()) <= bottom - 10, "it scrolls up");
+  await unlock(page);
+  session.print("\x1b[?1049h\x1b[?1000;1006hwhole screen");
+  await shows(page, "whole screen");
+  await swipe(150);
+  await until(() => session.typed.toString().startsWith("\x1b[<64;"), "the wheel is turned");
+});
+
+test("what is selected is copied, and nothing else is", async () => {
+  session.print("some text\r\n");
+  const permissions = ["clipboard-read", "clipboard-write"];
+  const page = await browser.open(gateway.share(session, "read-write"), { permissions });
+  await shows(page, "some text");
+  const { x, y } = await page.locator(".xterm-screen").boundingBox();
+  for (const [isUnlocked, keys] of [
+    [false, "Control+c"],
+    [false, "Control+Shift+C"],
+    [true, "Control+Shift+C"],
+  ]) {
+    if (isUnlocked) await unlock(page);
+    await page.evaluate(() => navigator.clipboard.writeText("before"));
+    await page.mouse.dblclick(x + 5, y + 8);
+    await page.keyboard.press(keys);
+    await until(
+      async () => (await page.evaluate(() => navigator.clipboard.readText())) === "some",
+      `${keys} copies`,
+    );
+  }
+  assert.equal(session.typed.toString(), "");
 });
 
 test("it is used by keyboard, and described to a screen reader", async () => {

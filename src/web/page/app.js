@@ -2,7 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { Link, sessionOf } from "./link.js";
-import { Keys, followViewport, isTouch } from "./phone.js";
+import { Keys, followViewport, isTouch, scrollByTouch } from "./phone.js";
 import { CLOSE } from "./protocol.js";
 import { Sessions } from "./sessions.js";
 import { bind, load, save } from "./settings.js";
@@ -37,8 +37,9 @@ function takeToken() {
 takeToken();
 
 const view = new View(byId("frame"), settings, {
-  type(bytes) {
-    if (!connection.type(keys.typed(bytes))) shell.hint("Too much waits to be typed. None of this was sent.");
+  type(bytes, isUser) {
+    if (!connection.type(isUser ? keys.typed(bytes) : bytes) && isUser)
+      shell.hint("Too much waits to be typed. None of this was sent.");
   },
   locked: () =>
     shell.hint(
@@ -50,11 +51,15 @@ const view = new View(byId("frame"), settings, {
   bell: () => shell.bell(),
 });
 const keys = new Keys(byId("keys"), view);
+scrollByTouch(byId("frame"), view);
 
 /** What the link allows, once the gateway has said so. */
 let mayWrite = false;
 let hasAll = false;
 let isFitted = false;
+
+/** Of the gateway that the page is from. */
+let version = null;
 
 const connection = new Connection({
   url: () => new URL("../ws", location.href).href.replace(/^http/, "ws"),
@@ -89,7 +94,9 @@ const told = {
       );
     else shell.message("This cannot be shown", text || "The server refused.", true);
   },
-  welcome({ scope, access, session }) {
+  welcome({ scope, access, session, version: now }) {
+    version ??= now;
+    if (version !== now) shell.notice("The server was updated. Reload the page to have its newest form.");
     mayWrite = access === "read-write";
     hasAll = scope === "all";
     sessions.mayWrite = mayWrite;
@@ -155,7 +162,6 @@ function unlock(isUnlocked) {
   view.inputMode = isUnlocked ? "text" : "none";
   document.body.classList.toggle("is-unlocked", isUnlocked);
   byId("lock").querySelector("span").textContent = isUnlocked ? "Lock" : "Unlock";
-  byId("lock").setAttribute("aria-pressed", String(isUnlocked));
   keys.isShown = isUnlocked && isTouch();
   if (isUnlocked) view.focus();
 }

@@ -51,6 +51,7 @@ export class Keys {
   typed(bytes) {
     if (!this.#isControl) return bytes;
     this.#control(false);
+    if (bytes.length !== 1) return bytes;
     return new TextEncoder().encode(withControl(new TextDecoder().decode(bytes)));
   }
 
@@ -68,13 +69,62 @@ export class Keys {
   }
 }
 
+/** How far a finger moves before it scrolls, in pixels; and how fast it has to leave, in pixels a millisecond. */
+const SLACK = 8;
+const FLICK = 0.3;
+
+/** Scrolls by touch, which xterm.js 6 does not (its issue 5489). Sideways, and when zoomed in, the browser does. */
+export function scrollByTouch(frame, view) {
+  let touch = null;
+  let coasting = 0;
+  const move = (distance, at) => {
+    touch.rest += distance;
+    const lines = Math.trunc(touch.rest / view.lineHeight);
+    touch.rest -= lines * view.lineHeight;
+    if (lines !== 0) view.scroll(-lines, at);
+  };
+  const coast = (speed, at, since) => {
+    coasting = requestAnimationFrame((now) => {
+      move(speed * (now - since), at);
+      if (Math.abs(speed) > 0.05) coast(speed * 0.95, at, now);
+    });
+  };
+  frame.addEventListener("touchstart", ({ touches, timeStamp }) => {
+    cancelAnimationFrame(coasting);
+    const [{ clientX, clientY }] = touches;
+    const isOurs = touches.length === 1 && !view.isLarge && !isZoomed();
+    touch = isOurs ? { clientX, clientY, time: timeStamp, speed: 0, rest: 0, isMoving: false } : null;
+  });
+  frame.addEventListener(
+    "touchmove",
+    (event) => {
+      if (!touch || event.touches.length !== 1) return;
+      const [{ clientY }] = event.touches;
+      const distance = clientY - touch.clientY;
+      if (!touch.isMoving && Math.abs(distance) < SLACK) return;
+      touch.isMoving = true;
+      event.preventDefault();
+      const time = Math.max(1, event.timeStamp - touch.time);
+      Object.assign(touch, { clientY, time: event.timeStamp, speed: distance / time });
+      move(distance, touch);
+    },
+    { passive: false },
+  );
+  frame.addEventListener("touchend", () => {
+    if (touch?.isMoving && Math.abs(touch.speed) > FLICK) coast(touch.speed, touch, performance.now());
+  });
+}
+
+/** A person who zooms in wants to see a part, and to move it. */
+const isZoomed = () => (window.visualViewport?.scale ?? 1) > 1.01;
+
 /** Keeps the page as high as what is seen of it. */
 export function followViewport() {
   const viewport = window.visualViewport;
   if (!viewport) return;
   const fit = () => {
-    // A person who zooms in wants to see a part, not a smaller page.
-    if (viewport.scale > 1.01) return;
+    document.documentElement.classList.toggle("is-zoomed", isZoomed());
+    if (isZoomed()) return;
     document.documentElement.style.setProperty("--height", `${Math.round(viewport.height)}px`);
     window.scrollTo(0, 0);
   };

@@ -12,6 +12,7 @@ const NOTABLE_LAG = 64 * 1024;
 const PATIENCE = 400;
 
 const HINT_FOR = 2500;
+const LAG_FOR = 3000;
 
 const WORDS = {
   live: "Connected",
@@ -27,6 +28,7 @@ export class Shell {
   #title = "";
   #waiting = null;
   #hint = null;
+  #lagging = null;
   #hasBeenLive = false;
   #unanswered = 0;
 
@@ -101,7 +103,10 @@ export class Shell {
     this.#chip("viewers", count > 0 ? counted(count, "viewer") : null);
   }
 
+  /** Told about once a second while there is some. */
   set lag(count) {
+    clearTimeout(this.#lagging);
+    this.#lagging = setTimeout(() => this.#chip("lag", null), LAG_FOR);
     this.#chip("lag", count >= NOTABLE_LAG ? `${bytes(count)} behind` : null);
   }
 

@@ -48,7 +48,7 @@ export class View {
   isUnlocked = false;
 
   /**
-   * `handlers`: `type(bytes)`, `locked()`, `link(target)`, `hover(target)`, `title(text)`,
+   * `handlers`: `type(bytes, isUser)`, `locked()`, `link(target)`, `hover(target)`, `title(text)`,
    * `bell()`.
    */
   constructor(frame, settings, handlers) {
@@ -97,7 +97,7 @@ export class View {
         if (!text.startsWith("\x1b") || text.startsWith("\x1b[200~")) handlers.locked();
         return;
       }
-      handlers.type(bytes);
+      handlers.type(bytes, isUser);
     };
     terminal.onData((text) => typed(encoder.encode(text), text));
     terminal.onBinary((text) =>
@@ -162,6 +162,24 @@ export class View {
   /** Whether cursor keys are to be sent in their application form. */
   get hasApplicationCursor() {
     return this.#terminal.modes.applicationCursorKeysMode;
+  }
+
+  /** The height of a line, in pixels. */
+  get lineHeight() {
+    return this.#cell().height || 1;
+  }
+
+  /** Whether the screen is larger than the window, so that the window scrolls. */
+  get isLarge() {
+    return this.#overflows(this.#room());
+  }
+
+  /** Scrolls by so many lines; where the program has the whole screen, as a wheel over this place does. */
+  scroll(lines, { clientX, clientY }) {
+    const { element, buffer } = this.#terminal;
+    if (buffer.active.type === "normal") return this.#terminal.scrollLines(lines);
+    const wheel = { deltaY: lines, deltaMode: WheelEvent.DOM_DELTA_LINE, clientX, clientY };
+    element.dispatchEvent(new WheelEvent("wheel", { ...wheel, bubbles: true, cancelable: true }));
   }
 
   focus() {
@@ -242,6 +260,7 @@ export class View {
     }
     const { width, height } = this.#cell();
     this.#frame.style.width = `${Math.ceil(width * terminal.cols) + SCROLL_BAR}px`;
+    this.#frame.classList.toggle("is-large", this.isLarge);
     this.#frame.style.height = `${Math.ceil(height * terminal.rows)}px`;
   }
 
