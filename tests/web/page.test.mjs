@@ -284,7 +284,7 @@ test("a link that is revoked says so while it is watched", async () => {
   await until(() => session.viewers.size === 1, "it watches");
   gateway.drop(4003);
   await visible(page, "#message");
-  assert.equal(await page.textContent("#message h2"), "This link was revoked");
+  assert.equal(await page.textContent("#message h2"), "This link is no longer valid");
 });
 
 test("a reload keeps the link and who views, and another tab has neither", async () => {

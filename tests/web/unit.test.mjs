@@ -408,6 +408,9 @@ test("pauses grow while a gateway is away, and a woken page tries at once", (t) 
   assert.equal(sockets.length, before, "it pauses");
   connection.wake();
   assert.equal(sockets.length, before + 1);
+  last().onclose({ code: 1006 });
+  tick(0);
+  assert.equal(sockets.length, before + 2, "pauses begin again");
 });
 
 test("a link that is not valid, revoked, or ended is not tried again", (t) => {
@@ -522,6 +525,59 @@ test("a hidden page lets go of its line after a while, and is back at once", (t)
   assert.equal(sockets.length, 1);
   connection.wake();
   assert.equal(sockets.length, 2);
+});
+
+test("a hidden page whose line is lost waits until it is shown", (t) => {
+  const { connection, sockets, states, last, tick } = connected(t);
+  last().welcome();
+  connection.hide();
+  last().onclose({ code: 1006 });
+  assert.equal(states().at(-1), "paused");
+  tick(60_000);
+  assert.equal(sockets.length, 1);
+  connection.wake();
+  assert.equal(sockets.length, 2);
+});
+
+test("typing that is refused for good is not sent again", (t) => {
+  const { connection, last, tick } = connected(t);
+  last().welcome();
+  connection.type(text("old"));
+  last().says({ type: "error", code: "input", text: "what was typed is gone" });
+  connection.type(text("new"));
+  last().onclose({ code: 1006 });
+  tick(0);
+  last().welcome({ resumed: true });
+  assert.deepEqual(
+    last()
+      .typed()
+      .map(({ offset, bytes: piece }) => [offset, new TextDecoder().decode(piece)]),
+    [[0, "new"]],
+  );
+});
+
+test("an end that comes as a close code alone is an end", (t) => {
+  const { sockets, told, last, take, tick } = connected(t);
+  last().welcome();
+  last().onclose({ code: 4004, reason: "" });
+  take();
+  assert.deepEqual([told.at(-1).what, told.at(-1).status], ["ended", null]);
+  tick(60_000);
+  assert.equal(sockets.length, 1);
+});
+
+test("the pictures that were wanted are asked for on the next line", (t) => {
+  const { connection, last, tick } = connected(t);
+  const welcome = () => {
+    last().open();
+    last().says({ type: "welcome", scope: "all", access: "read-only", session: null });
+  };
+  welcome();
+  connection.watch([ID]);
+  last().onclose({ code: 1006 });
+  tick(0);
+  welcome();
+  assert.deepEqual(last().said("watch"), [{ type: "watch", sessions: [ID] }]);
 });
 
 test("a silent line is asked, and lost if it does not answer", (t) => {

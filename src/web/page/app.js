@@ -89,10 +89,10 @@ const told = {
       );
     else if (code === CLOSE.REVOKED)
       shell.message(
-        "This link was revoked",
-        "Whoever shared the session has ended that. Ask for a new link.",
+        "This link is no longer valid",
+        text || "Whoever shared the session has ended that. Ask for a new link.",
       );
-    else shell.message("This cannot be shown", text || "The server refused.", true);
+    else shell.message("Disconnected", text || "The server refused.", true);
   },
   welcome({ scope, access, session, version: now }) {
     version ??= now;

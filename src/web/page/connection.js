@@ -254,7 +254,6 @@ export class Connection {
     this.#inSink += size;
     this.#sink.write(bytes, () => {
       this.#inSink -= size;
-      if (window !== this.#window) return;
       this.#acknowledge(window.written(size));
       if (!this.#timers.acknowledge) {
         this.#after("acknowledge", ACKNOWLEDGED_AFTER, () => this.#acknowledge(this.#window.acknowledge()));

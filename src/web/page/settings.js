@@ -8,7 +8,7 @@ const USUAL = { theme: "system", letters: 0, scrollback: 1000, screenReader: fal
 const VALUES = {
   theme: ["system", "dark", "light"],
   letters: [0, 10, 12, 14, 16, 18, 22],
-  scrollback: [0, 1000, 5000, 20000],
+  scrollback: [0, 1000, 5000, 10000],
   screenReader: [false, true],
   blink: [false, true],
 };
