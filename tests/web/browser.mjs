@@ -1,10 +1,12 @@
 // A browser for the tests, and what is seen in it.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 
 const require = createRequire(new URL("../../src/web/page/", import.meta.url));
 const { chromium } = require("playwright-core");
 const { Terminal } = require("@xterm/headless");
+const { Unicode11Addon } = require("@xterm/addon-unicode11");
 
 const FLAGS = [
   "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run",
@@ -78,6 +80,8 @@ export function textOf(page) {
 /** What a terminal shows that was given these bytes, or sizes. */
 export async function expected(steps, { columns = 80, rows = 24, scrollback = 1000 } = {}) {
   const terminal = new Terminal({ cols: columns, rows, scrollback, allowProposedApi: true });
+  terminal.loadAddon(new Unicode11Addon());
+  terminal.unicode.activeVersion = "11";
   for (const step of steps) {
     if (Array.isArray(step)) terminal.resize(...step);
     else await new Promise((done) => terminal.write(step, done));
@@ -108,3 +112,27 @@ export async function until(condition, what) {
     await new Promise((done) => setTimeout(done, 20));
   }
 }
+
+/** Pictures for a person to look at, in the directory that FUGUE_SHOTS names. */
+export async function picture(page, name) {
+  if (process.env.FUGUE_SHOTS) await page.screenshot({ path: `${process.env.FUGUE_SHOTS}/${name}.png` });
+}
+
+/** Output like that of a build, with colours, and wider than the screen in places. */
+export function flood(lines) {
+  return Array.from(
+    { length: lines },
+    (_, at) =>
+      `\x1b[32m${at}\x1b[m ${createHash("sha256")
+        .update(`${at}`)
+        .digest("hex")
+        .repeat(1 + (at % 3))}\r\n`,
+  ).join("");
+}
+
+export const visible = (page, selector) => page.locator(selector).waitFor({ state: "visible" });
+export const hidden = (page, selector) => page.locator(selector).waitFor({ state: "hidden" });
+export const unlock = async (page) => {
+  await page.click("#lock");
+  await page.locator(".is-unlocked").waitFor();
+};

@@ -1,8 +1,18 @@
 // The page in a real browser, with a gateway that does to it what happens to lines: see mock.mjs.
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { after, before, beforeEach, afterEach, test } from "node:test";
-import { Browser, expected, shows, textOf, until } from "./browser.mjs";
+import {
+  Browser,
+  expected,
+  flood,
+  hidden,
+  picture,
+  shows,
+  textOf,
+  unlock,
+  until,
+  visible,
+} from "./browser.mjs";
 import { MockGateway } from "./mock.mjs";
 
 let browser;
@@ -19,30 +29,6 @@ afterEach(async () => {
   await browser.leave();
   await gateway.stop();
 });
-
-/** Pictures for a person to look at, in the directory that FUGUE_SHOTS names. */
-async function picture(page, name) {
-  if (process.env.FUGUE_SHOTS) await page.screenshot({ path: `${process.env.FUGUE_SHOTS}/${name}.png` });
-}
-
-/** Output like that of a build, with colours, and wider than the screen in places. */
-function flood(lines) {
-  return Array.from(
-    { length: lines },
-    (_, at) =>
-      `\x1b[32m${at}\x1b[m ${createHash("sha256")
-        .update(`${at}`)
-        .digest("hex")
-        .repeat(1 + (at % 3))}\r\n`,
-  ).join("");
-}
-
-const visible = (page, selector) => page.locator(selector).waitFor({ state: "visible" });
-const hidden = (page, selector) => page.locator(selector).waitFor({ state: "hidden" });
-const unlock = async (page) => {
-  await page.click("#lock");
-  await page.locator(".is-unlocked").waitFor();
-};
 
 test("the screen is what any terminal shows that was given the same bytes", async () => {
   const printed = `\x1b]0;a title\x07\x1b[1;31mred\x1b[m ${"wide 日本語 ".repeat(12)}\r\n${flood(300)}\x1b[5A\x1b[Kup\x1b[5B\rdone`;

@@ -395,8 +395,30 @@ test("a hole in the output makes a new line, and no byte of it is shown", (t) =>
   assert.ok(!shown.includes("far"));
 });
 
+test("a gateway that sends only holes is not asked without a pause", (t) => {
+  const { sockets, last, tick } = connected(t);
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    last().welcome();
+    last().says(binary(OUTPUT, 5, text("far")));
+    tick(5000);
+  }
+  const before = sockets.length;
+  last().welcome();
+  last().says(binary(OUTPUT, 5, text("far")));
+  tick(2000);
+  assert.equal(sockets.length, before);
+  tick(3000);
+  last().welcome();
+  tick(5000);
+  last().onclose({ code: 1006 });
+  tick(0);
+  assert.equal(sockets.length, before + 2, "it stood, so the next attempt comes at once");
+});
+
 test("pauses grow while a gateway is away, and a woken page tries at once", (t) => {
   const { connection, sockets, last, tick } = connected(t);
+  last().welcome();
+  tick(10_000);
   for (let attempt = 0; attempt < 12; attempt += 1) {
     last().onclose({ code: 1006 });
     tick(5000);

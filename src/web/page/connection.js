@@ -32,6 +32,9 @@ const SILENT_WHILE_TYPING = 2_000;
 const ANSWERS_WITHIN = 6_000;
 const MADE_WITHIN = 10_000;
 
+/** A line was of use if it brought output, or stood for so long. Then the next attempt comes at once. */
+const STOOD_FOR = 5_000;
+
 /** A hidden page lets go of its line after so long. */
 export const HIDDEN_FOR = 10_000;
 
@@ -58,6 +61,8 @@ export class Connection {
   /** Output before the next `attached` is of a session that is no longer watched. */
   #isAwaited = true;
   #reason = null;
+  /** When the gateway let this line in. */
+  #since = Infinity;
   #isOver = false;
   #isHidden = false;
   #timers = {};
@@ -252,6 +257,7 @@ export class Connection {
     // What is missing is in the server's history: another line brings it.
     if (!bytes) return this.#lost();
     this.#inSink += size;
+    this.#backoff.reset();
     this.#sink.write(bytes, () => {
       this.#inSink -= size;
       this.#acknowledge(window.written(size));
@@ -271,16 +277,13 @@ export class Connection {
     if (message.scope === "session") this.#view = "session";
     this.#tell("state", { state: "live" });
     this.#tell("welcome", message);
-    if (this.#view === "index") {
-      this.#backoff.reset();
-      if (this.#watched) this.watch(this.#watched);
-    }
+    this.#since = Date.now();
+    if (this.#view === "index" && this.#watched) this.watch(this.#watched);
     this.#listen();
   }
 
   #attached(message) {
     if (this.#view === "index" || (this.#session && message.session !== this.#session)) return;
-    this.#backoff.reset();
     this.#isAwaited = false;
     this.#session = message.session;
     if (!message.resumed || this.#position.offset === null) {
@@ -339,6 +342,7 @@ export class Connection {
   /** The line is gone. */
   #lost(code = 1006, reason = "") {
     const text = this.#reason?.text || reason;
+    if (Date.now() - this.#since >= STOOD_FOR) this.#backoff.reset();
     this.#drop();
     if (this.#isOver) return;
     if (code === CLOSE.ENDED) return this.#ended({ status: null, text });
@@ -357,6 +361,7 @@ export class Connection {
     ["made", "silence", "answer", "retry", "acknowledge"].forEach((name) => this.#stop(name));
     this.#hasWelcome = false;
     this.#isAwaited = true;
+    this.#since = Infinity;
     const socket = this.#socket;
     this.#socket = null;
     this.#reason = null;

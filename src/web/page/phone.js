@@ -69,11 +69,17 @@ export class Keys {
   }
 }
 
-/** How far a finger moves before it scrolls, in pixels; and how fast it has to leave, in pixels a millisecond. */
+/**
+ * How far a finger moves before it scrolls, in pixels; and how fast it has to leave, in pixels a
+ * millisecond.
+ */
 const SLACK = 8;
 const FLICK = 0.3;
 
-/** Scrolls by touch, which xterm.js 6 does not (its issue 5489). Sideways, and when zoomed in, the browser does. */
+/**
+ * Scrolls by touch, which xterm.js 6 does not (its issue 5489). Sideways, and when zoomed in, the
+ * browser does.
+ */
 export function scrollByTouch(frame, view) {
   let touch = null;
   let coasting = 0;

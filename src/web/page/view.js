@@ -174,7 +174,10 @@ export class View {
     return this.#overflows(this.#room());
   }
 
-  /** Scrolls by so many lines; where the program has the whole screen, as a wheel over this place does. */
+  /**
+   * Scrolls by so many lines; where the program has the whole screen, as a wheel over this place
+   * does.
+   */
   scroll(lines, { clientX, clientY }) {
     const { element, buffer } = this.#terminal;
     if (buffer.active.type === "normal") return this.#terminal.scrollLines(lines);
