@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Each set of features builds without warnings, and the registry alone depends on its own packages only.
+# Each set of features builds without warnings (web.sh has the feature `web`, which needs npm), and the registry alone depends on its own packages only.
 set -euo pipefail
 for features in "" server cli bench; do
     cargo clippy --locked --no-default-features --features "$features" --all-targets -- -D warnings

@@ -39,6 +39,8 @@ mod target;
 mod terminal;
 mod time;
 mod wait;
+#[cfg(feature = "web")]
+mod web;
 
 use std::{
     env::args_os,
@@ -60,11 +62,17 @@ use self::{
 use crate::{keeper, server::default_socket};
 
 /// Commands that `--help` only names, so that it fits a screen.
-const SELDOM: &[&str] = if cfg!(feature = "bench") {
-    &["bench", "completions", "env", "relay", "restart", "man"]
-} else {
-    &["completions", "env", "relay", "restart", "man"]
-};
+const SELDOM: &[&str] = &[
+    #[cfg(feature = "bench")]
+    "bench",
+    "completions",
+    "env",
+    "relay",
+    "restart",
+    "man",
+    #[cfg(feature = "web")]
+    "web",
+];
 
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
 #[derive(Debug, Parser)]
@@ -126,6 +134,8 @@ enum Command {
     #[command(hide = true)]
     Complete(completions::CompleteArgs),
     Man(man::Args),
+    #[cfg(feature = "web")]
+    Web(web::Args),
     #[cfg(feature = "bench")]
     Bench(bench::Args),
     #[cfg(feature = "bench")]
@@ -220,6 +230,8 @@ pub fn run() -> ExitCode {
         Command::Completions(args) => completions::run(args),
         Command::Complete(args) => completions::complete(args),
         Command::Man(args) => man::run(args),
+        #[cfg(feature = "web")]
+        Command::Web(args) => web::run(&common, args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&common, args),
         #[cfg(feature = "bench")]
@@ -321,6 +333,8 @@ impl Command {
     fn place(&self) -> Place {
         match self {
             Self::Stop(_) | Self::Restart(_) => Place::ServersOwn,
+            #[cfg(feature = "web")]
+            Self::Web(_) => Place::ServersOwn,
             Self::Serve(_) | Self::Relay(_) | Self::Play(_) => Place::Here,
             #[cfg(feature = "bench")]
             Self::Bench(_) => Place::Here,
@@ -341,6 +355,19 @@ impl Command {
 }
 
 impl Globals {
+    /// Of this machine's server, for what goes on connecting to it.
+    #[cfg(feature = "web")]
+    fn for_gateway(&self) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self {
+            socket: self.socket.clone(),
+            is_default: self.is_default,
+            log: self.log,
+            says_log: self.says_log,
+            settings: GivenSettings::default(),
+            remote: None,
+        })
+    }
+
     /// What a command would do if no more than its name were typed.
     fn unsaid(&self, command: &str) -> Result<Command, clap::Error> {
         Ok(parse(["fugue-server", command], &self.settings)?.command)

@@ -2,6 +2,8 @@
 
 mod backoff;
 mod error;
+#[cfg(feature = "cli")]
+mod figures;
 mod input_stream;
 mod liveness;
 mod reconnecting;
@@ -19,6 +21,8 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(feature = "cli")]
+pub(crate) use self::figures::{Figure, FigureKind, SERVER_FIGURES, SESSION_FIGURES};
 use self::stream::{StreamReader, StreamWriter, halves, halves_of_socket};
 pub(crate) use self::{
     backoff::Backoff,
@@ -441,6 +445,12 @@ impl Requests {
     /// As [`Client::is_local`].
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.stream, StreamWriter::Socket(_))
+    }
+
+    /// Whether the server has closed the connection, though what it said before is still to be received.
+    #[cfg(feature = "web")]
+    pub(crate) fn is_hung_up(&self) -> bool {
+        self.stream.is_hung_up()
     }
 
     /// Sends a request and returns the id that its answer will bear.

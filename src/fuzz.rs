@@ -15,7 +15,7 @@ use crate::{SessionId, SessionName, TerminalSize};
 pub type EntryPoint = fn(&[u8]);
 
 /// Every entry point, by the name of its target and its corpus.
-pub const TARGETS: [(&str, EntryPoint); 9] = [
+pub const TARGETS: &[(&str, EntryPoint)] = &[
     ("frames", crate::wire::fuzz::frames),
     ("messages", crate::wire::fuzz::messages),
     ("connection", crate::server::fuzz::connection),
@@ -25,6 +25,10 @@ pub const TARGETS: [(&str, EntryPoint); 9] = [
     ("command_line", crate::cli::fuzz::command_line),
     ("settings", crate::cli::fuzz::settings),
     ("names", names),
+    #[cfg(feature = "web")]
+    ("page", crate::web::fuzz::page),
+    #[cfg(feature = "web")]
+    ("hosts", crate::web::fuzz::hosts),
 ];
 
 /// Tries `input` on the entry point of this name.

@@ -51,6 +51,8 @@ mod session;
 mod sync;
 #[cfg(feature = "server")]
 mod terminal;
+#[cfg(all(feature = "web", not(fugue_model)))]
+mod web;
 #[cfg(feature = "server")]
 pub mod wire;
 

@@ -222,7 +222,7 @@ fn start_log(common: &Globals, args: &Args, server: &Server) -> anyhow::Result<L
 }
 
 /// Becomes independent of the terminal and the directory the server was started from.
-fn leave_terminal() -> anyhow::Result<()> {
+pub(super) fn leave_terminal() -> anyhow::Result<()> {
     rustix::process::setsid().context("starting a session of its own failed")?;
     Ok(std::env::set_current_dir("/")?)
 }

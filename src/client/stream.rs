@@ -63,6 +63,21 @@ pub(super) fn halves(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> (S
     (StreamReader::new(ReadingHalf::Other(read)), StreamWriter::Other(write))
 }
 
+#[cfg(feature = "web")]
+impl StreamWriter {
+    /// Whether the other end of a socket is closed. Of any other stream that is not known.
+    pub(super) fn is_hung_up(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let Self::Socket(half) = self else { return false };
+        let socket: &UnixStream = half.as_ref();
+        // A hangup is always told.
+        let mut polled = [PollFd::new(socket, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+    }
+}
+
 impl StreamReader {
     fn new(half: ReadingHalf) -> Self {
         Self { half, heard: Arc::default() }

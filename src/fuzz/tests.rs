@@ -13,7 +13,7 @@ use super::*;
 mod random;
 
 /// How many changed inputs each target is given: together they take a few seconds of a debug build.
-const CHANGED: [(&str, usize); 9] = [
+const CHANGED: [(&str, usize); 11] = [
     ("frames", 3000),
     ("messages", 3000),
     ("connection", 1000),
@@ -23,6 +23,8 @@ const CHANGED: [(&str, usize); 9] = [
     ("command_line", 200),
     ("settings", 300),
     ("names", 3000),
+    ("page", 3000),
+    ("hosts", 3000),
 ];
 
 fn fuzz_directory() -> PathBuf {
@@ -141,6 +143,18 @@ fn settings_hold() {
 #[test]
 fn names_hold() {
     holds("names");
+}
+
+#[cfg(feature = "web")]
+#[test]
+fn pages_hold() {
+    holds("page");
+}
+
+#[cfg(feature = "web")]
+#[test]
+fn hosts_and_origins_hold() {
+    holds("hosts");
 }
 
 /// What a client sent in a session that was recorded, each kind of request among it.

@@ -7,7 +7,8 @@ fn commands() -> impl Iterator<Item = &'static str> {
         "serve", "new", "attach", "detach", "list", "events", "record", "play", "export", "send", "screen",
         "wait", "rename", "resize", "kill", "env", "stats", "stop", "config", "relay",
     ];
-    commands.into_iter().chain(cfg!(feature = "bench").then_some("bench"))
+    let more = [cfg!(feature = "bench").then_some("bench"), cfg!(feature = "web").then_some("web")];
+    commands.into_iter().chain(more.into_iter().flatten())
 }
 
 #[test]

@@ -16,7 +16,7 @@ const README: &str = "README.md";
 const SECURITY: &str = "SECURITY.md";
 const SERVE: &str = "src/cli/serve.rs";
 
-const QUOTED: [Quoted; 40] = [
+const QUOTED: [Quoted; 47] = [
     ("CONNECT_TIMEOUT", 1, " s", SECURITY, "for the server's hello"),
     ("DEFAULT_ENDED_BYTES", 1 << 20, " MiB", BUILDER, "ended sessions may take together"),
     ("DEFAULT_ENDED_BYTES", 1 << 20, " MiB", SECURITY, "screens of ended sessions"),
@@ -33,17 +33,24 @@ const QUOTED: [Quoted; 40] = [
     ("DEFAULT_SCROLLBACK", 1, "", BUILDER, "average"),
     ("DEFAULT_SCROLLBACK", 1, " lines", SECURITY, "a session's screen"),
     ("DEFAULT_SCROLLBACK", 1, "", README, "--scrollback"),
+    ("DEFAULT_VIEWERS", 1, " (`--max-viewers`)", SECURITY, "| too many pages |"),
     ("DRAIN_TIMEOUT", 1, " s", BUILDER, "before a shutdown. The default"),
     ("HANDSHAKE_TIMEOUT", 1, " s", BUILDER, "has to say hello. The default"),
     ("HANDSHAKE_TIMEOUT", 1, " s", SECURITY, "for a hello"),
+    ("HEAD_TIME", 1, " s for a request's head", SECURITY, "connections that dawdle"),
+    ("HELLO_TIME", 1, " s", SECURITY, "comes as the first message"),
     ("HANG_UP_GRACE", 1, " s", BUILDER, "before it is killed. The default"),
     ("LOSSLESS_TIMEOUT", 1, " s", BUILDER, "may hold its session's program back"),
+    ("MAX_ADDRESSES", 1, " addresses that failed", SECURITY, "says or takes nothing"),
+    ("MAX_FAILURES", 1, " failures in a minute", SECURITY, "a link that is guessed"),
     ("MAX_FILE_BYTES", 1 << 10, " KiB", SECURITY, "a configuration file |"),
     ("MAX_OUTPUT", 1 << 10, " KiB", SECURITY, "a write of"),
     ("MAX_QUESTIONS", 1, " questions", SECURITY, "what a program asks"),
     ("MAX_SCROLLBACK", 1, "", BUILDER, "keeps, from 0"),
     ("MAX_SCROLLBACK", 1, "", SECURITY, "lines above it (up to"),
     ("MAX_SCROLLBACK", 1, "", SERVE, "attach, up to"),
+    ("MAX_PENDING", 1, " in all", SECURITY, "such connections of one address"),
+    ("MAX_WINDOW", 1 << 10, " KiB in flight", SECURITY, "pages that take nothing"),
     ("NOTIFY_TIME", 1, " s", SECURITY, "a message to a service manager |"),
     ("PER_THREAD", 1, " for each hardware thread", "src/registry/builder.rs", "The default is"),
     ("PER_THREAD", 1, " per hardware thread", "src/cli/bench.rs", "Shards of"),

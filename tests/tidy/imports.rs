@@ -8,10 +8,10 @@ use super::{
 };
 
 /// What each module of `src/` may import. Tests may import more.
-const ARROWS: [(&str, &[&str]); 13] = [
-    ("cli", &["client", "id", "keeper", "message", "name", "server", "terminal", "wire"]),
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("cli", &["client", "id", "keeper", "message", "name", "server", "terminal", "web", "wire"]),
     ("client", &["id", "message", "terminal", "wire"]),
-    ("fuzz", &["cli", "id", "name", "server", "terminal", "wire"]),
+    ("fuzz", &["cli", "id", "name", "server", "terminal", "web", "wire"]),
     ("id", &[]),
     ("keeper", &["id", "message"]),
     ("message", &["id", "name", "terminal"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("session", &["id", "keeper", "message", "name", "registry", "sync", "terminal", "wire"]),
     ("sync", &[]),
     ("terminal", &["id"]),
+    ("web", &["client", "id", "message", "name", "terminal"]),
     ("wire", &["id", "message"]),
 ];
 

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The gateway: what its page needs is fetched, it builds without warnings, and its tests pass, those of the page's modules
+# as well.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+command -v npm > /dev/null ||
+    { apt-get update && apt-get install -y --no-install-recommends nodejs npm; } > /dev/null ||
+    { echo "not checked: npm is not installed, and could not be"; exit 0; }
+npm ci --prefix src/web/page --ignore-scripts --no-audit --no-fund
+cargo clippy --locked --features web --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --features web
+cargo test --locked --features web --lib -- web:: fuzz:: cli::
+cargo test --locked --features web --test web
+cargo test --locked --features web --test main -- cli::usage cli::completing

@@ -1,0 +1,185 @@
+//! `web`: serves sessions to browsers.
+
+#[allow(dead_code, reason = "`share` asks where links begin")]
+mod running;
+
+use std::{fs::OpenOptions, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use tokio::sync::Mutex;
+
+#[allow(unused_imports, reason = "for `share`")]
+pub(super) use self::running::{find, find_or_start};
+use super::{
+    Exit, Globals,
+    log::{self, LogFormat, LogSink},
+    print, print_note,
+    serve::leave_terminal,
+    signals::DeadlySignals,
+};
+use crate::{
+    Client,
+    client::ConnectError,
+    web::{BasePath, BoundGateway, Connector, DEFAULT_VIEWERS, GatewayConfig, HostName, ListenAddress},
+};
+
+/// Serves sessions to browsers that have a link, which `share` makes
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A link lets who has it do what it says and nothing else; without one, nobody sees anything.
+Behind a reverse proxy: --listen unix:PATH, with --host as in the address that people open.
+It can be killed and started again at any time: pages reconnect, and nothing is lost.")]
+pub(super) struct Args {
+    /// Where: an address and a port, or unix:PATH
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681")]
+    listen: ListenAddress,
+    /// A name that people open it by, besides its address and localhost; may be given several times
+    #[arg(long, value_name = "NAME")]
+    host: Vec<HostName>,
+    /// What its paths begin with, such as /term/
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    base: BasePath,
+    /// A certificate, for HTTPS
+    #[arg(long, value_name = "PEM", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Without HTTPS on an address that others reach: they can read along, and take links
+    #[arg(long, conflicts_with = "cert")]
+    plain: bool,
+    /// Where /metrics is served for Prometheus: an address and a port, or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<ListenAddress>,
+    /// With series for each session, by its name
+    #[arg(long, requires = "metrics")]
+    session_metrics: bool,
+    /// Pages served at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_VIEWERS)]
+    max_viewers: usize,
+    /// Leave the terminal that started it, and log to a file beside the socket
+    #[arg(long, hide = true)]
+    background: bool,
+}
+
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    if !args.listen.is_local() && args.cert.is_none() && !args.plain {
+        bail!(
+            "others reach {}, and could read along: give --cert and --key, listen on 127.0.0.1 or unix:PATH behind a \
+             proxy that has HTTPS, or say --plain",
+            args.listen
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(common, args))
+}
+
+async fn serve(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    let mut signals = DeadlySignals::new()?;
+    let config = GatewayConfig {
+        listen: args.listen,
+        hosts: args.host.clone(),
+        base: args.base.clone(),
+        tls: args.cert.clone().zip(args.key),
+        metrics: args.metrics,
+        session_metrics: args.session_metrics,
+        viewers: args.max_viewers,
+    };
+    let gateway = BoundGateway::bind(config, connector(common)).await?;
+    let sink = match args.background {
+        false => LogSink::Stderr,
+        true => {
+            leave_terminal()?;
+            let file =
+                running::open_own(&common.socket, running::LOG, OpenOptions::new().append(true).create(true));
+            LogSink::File(file.context("opening the gateway's log beside the socket failed")?)
+        }
+    };
+    log::start(common.log, LogFormat::Text, sink);
+    let url = url(gateway.address(), args.cert.is_some(), args.host.first(), &args.base);
+    if !args.background {
+        match &url {
+            Some(url) => print_note(format_args!("serving links on {url}s/")),
+            None => print_note(format_args!("serving links on {}", gateway.address())),
+        }
+        if let Some(address) = gateway.metrics_address() {
+            print_note(format_args!("serving metrics on {address}"));
+        }
+    }
+    let _announced = url.and_then(|url| running::announce(&common.socket, &url));
+    // For what waits for this, such as `share`.
+    print(&format!("{}\n", gateway.address()))?;
+    let stop = async {
+        signals.next().await;
+    };
+    gateway.serve(stop).await;
+    Ok(Exit::SUCCESS)
+}
+
+/// Where links begin, as people open them; not known of a Unix socket without a name.
+fn url(address: &ListenAddress, is_https: bool, host: Option<&HostName>, base: &BasePath) -> Option<String> {
+    let port = match address {
+        ListenAddress::Tcp(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
+    };
+    let (scheme, place) = match (address, host) {
+        // What is reached from this machine only is behind a proxy, if it has a name.
+        (address, Some(host)) if address.is_local() && !is_https => ("https", host.to_string()),
+        (_, Some(host)) if host.has_port() => (if is_https { "https" } else { "http" }, host.to_string()),
+        (_, Some(host)) => {
+            let (scheme, usual) = if is_https { ("https", 443) } else { ("http", 80) };
+            let port = port.filter(|port| *port != usual).map(|port| format!(":{port}"));
+            (scheme, format!("{host}{}", port.unwrap_or_default()))
+        }
+        (ListenAddress::Unix(_), None) => return None,
+        (ListenAddress::Tcp(address), None) => {
+            let scheme = if is_https { "https" } else { "http" };
+            let is_any = address.ip().is_unspecified();
+            (scheme, if is_any { format!("localhost:{}", address.port()) } else { address.to_string() })
+        }
+    };
+    Some(format!("{scheme}://{place}{}", base.as_str()))
+}
+
+/// Connects to the server as every command does. Where one was killed and its sessions are left, one page has another
+/// started, and the others wait for that.
+fn connector(common: &Globals) -> Connector {
+    let common = common.for_gateway();
+    let searching = Arc::new(Mutex::new(()));
+    Connector::new(move || {
+        let (common, searching) = (Arc::clone(&common), Arc::clone(&searching));
+        async move {
+            match Client::connect(&common.socket).await {
+                Err(ConnectError::NoServer(_)) => {
+                    let _one = searching.lock().await;
+                    common.connect().await.map_err(|error| error.to_string())
+                }
+                connected => connected.map_err(|error| error.to_string()),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_begin_as_people_open_them() {
+        for (listen, https, host, base, url_shown) in [
+            ("127.0.0.1:7681", false, None, "/", Some("http://127.0.0.1:7681/")),
+            ("[::1]:7681", true, None, "/x/", Some("https://[::1]:7681/x/")),
+            ("0.0.0.0:80", false, None, "/", Some("http://localhost:80/")),
+            ("127.0.0.1:7681", false, Some("a.example"), "/x/", Some("https://a.example/x/")),
+            ("unix:/run/web.sock", false, Some("a.example:8443"), "/", Some("https://a.example:8443/")),
+            ("unix:/run/web.sock", false, None, "/", None),
+            ("0.0.0.0:8443", true, Some("a.example"), "/", Some("https://a.example:8443/")),
+            ("0.0.0.0:443", true, Some("a.example"), "/", Some("https://a.example/")),
+            ("0.0.0.0:8080", false, Some("a.example:80"), "/", Some("http://a.example:80/")),
+        ] {
+            let host = host.map(|host| host.parse().unwrap());
+            let shown = url(&listen.parse().unwrap(), https, host.as_ref(), &base.parse().unwrap());
+            assert_eq!(shown.as_deref(), url_shown);
+        }
+    }
+}

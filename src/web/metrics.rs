@@ -1,0 +1,152 @@
+//! `/metrics`, on a listener of its own: what the server and the gateway count, in the format of OpenMetrics.
+//!
+//! The server is asked when somebody scrapes, and counts nothing for it. No series is a client's. Those of sessions are
+//! there when asked for, because each session begins new ones.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+use tokio::sync::Mutex;
+
+use super::Gateway;
+use crate::{
+    Client,
+    client::{Figure, FigureKind, SERVER_FIGURES, SESSION_FIGURES},
+    message::ServerStats,
+};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the gateway counts: each with one addition where it happens, none for each message.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Pages that were let in.
+    pub(super) viewers: AtomicU64,
+    /// Pages whose link was refused.
+    pub(super) refused: AtomicU64,
+}
+
+/// The connection that the figures come over.
+#[derive(Debug, Default)]
+pub(super) struct Scrapes(Mutex<Option<Client>>);
+
+impl Scrapes {
+    /// What the server counts now; `None` if there is no server. One scrape at a time.
+    async fn stats(&self, gateway: &Gateway) -> Option<ServerStats> {
+        let mut client = self.0.lock().await;
+        let mut found = client.take();
+        if let Some(known) = &mut found
+            && let Ok(stats) = known.stats().await
+        {
+            *client = found;
+            return Some(stats);
+        }
+        let mut connected = gateway.connector.connect().await.ok()?;
+        let stats = connected.stats().await.ok();
+        *client = stats.is_some().then_some(connected);
+        stats
+    }
+}
+
+pub(super) fn routes() -> Router<Arc<Gateway>> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    let stats = gateway.scrapes.stats(&gateway).await;
+    let figures = Figures {
+        stats,
+        with_sessions: gateway.session_metrics,
+        viewers: gateway.viewers(),
+        // Relaxed: each stands for itself.
+        admitted: gateway.counts.viewers.load(Relaxed),
+        refused: gateway.counts.refused.load(Relaxed),
+    };
+    let mut registry = Registry::with_prefix("fugue");
+    registry.register_collector(Box::new(figures));
+    let mut text = String::new();
+    match text::encode(&mut text, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(fmt::Error) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// All that one scrape is told.
+#[derive(Debug)]
+struct Figures {
+    stats: Option<ServerStats>,
+    with_sessions: bool,
+    viewers: usize,
+    admitted: u64,
+    refused: u64,
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        use FigureKind::{Counter, Gauge};
+
+        let own = [
+            ("up", Gauge, "Whether the server answers: 1 or 0.", u64::from(self.stats.is_some())),
+            ("web_viewers", Gauge, "Pages that are connected.", self.viewers as u64),
+            ("web_admitted", Counter, "Pages that were let in.", self.admitted),
+            ("web_refused", Counter, "Pages whose link was not valid.", self.refused),
+        ];
+        for (name, kind, help, value) in own {
+            sample(&mut encoder, &Figure { name, kind, help, value: () }, value)?;
+        }
+        let Some(stats) = &self.stats else { return Ok(()) };
+        for figure in &SERVER_FIGURES {
+            sample(&mut encoder, figure, (figure.value)(stats))?;
+        }
+        for figure in SESSION_FIGURES.iter().filter(|_| self.with_sessions && !stats.sessions.is_empty()) {
+            let metric: &dyn EncodeMetric = match figure.kind {
+                Counter => &ConstCounter::new(0_u64),
+                Gauge => &ConstGauge::new(0_i64),
+            };
+            let mut family =
+                encoder.encode_descriptor(figure.name, figure.help, None, metric.metric_type())?;
+            for session in &stats.sessions {
+                let label = [("session", session.name.as_str())];
+                let value = (figure.value)(stats, session);
+                let sample = family.encode_family(&label)?;
+                match figure.kind {
+                    Counter => ConstCounter::new(value).encode(sample)?,
+                    Gauge => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(sample)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A figure with its one sample.
+fn sample<Of>(
+    encoder: &mut DescriptorEncoder<'_>,
+    figure: &Figure<Of>,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    let metric: Box<dyn EncodeMetric> = match figure.kind {
+        FigureKind::Counter => Box::new(ConstCounter::new(value)),
+        FigureKind::Gauge => Box::new(ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))),
+    };
+    let encoder = encoder.encode_descriptor(figure.name, figure.help, None, metric.metric_type())?;
+    metric.encode(encoder)
+}
