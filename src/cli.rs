@@ -18,6 +18,7 @@ pub(crate) mod fuzz;
 mod kill;
 mod launch;
 mod linger;
+mod link;
 mod list;
 mod log;
 mod man;
@@ -31,6 +32,8 @@ mod screen;
 mod send;
 mod serve;
 mod settings;
+mod share;
+mod shares;
 mod signals;
 mod start;
 mod stats;
@@ -38,6 +41,7 @@ mod stop;
 mod target;
 mod terminal;
 mod time;
+mod unshare;
 mod wait;
 #[cfg(feature = "web")]
 mod web;
@@ -67,8 +71,12 @@ const SELDOM: &[&str] = &[
     "bench",
     "completions",
     "env",
+    "export",
     "relay",
+    "resize",
     "restart",
+    "shares",
+    "unshare",
     "man",
     #[cfg(feature = "web")]
     "web",
@@ -125,6 +133,9 @@ enum Command {
     Rename(rename::Args),
     Resize(resize::Args),
     Kill(kill::Args),
+    Share(share::Args),
+    Shares(shares::Args),
+    Unshare(unshare::Args),
     Env(env::Args),
     Stats(stats::Args),
     Stop(stop::Args),
@@ -191,13 +202,7 @@ pub fn run() -> ExitCode {
     };
     let Args { socket, log, typed, command, .. } = args;
     let is_default = socket.is_none();
-    let socket = socket.filter(|_| remote.is_none()).unwrap_or_else(|| {
-        let (path, warning) = default_socket();
-        if let Some(warning) = warning {
-            print_error(format_args!("{warning}"));
-        }
-        path
-    });
+    let socket = socket.filter(|_| remote.is_none()).unwrap_or_else(default_place);
     let socket = std::path::absolute(socket).unwrap_or_default();
     let common = Globals { socket, is_default, log, says_log: typed.log, settings, remote };
     let not_attached = matches!(
@@ -222,6 +227,9 @@ pub fn run() -> ExitCode {
         Command::Rename(args) => rename::run(&common, args),
         Command::Resize(args) => resize::run(&common, args),
         Command::Kill(args) => kill::run(&common, args),
+        Command::Share(args) => share::run(&common, args),
+        Command::Shares(args) => shares::run(&common, &args),
+        Command::Unshare(args) => unshare::run(&common, &args),
         Command::Env(args) => env::run(&common, args),
         Command::Stats(args) => stats::run(&common, args),
         Command::Stop(args) => stop::run(&common, args),
@@ -245,6 +253,15 @@ pub fn run() -> ExitCode {
         remote.tell_last_words();
     }
     ExitCode::from(exit.0)
+}
+
+/// Where a server listens if nobody says. Why that is not where it should be, the person is told.
+fn default_place() -> PathBuf {
+    let (path, warning) = default_socket();
+    if let Some(warning) = warning {
+        print_error(format_args!("{warning}"));
+    }
+    path
 }
 
 /// Parses this process's command line. What it does not say, the settings do.

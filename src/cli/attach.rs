@@ -57,13 +57,14 @@ use self::{
 use super::{
     Command, Exit, Globals, block_on,
     bytes::ByteCount,
+    link::{HeldLink, LinkArg},
     print_note,
     signals::{DeadlySignals, JobSignals},
     target::{SessionArg, choose, is_inside},
     terminal::{self, ClientKey},
 };
 use crate::{
-    SessionName,
+    SessionId, SessionName,
     client::{Backoff, Client, ClientError, Keepalive},
     message::{
         Access, Attach, AttachOptions, AttachedTo, ExitStatus, OnLag, RequestError, SessionChange, StartAt,
@@ -99,6 +100,12 @@ pub(super) struct Args {
     /// Only watch: nothing is typed, and this terminal's size does not count
     #[arg(short, long)]
     read_only: bool,
+    /// Watch by a link of `share`; - asks for it, as others may see this command line
+    #[arg(long, value_name = "URL", conflicts_with = "create")]
+    link: Option<LinkArg>,
+    /// What the link was redeemed as, for the connections to come.
+    #[arg(skip)]
+    held: Option<HeldLink>,
     /// What a temporary file may hold for a slow pipe
     #[arg(long, value_name = "BYTES", default_value_t = ByteCount(SPOOL))]
     spool: ByteCount,
@@ -180,7 +187,20 @@ impl Args {
                 "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
             );
         }
+        if self.link.is_some() && matches!(self.watch.on_lag, Some(Lag::Lossless)) {
+            bail!("who watches by a link holds nobody up: use `--on-lag resync` or `disconnect`");
+        }
         Ok(())
+    }
+
+    /// Redeems the link, if there is one, and watches as it allows. Returns the session that it shows, if that is one.
+    async fn redeem(&mut self, client: &mut Client) -> Result<Option<SessionId>, ClientError> {
+        let Some(held) = self.held else { return Ok(None) };
+        let redeemed = held.redeem(client).await?;
+        self.read_only |= redeemed.access == Access::ReadOnly;
+        // A recording ends at a gap in any case.
+        self.watch.on_lag = self.watch.on_lag.or((!terminal::is_interactive()).then_some(Lag::Disconnect));
+        Ok(redeemed.session.map(|session| session.id))
     }
 
     fn from(&self) -> StartArg {
@@ -198,13 +218,16 @@ impl Args {
     }
 }
 
-pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+pub(super) fn run(common: &Globals, mut args: Args) -> anyhow::Result<Exit> {
     args.check()?;
+    args.held = args.link.take().map(LinkArg::into_link).transpose()?;
     block_on(async {
         let mut client = common.connect().await?;
-        let target = match &args.name {
-            Some(SessionArg(target)) => target.clone(),
-            None => choose(&mut client).await?,
+        let linked = args.redeem(&mut client).await?;
+        let target = match (&args.name, linked) {
+            (Some(SessionArg(target)), _) => target.clone(),
+            (None, Some(linked)) => linked.into(),
+            (None, None) => choose(&mut client).await?,
         };
         let attached = match enter(&mut client, target, &args).await? {
             Entered::Switched => return Ok(Exit::SUCCESS),
@@ -243,7 +266,7 @@ pub(super) enum Entered {
 
 /// Attaches to a session; or, inside another one, has the terminal that this is typed in show it.
 pub(super) async fn enter(client: &mut Client, target: Target, args: &Args) -> Result<Entered, ClientError> {
-    let has_own_ways = args.read_only || args.from.is_some();
+    let has_own_ways = args.read_only || args.from.is_some() || args.held.is_some();
     if !has_own_ways && switches(client, &args.watch) && switch(client, target.clone()).await? {
         return Ok(Entered::Switched);
     }
@@ -312,6 +335,7 @@ async fn show(
         typing: &typing,
         display: &display,
         names_titles,
+        link: args.held,
     };
     let outbox = Outbox::new(args.watch.detach_key.0, args.watch.next_key.0);
     let outcome = tokio::select! {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::{Client, ConnectError},
-    message::SessionState,
+    message::{LinkId, LinkInfo, SessionState},
     server::{default_socket, other_default_sockets},
 };
 
@@ -67,14 +67,19 @@ pub(super) struct CompleteArgs {
 
 pub(super) fn complete(args: CompleteArgs) -> anyhow::Result<Exit> {
     let names = SessionNames { socket: named_socket(&args.words) };
-    let takes_session = TypeId::of::<SessionArg>();
+    let (takes_session, takes_link) = (TypeId::of::<SessionArg>(), TypeId::of::<LinkId>());
     let mut command_line = super::Args::command().mut_subcommands(|command| {
-        command.mut_args(|arg| match arg.get_value_parser().type_id() == takes_session {
-            true => arg.add(ArgValueCandidates::new({
-                let names = names.clone();
-                move || names.find().into_iter().map(CompletionCandidate::new).collect()
-            })),
-            false => arg,
+        command.mut_args(|arg| {
+            let (kind, names) = (arg.get_value_parser().type_id(), names.clone());
+            if kind == takes_session {
+                let find =
+                    move || names.ask(session_names).into_iter().map(CompletionCandidate::new).collect();
+                arg.add(ArgValueCandidates::new(find))
+            } else if kind == takes_link {
+                arg.add(ArgValueCandidates::new(move || names.ask(links).iter().map(candidate).collect()))
+            } else {
+                arg
+            }
         })
     });
     let here = env::current_dir().ok();
@@ -107,15 +112,22 @@ fn named_socket(words: &[OsString]) -> Option<PathBuf> {
     named
 }
 
-/// Where the names of sessions are found.
+/// A link, with what it is to and for.
+fn candidate(link: &LinkInfo) -> CompletionCandidate {
+    let to = link.session.as_ref().map_or("all sessions", |session| session.name.as_str());
+    let label = link.label.as_ref().map_or_else(String::new, |label| format!(", {label}"));
+    CompletionCandidate::new(link.id.to_string()).help(Some(format!("{to}{label}").into()))
+}
+
+/// Where the names of sessions and links are found.
 #[derive(Clone)]
 struct SessionNames {
     socket: Option<PathBuf>,
 }
 
 impl SessionNames {
-    /// The names of the live sessions; none if no server says them in time.
-    fn find(&self) -> Vec<String> {
+    /// What a server answers; nothing if none does in time.
+    fn ask<T>(&self, ask: impl AsyncFn(&mut Client) -> Vec<T>) -> Vec<T> {
         let (settings, _) = GivenSettings::load();
         let of_settings = || {
             let setting = SETTINGS.iter().find(|setting| setting.key() == "socket")?;
@@ -129,21 +141,27 @@ impl SessionNames {
                 [vec![first], others].concat()
             }
         };
-        let names = block_on(async { Ok(timeout(NAMES_TIME, names(&sockets)).await.unwrap_or_default()) });
-        names.unwrap_or_default()
+        let asked = async {
+            for socket in &sockets {
+                match Client::connect(socket).await {
+                    Ok(mut client) => return ask(&mut client).await,
+                    Err(ConnectError::NoServer(_)) => {}
+                    Err(_) => break,
+                }
+            }
+            Vec::new()
+        };
+        block_on(async { Ok(timeout(NAMES_TIME, asked).await.unwrap_or_default()) }).unwrap_or_default()
     }
 }
 
-async fn names(sockets: &[PathBuf]) -> Vec<String> {
-    for socket in sockets {
-        let mut client = match Client::connect(socket).await {
-            Ok(client) => client,
-            Err(ConnectError::NoServer(_)) => continue,
-            Err(_) => return Vec::new(),
-        };
-        let sessions = client.list().await.unwrap_or_default();
-        let live = sessions.iter().filter(|info| matches!(info.state, SessionState::Running { .. }));
-        return live.map(|info| info.name.to_string()).collect();
-    }
-    Vec::new()
+/// The names of the live sessions.
+async fn session_names(client: &mut Client) -> Vec<String> {
+    let sessions = client.list().await.unwrap_or_default();
+    let live = sessions.iter().filter(|info| matches!(info.state, SessionState::Running { .. }));
+    live.map(|info| info.name.to_string()).collect()
+}
+
+async fn links(client: &mut Client) -> Vec<LinkInfo> {
+    client.shares().await.unwrap_or_default()
 }

@@ -33,7 +33,7 @@ pub(super) struct Setting {
     name: &'static str,
 }
 
-pub(super) static SETTINGS: [Setting; 22] = [
+pub(super) static SETTINGS: [Setting; 23] = [
     Setting { table: None, name: "socket" },
     Setting { table: None, name: "log" },
     Setting { table: None, name: "remote" },
@@ -56,6 +56,7 @@ pub(super) static SETTINGS: [Setting; 22] = [
     Setting { table: Some("new"), name: "login" },
     Setting { table: Some("new"), name: "no-start" },
     Setting { table: Some("attach"), name: "scrollback" },
+    Setting { table: Some("share"), name: "url" },
 ];
 
 /// What kind of value a setting takes.

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     SessionId, TerminalSize,
     message::{
-        Attach, AttachOptions, AttachedTo, ClientMessage, Event, ExitStatus, OnLag, PixelSize, Reply,
-        RequestError, Target,
+        Attach, AttachOptions, AttachedTo, ClientMessage, Event, ExitStatus, LinkToken, OnLag, PixelSize,
+        Reply, RequestError, Target, ViewerId,
     },
     wire::MAX_INPUT,
 };
@@ -29,6 +29,7 @@ const MAX_SENT: usize = 128 * 1024;
 const KNOWN_FOR: Duration = Duration::from_secs(540);
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Connect = Box<dyn FnMut() -> Boxed<Result<Client, ConnectError>> + Send>;
 type Attempt = Boxed<Result<(Client, AttachedTo), NotAttached>>;
 
 /// A client of one session that makes a lost connection again, and goes on where it was.
@@ -66,7 +67,9 @@ type Attempt = Boxed<Result<(Client, AttachedTo), NotAttached>>;
 /// # }
 /// ```
 pub struct ReconnectingClient {
-    connect: Box<dyn FnMut() -> Boxed<Result<Client, ConnectError>> + Send>,
+    connect: Connect,
+    /// What each connection redeems first.
+    link: Option<(LinkToken, ViewerId)>,
     attached: AttachedTo,
     options: AttachOptions,
     line: Line,
@@ -217,15 +220,48 @@ impl ReconnectingClient {
         C: FnMut() -> F + Send + 'static,
         F: Future<Output = Result<Client, ConnectError>> + Send + 'static,
     {
-        let mut connect: Box<dyn FnMut() -> Boxed<_> + Send> = Box::new(move || Box::pin(connect()));
+        let mut connect: Connect = Box::new(move || Box::pin(connect()));
+        let client = connect().await?;
+        Self::begin(connect, client, None, session.into(), options).await
+    }
+
+    /// As [`attach`](Self::attach), by a link: it is redeemed on each connection, by one viewer. `session` is needed
+    /// where the link is to all.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach); [`ReconnectError::Refused`] also where the link is not valid, then or later.
+    pub async fn attach_by_link<C, F>(
+        mut connect: C,
+        token: LinkToken,
+        session: Option<Target>,
+        options: AttachOptions,
+    ) -> Result<Self, ReconnectError>
+    where
+        C: FnMut() -> F + Send + 'static,
+        F: Future<Output = Result<Client, ConnectError>> + Send + 'static,
+    {
+        let mut connect: Connect = Box::new(move || Box::pin(connect()));
+        let viewer = ViewerId::random();
         let mut client = connect().await?;
-        let attached = client.attach(session, options).await.map_err(|error| match error {
-            ClientError::Refused(refused) => ReconnectError::Refused(refused),
-            error => ReconnectError::Closed(error),
-        })?;
+        let redeemed = client.redeem(token, viewer).await.map_err(not_begun)?;
+        let linked = redeemed.session.map(|session| session.id.into());
+        // Without any, the server says that all is not one.
+        let session = session.or(linked).unwrap_or(Target::Here);
+        Self::begin(connect, client, Some((token, viewer)), session, options).await
+    }
+
+    async fn begin(
+        connect: Connect,
+        mut client: Client,
+        link: Option<(LinkToken, ViewerId)>,
+        session: Target,
+        options: AttachOptions,
+    ) -> Result<Self, ReconnectError> {
+        let attached = client.attach(session, options).await.map_err(not_begun)?;
         let keepalive = (!client.is_local()).then(Keepalive::default);
         Ok(Self {
             connect,
+            link,
             options,
             line: Line::standing(client, keepalive),
             reached: Reached::Output(attached.start),
@@ -381,11 +417,15 @@ impl ReconnectingClient {
         self.is_resized = false;
         let (pause, connecting) = (self.backoff.pause(), (self.connect)());
         let attach = Attach::new(self.attached.session.into(), self.options);
-        let reached = self.reached;
+        let (reached, link) = (self.reached, self.link);
         let missed = if self.options.on_lag == OnLag::Resync { Missed::Screen } else { Missed::Nothing };
         Box::pin(async move {
             sleep(pause).await;
             let mut client = connecting.await.map_err(NotAttached::Connect)?;
+            if let Some((token, viewer)) = link {
+                let redeemed = client.redeem(token, viewer).await.map_err(NotResumed::of);
+                redeemed.map_err(NotAttached::Resume)?;
+            }
             let attached = resume(&mut client, attach, reached, missed, false).await;
             attached.map(|attached| (client, attached)).map_err(NotAttached::Resume)
         })
@@ -428,6 +468,14 @@ impl ReconnectingClient {
                 Err(error)
             }
         }
+    }
+}
+
+/// Why a client does not begin.
+fn not_begun(error: ClientError) -> ReconnectError {
+    match error {
+        ClientError::Refused(refused) => ReconnectError::Refused(refused),
+        error => ReconnectError::Closed(error),
     }
 }
 

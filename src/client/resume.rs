@@ -65,10 +65,16 @@ pub(crate) async fn resume(
         }
         resumed => resumed,
     };
-    resumed.map_err(|error| match error {
-        ClientError::Refused(refused) => NotResumed::Refused(refused),
-        _ => NotResumed::Passing,
-    })
+    resumed.map_err(NotResumed::of)
+}
+
+impl NotResumed {
+    pub(super) fn of(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(refused) => Self::Refused(refused),
+            _ => Self::Passing,
+        }
+    }
 }
 
 impl ConnectError {

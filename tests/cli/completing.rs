@@ -17,7 +17,8 @@ fn helps(home: &Home) -> Vec<(Vec<String>, String)> {
     // Commands are listed two columns in; what else there is begins with a sign, or elsewhere. Some are only named.
     let listed = |help: &str| {
         let named = help.split_once("Also: ").and_then(|(_, rest)| rest.split_once('.'));
-        let named = named.into_iter().flat_map(|(names, _)| names.split(", ")).map(str::to_owned);
+        let named =
+            named.into_iter().flat_map(|(names, _)| names.split(',')).map(|name| name.trim().to_owned());
         let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
         let names = lines.filter(|line| line.starts_with(|letter: char| letter.is_ascii_lowercase()));
         let names = names.map(|line| line.split(' ').next().unwrap().to_owned());

@@ -27,6 +27,7 @@ mod reloading;
 mod remote;
 mod scripts;
 mod security;
+mod shares;
 mod stats;
 mod supervised;
 mod surroundings;

@@ -5,7 +5,8 @@ use super::*;
 fn commands() -> impl Iterator<Item = &'static str> {
     let commands = [
         "serve", "new", "attach", "detach", "list", "events", "record", "play", "export", "send", "screen",
-        "wait", "rename", "resize", "kill", "env", "stats", "stop", "config", "relay",
+        "wait", "rename", "resize", "kill", "share", "shares", "unshare", "env", "stats", "stop", "config",
+        "relay",
     ];
     let more = [cfg!(feature = "bench").then_some("bench"), cfg!(feature = "web").then_some("web")];
     commands.into_iter().chain(more.into_iter().flatten())
@@ -28,8 +29,9 @@ fn every_help_fits_a_screen() {
 fn help_names_every_command_and_how_to_begin() {
     let help = Home::new().succeed(&["--help"]);
     for command in commands() {
-        let is_named =
-            [format!("  {command} "), format!(" {command},")].iter().any(|name| help.contains(name));
+        let is_named = [format!("  {command} "), format!(" {command},"), format!("\n{command},")]
+            .iter()
+            .any(|name| help.contains(name));
         assert!(is_named, "{command}:\n{help}");
     }
     assert!(help.contains("fugue-server new work"), "{help}");
@@ -50,6 +52,14 @@ fn wrong_usage_exits_2_with_a_hint() {
         (&["resize", "a", "80"], "WIDTHxHEIGHT"),
         (&["new", "-e", "A"], "KEY=VALUE"),
         (&["attach", "-A"], "<NAME>"),
+        (&["attach", "--link", "http://127.0.0.1:7681/s/#short"], "22 letters"),
+        (&["attach", "-A", "x", "--link", "-"], "cannot be used with"),
+        (&["share", "x", "--all"], "cannot be used with"),
+        (&["share", "x", "--for", "soon"], "500ms"),
+        (&["share", "x", "--url", "example.org"], "such as https://"),
+        (&["unshare"], "<LINK>"),
+        (&["unshare", "x"], "8 hexadecimal digits"),
+        (&["unshare", "00000000", "--all"], "cannot be used with"),
         (&["detach", "a", "1", "--others"], "cannot be used with"),
         (&["detach", "a", "b"], "invalid digit"),
         (&["attach", "two words"], "1 to 64 letters"),

@@ -11,8 +11,11 @@ use std::{
 
 use fugue_server::{
     Client, Clients, SessionId,
-    client::{ConnectError, InputFull, Keepalive, ReconnectError, ReconnectingClient, Watched},
-    message::{AttachOptions, AttachedTo, Event, ExitStatus, OnLag, StartAt},
+    client::{ClientError, ConnectError, InputFull, Keepalive, ReconnectError, ReconnectingClient, Watched},
+    message::{
+        Access, AttachOptions, AttachedTo, CloseReason, Event, ExitStatus, OnLag, RequestError, Share,
+        StartAt, UnshareWhich,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split},
@@ -374,4 +377,52 @@ async fn a_client_gives_up_when_told_or_when_its_session_is_gone() {
     soon(server.stop()).await.unwrap();
     let refused = soon(ReconnectingClient::attach(lines.connect(), session.session, LOSSLESS)).await;
     assert!(matches!(refused, Err(ReconnectError::NotConnected(ConnectError::Refused(_)))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_viewer_redeems_its_link_on_each_line_and_uses_it_up_once() {
+    let server = TestServer::start();
+    let (mut owner, session, mut transcript) = echo(&server).await;
+    let share = Share::of(session.session.into()).with_access(Access::ReadWrite).with_uses(Some(1));
+    let token = soon(owner.share(share)).await.unwrap().token;
+    // Far into the conversation, again and again.
+    let cuts = (0..20).map(|cut| Cut { to_client: 2000 + 100 * cut, ..WHOLE });
+    let lines = Lines::to(&server, cuts);
+    let options = AttachOptions::new(StartAt::Oldest, OnLag::Resync);
+    let connect = lines.connect();
+    let mut client = soon(ReconnectingClient::attach_by_link(connect, token, None, options)).await.unwrap();
+    let mut seen = Seen::from(0);
+    seen.read_to(&mut client, b"ready").await;
+    for piece in 0..200 {
+        let typed = format!("piece {piece:04};");
+        client.type_in(typed.as_bytes()).unwrap();
+        seen.read_to(&mut client, typed.as_bytes()).await;
+    }
+    assert!(seen.lost > 0, "no line broke");
+    let expected: String = (0..200).map(|piece| format!("piece {piece:04};")).collect();
+    assert_eq!(String::from_utf8_lossy(&seen.bytes), format!("ready{expected}"));
+    transcript.read_to(&mut owner, &expected).await;
+    let other = ReconnectingClient::attach_by_link(lines.connect(), token, None, options);
+    let refused = soon(other).await.unwrap_err();
+    assert!(matches!(refused, ReconnectError::Refused(RequestError::NoSuchLink)), "{refused:?}");
+
+    soon(owner.unshare(UnshareWhich::All)).await.unwrap();
+    loop {
+        match soon(client.next()).await {
+            Ok(_) => {}
+            Err(ReconnectError::Closed(ClientError::Closed(CloseReason::Revoked))) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    // Who finds out later, because the line was down, is told as well.
+    let token = soon(owner.share(Share::of(session.session.into()))).await.unwrap().token;
+    let read_only = options.with_access(Access::ReadOnly);
+    let connect = lines.connect();
+    let mut client = soon(ReconnectingClient::attach_by_link(connect, token, None, read_only)).await.unwrap();
+    lines.down.send_replace(true);
+    while soon(client.next()).await.unwrap() != Watched::Lost {}
+    soon(owner.unshare(UnshareWhich::All)).await.unwrap();
+    lines.down.send_replace(false);
+    let refused = soon(client.next()).await.unwrap_err();
+    assert!(matches!(refused, ReconnectError::Refused(RequestError::NoSuchLink)), "{refused:?}");
 }

@@ -13,6 +13,7 @@ use super::{
     super::{
         Globals,
         connect::NotConnected,
+        link::HeldLink,
         signals::{Job, JobSignals},
     },
     current::Current,
@@ -25,7 +26,7 @@ use super::{
     typing::Typing,
 };
 use crate::{
-    client::{Backoff, Client, Missed, NotResumed, Reached, resume},
+    client::{Backoff, Client, ClientError, Missed, NotResumed, Reached, resume},
     message::{Attach, AttachOptions, RequestError},
 };
 
@@ -51,6 +52,8 @@ pub(super) struct SessionLine<'a> {
     pub(super) display: &'a Display,
     /// The terminal's title begins with the session's name.
     pub(super) names_titles: bool,
+    /// What each connection redeems before it can watch.
+    pub(super) link: Option<HeldLink>,
 }
 
 impl SessionLine<'_> {
@@ -102,6 +105,13 @@ impl SessionLine<'_> {
             Err(error) => return Err(Outcome::NotResumed(error.to_string())),
         };
         let reached = self.current.how_far();
+        if let Some(link) = self.link {
+            match link.redeem(&mut client).await {
+                Ok(_) => {}
+                Err(ClientError::Refused(refused)) => return Err(self.refused(refused, reached)),
+                Err(_) => return Ok(None),
+            }
+        }
         let attach = Attach::new(self.current.session().into(), (self.options)());
         let attach = from_here(attach, client.is_local());
         // A file has its own beginning.

@@ -1,0 +1,132 @@
+//! `share`: makes a link to a session.
+
+use std::str::FromStr;
+
+use super::{
+    Exit, Globals, block_on, print, print_note,
+    target::{SessionArg, this_session},
+    time::{TimeSpan, age},
+};
+use crate::message::{Access, LinkInfo, Share};
+
+/// Where `fugue-server web` serves links, unless told otherwise.
+const WEB_URL: &str = "http://127.0.0.1:7681/";
+
+/// Prints a link to a session: who has it can watch, and do nothing else
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It opens in a browser where `fugue-server web` runs, or with `fugue-server attach --link URL`.
+`unshare` takes it back, `shares` lists all. It ends with its session, and with a `stop`.
+Whoever can type into a shell can do all that you can: give links with --write to nobody else.")]
+pub(super) struct Args {
+    /// The session's name, or its beginning [default: the one that this runs in]
+    name: Option<SessionArg>,
+    /// All sessions, those to come as well; with --write, also to start and end them
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
+    /// Who has it may also type, and size the terminal
+    #[arg(long)]
+    write: bool,
+    /// Valid for this long, such as 90m or 8h [default: until it is taken back]
+    #[arg(long = "for", value_name = "TIME")]
+    lifetime: Option<TimeSpan>,
+    /// For one viewer only: the first, who may come again
+    #[arg(long)]
+    once: bool,
+    /// What it is for, in `shares`
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// What it begins with: where `fugue-server web` is reached
+    #[arg(long, value_name = "URL", default_value = WEB_URL)]
+    url: WebUrl,
+}
+
+/// A URL that links begin with: one of a page, without a query or a fragment, with a slash at its end.
+#[derive(Clone, Debug)]
+struct WebUrl(String);
+
+impl FromStr for WebUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let place = text.strip_prefix("https://").or(text.strip_prefix("http://")).unwrap_or_default();
+        let is_plain = |letter: char| letter.is_ascii_graphic() && !"\"#<>?\\^`{|}".contains(letter);
+        if place.is_empty() || place.starts_with('/') || !place.chars().all(is_plain) {
+            return Err("give the URL of a page, such as https://example.org/terminal/");
+        }
+        Ok(Self(format!("{}/", text.trim_end_matches('/'))))
+    }
+}
+
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    block_on(async {
+        let mut client = common.connect().await?;
+        let share = match (args.all, args.name) {
+            (true, _) => Share::of_all(),
+            (false, Some(SessionArg(target))) => Share::of(target),
+            (false, None) => Share::of(this_session(&mut client).await?),
+        };
+        let seconds = |TimeSpan(time): TimeSpan| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        let share = share
+            .with_access(if args.write { Access::ReadWrite } else { Access::ReadOnly })
+            .with_uses(args.once.then_some(1))
+            .with_lifetime_seconds(args.lifetime.map(seconds))
+            .with_label(args.label);
+        let shared = client.share(share).await?;
+        print(&format!("{}s/#{}\n", args.url.0, shared.token))?;
+        print_note(format_args!("[{}]", described(&shared.link)));
+        Ok(Exit::SUCCESS)
+    })
+}
+
+/// What a link lets one do, and for how long.
+fn described(link: &LinkInfo) -> String {
+    let what = match &link.session {
+        Some(session) => format!("session {}", session.name),
+        None => "all sessions".to_owned(),
+    };
+    let whom = if link.uses == Some(1) { "one viewer" } else { "any number of viewers" };
+    let until = link.expires_seconds.map_or_else(String::new, |seconds| format!(" for {}", age(seconds)));
+    format!(
+        "{what}, {}, {whom}{until}; `fugue-server unshare {}` takes it back",
+        access(link.access),
+        link.id
+    )
+}
+
+/// As people read it.
+pub(super) fn access(access: Access) -> &'static str {
+    match access {
+        Access::ReadWrite => "read-write",
+        Access::ReadOnly => "read-only",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_links_begin_with_is_that_of_a_page() {
+        for (url, whole) in [
+            ("http://127.0.0.1:7681", "http://127.0.0.1:7681/"),
+            ("https://[::1]:8080/x//", "https://[::1]:8080/x/"),
+            (WEB_URL, WEB_URL),
+        ] {
+            assert_eq!(url.parse::<WebUrl>().unwrap().0, whole);
+        }
+        for wrong in [
+            "",
+            "http://",
+            "http:///x",
+            "ftp://x",
+            "x",
+            "http://x/#y",
+            "http://x/?y",
+            "http://x\n",
+            "http://x y",
+        ] {
+            assert!(wrong.parse::<WebUrl>().is_err(), "{wrong:?}");
+        }
+    }
+}
