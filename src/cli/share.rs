@@ -9,7 +9,7 @@ use super::{
 };
 use crate::message::{Access, LinkInfo, Share};
 
-/// Where `fugue-server web` serves links, unless told otherwise.
+/// Where `fugue-server web` serves links, unless it is told otherwise.
 const WEB_URL: &str = "http://127.0.0.1:7681/";
 
 /// Prints a link to a session: who has it can watch, and do nothing else
@@ -36,9 +36,9 @@ pub(super) struct Args {
     /// What it is for, in `shares`
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// What it begins with: where `fugue-server web` is reached
-    #[arg(long, value_name = "URL", default_value = WEB_URL)]
-    url: WebUrl,
+    /// What it begins with [default: where `fugue-server web` runs]
+    #[arg(long, value_name = "URL")]
+    url: Option<WebUrl>,
 }
 
 /// A URL that links begin with: one of a page, without a query or a fragment, with a slash at its end.
@@ -73,10 +73,41 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             .with_lifetime_seconds(args.lifetime.map(seconds))
             .with_label(args.label);
         let shared = client.share(share).await?;
-        print(&format!("{}s/#{}\n", args.url.0, shared.token))?;
+        let url = match args.url {
+            Some(WebUrl(url)) => url,
+            None => web_url(common).await,
+        };
+        print(&format!("{url}s/#{}\n", shared.token))?;
         print_note(format_args!("[{}]", described(&shared.link)));
+        print_note(format_args!("[{OPENED}]"));
         Ok(Exit::SUCCESS)
     })
+}
+
+/// What a link is opened with, as people are told.
+const OPENED: &str = if cfg!(feature = "web") {
+    "open it in a browser, or with `fugue-server attach --link URL`"
+} else {
+    "open it with `fugue-server attach --link URL`, or in a browser where `fugue-server web` runs"
+};
+
+/// Where links begin if nobody says: at the gateway of this machine's server, which is started if there is none.
+#[cfg(feature = "web")]
+async fn web_url(common: &Globals) -> String {
+    // That of another machine is not known here.
+    if common.remote.is_some() {
+        return WEB_URL.to_owned();
+    }
+    super::web::find_or_start(common).await.unwrap_or_else(|error| {
+        super::print_error(format_args!("no browser can open it yet: {error:#}"));
+        WEB_URL.to_owned()
+    })
+}
+
+/// Where links begin if nobody says.
+#[cfg(not(feature = "web"))]
+async fn web_url(_: &Globals) -> String {
+    WEB_URL.to_owned()
 }
 
 /// What a link lets one do, and for how long.

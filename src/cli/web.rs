@@ -1,6 +1,5 @@
 //! `web`: serves sessions to browsers.
 
-#[allow(dead_code, reason = "`share` asks where links begin")]
 mod running;
 
 use std::{fs::OpenOptions, path::PathBuf, sync::Arc};
@@ -8,8 +7,7 @@ use std::{fs::OpenOptions, path::PathBuf, sync::Arc};
 use anyhow::{Context, bail};
 use tokio::sync::Mutex;
 
-#[allow(unused_imports, reason = "for `share`")]
-pub(super) use self::running::{find, find_or_start};
+pub(super) use self::running::find_or_start;
 use super::{
     Exit, Globals,
     log::{self, LogFormat, LogSink},

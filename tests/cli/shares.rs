@@ -15,7 +15,8 @@ fn start(home: &Home, name: &str) {
 
 /// A link, as `share` prints it.
 fn share(home: &Home, arguments: &[&str]) -> String {
-    home.succeed(&[&["share"], arguments].concat()).trim_end().to_owned()
+    // Where it begins is said, so that no gateway is started.
+    home.succeed(&[&["share", "--url", "http://127.0.0.1:7681"], arguments].concat()).trim_end().to_owned()
 }
 
 fn links(home: &Home) -> Vec<Value> {
@@ -41,7 +42,9 @@ fn a_link_is_made_listed_and_taken_back() {
     let link = share(&home, &["work", "--for", "8h", "--once", "--label", "Ann\x1b[31m"]);
     let (before, token) = link.split_once('#').unwrap();
     assert_eq!((before, token.len()), ("http://127.0.0.1:7681/s/", 22));
-    let all = share(&home, &["--all", "--write", "--url", "https://example.org/t"]);
+    let all =
+        home.command(&["share", "--all", "--write"]).env("FUGUE_SHARE_URL", "https://example.org/t").output();
+    let all = String::from_utf8(all.unwrap().stdout).unwrap().trim_end().to_owned();
     assert!(all.starts_with("https://example.org/t/s/#"), "{all}");
     let mut listed = links(&home);
     assert!(listed[0]["expires_seconds"].as_u64().is_some_and(|left| (28_000..=28_800).contains(&left)));
@@ -64,7 +67,7 @@ fn a_link_is_made_listed_and_taken_back() {
         format!("{first}\twork, Ann[31m\n")
     );
 
-    let told = home.run(&["share", "work", "--write"]);
+    let told = home.run(&["share", "work", "--write", "--url", "http://x"]);
     let told = String::from_utf8(told.stderr).unwrap();
     assert!(told.contains("session work, read-write, any number of viewers"), "{told}");
     home.succeed(&["unshare", &first, &second]);
@@ -222,7 +225,7 @@ fn links_that_cannot_be_kept_are_not_made_and_none_that_was_taken_back_is() {
     // No file can be renamed over a directory, whoever asks; nor can it be unlinked.
     fs::remove_file(&kept).unwrap();
     fs::create_dir(&kept).unwrap();
-    let made = home.run(&["share", "work"]);
+    let made = home.run(&["share", "work", "--url", "http://x"]);
     let told = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(made.stdout.is_empty() && told.contains("keeping the links"), "{made:?}");
     assert_eq!(links(&home).len(), 1);
