@@ -411,6 +411,8 @@ async fn a_viewer_redeems_its_link_on_each_line_and_uses_it_up_once() {
         match soon(client.next()).await {
             Ok(_) => {}
             Err(ReconnectError::Closed(ClientError::Closed(CloseReason::Revoked))) => break,
+            // The line broke just then.
+            Err(ReconnectError::Refused(RequestError::NoSuchLink)) => break,
             Err(error) => panic!("{error}"),
         }
     }

@@ -349,9 +349,12 @@ async fn a_link_that_expires_while_it_is_watched_ends_its_viewers() {
         let attached = soon(client.attach(a, VIEW)).await;
         assert!(matches!(
             attached,
-            Ok(_) | Err(ClientError::Refused(RequestError::NoSuchLink) | ClientError::Closed(_))
+            Ok(_)
+                | Err(ClientError::Refused(RequestError::NoSuchLink)
+                    | ClientError::Closed(_)
+                    | ClientError::Lost)
         ));
-        if !matches!(attached, Err(ClientError::Closed(_))) {
+        if !matches!(attached, Err(ClientError::Closed(_) | ClientError::Lost)) {
             assert_eq!(closed(&mut client).await, CloseReason::Expired);
         }
     }
@@ -393,6 +396,7 @@ async fn a_late_viewer_reads_what_an_ended_session_printed() {
     let mut owner = server.client().await;
     let a = create(&mut owner, "a", "echo last words; read line").await.id;
     let token = link(&mut owner, |share| share).await;
+    soon(async { while owner.find(a).await.unwrap().printed == 0 {} }).await;
     soon(owner.kill(a)).await.unwrap();
     soon(async { while !matches!(owner.find(a).await, Err(ClientError::Refused(_))) {} }).await;
     let mut client = viewer(&server, token).await;
