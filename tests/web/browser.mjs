@@ -31,11 +31,12 @@ export class Browser {
     return browser;
   }
 
-  /** A page in a context of its own: nothing is kept from another. */
-  async open(url, options = {}) {
+  /** A page in a context of its own: nothing is kept from another. `script` runs in it before its own. */
+  async open(url, { script, ...options } = {}) {
     const context = await this.#browser.newContext({ viewport: { width: 1100, height: 720 }, ...options });
     const page = await context.newPage();
     await this.#listen(page);
+    if (script) await page.addInitScript(script);
     await page.goto(url);
     return page;
   }
