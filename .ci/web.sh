@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# The gateway: what its page needs is fetched, it builds without warnings, and its tests pass, those of the page's modules
-# as well.
+# The gateway: what its page needs is fetched, it builds without warnings, and its tests pass, and those of the page.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v npm > /dev/null ||
@@ -12,3 +11,11 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 cargo test --locked --features web --lib -- web:: fuzz:: cli::
 cargo test --locked --features web --test web
 cargo test --locked --features web --test main -- cli::usage cli::completing
+
+# The page: its logic, then itself in a browser, with a gateway of the tests' own and with the real one.
+node --test tests/web/unit.test.mjs
+command -v chromium > /dev/null ||
+    { apt-get update && apt-get install -y --no-install-recommends chromium fonts-dejavu-core; } > /dev/null ||
+    { echo "not checked: chromium is not installed, and could not be"; exit 0; }
+cargo build --locked --features web
+node --test --test-concurrency 1 tests/web/page.test.mjs tests/web/real.test.mjs

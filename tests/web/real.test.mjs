@@ -230,7 +230,7 @@ test("an interrupt ends a flood on a slow line, and what follows is shown soon",
     "--",
     "sh",
     "-c",
-    "trap 'echo stopped; exec cat' INT; read go; yes flood & wait",
+    "trap 'echo stopped' INT; read go; yes flood; exec cat",
   );
   const page = await browser.open(await gateway.share({ name: loud }, "--write"));
   await unlock(page);
