@@ -89,12 +89,12 @@ export class RealGateway {
   }
 
   /** A session that prints what a test tells it to, and keeps what is typed. */
-  async add(name, { size = "80x24" } = {}) {
+  async add(name) {
     const path = (kind) => join(this.#directory, `${name}.${kind}`);
     await run("mkfifo", [path("printed")]);
     await writeFile(path("typed"), "");
     const script = `stty raw -echo; cat < /dev/tty > '${path("typed")}' & cat '${path("printed")}'; exit $(cat '${path("status")}')`;
-    await this.run("new", "-d", "--size", size, name, "--", "sh", "-c", script);
+    await this.run("new", "-d", name, "--", "sh", "-c", script);
     const pipe = await open(path("printed"), constants.O_WRONLY);
     return new RealSession(this, name, path, pipe);
   }
