@@ -102,7 +102,7 @@ export class RealGateway {
   /** The address of a link. */
   async share(session, ...parameters) {
     const which = session ? [session.name] : ["--all"];
-    const printed = await this.run("share", ...which, ...parameters);
+    const printed = await this.run("share", ...which, "--url", this.origin, ...parameters);
     const token = /#([A-Za-z0-9_-]{22})\s/.exec(printed)?.[1];
     assert.ok(token, printed);
     return `${this.origin}/s/#${token}`;
