@@ -56,12 +56,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource};
 use tracing::Level;
 
 use self::{
-    remote::{Remote, RemoteUrl, program, remote_path},
+    remote::{Remote, RemoteArg, RemoteName, program, remote_path},
     settings::GivenSettings,
+    target::machine_named,
 };
 use crate::{keeper, server::default_socket};
 
@@ -98,9 +99,9 @@ struct Args {
     #[arg(long, global = true, hide = true, value_name = "LEVEL", default_value = "warn")]
     #[arg(hide_default_value = true)]
     log: Level,
-    /// The server of another machine: `ssh://[user@]host[:port]`
+    /// The server of another machine: `ssh://[user@]host[:port]`, or a name of the configuration's
     #[arg(long, global = true, hide = true, value_name = "URL")]
-    remote: Option<RemoteUrl>,
+    remote: Option<RemoteArg>,
     /// Where fugue-server is on the other machine [default: in its PATH]
     #[arg(long, global = true, hide = true, value_name = "PATH", value_parser = remote_path)]
     remote_path: Option<String>,
@@ -110,6 +111,9 @@ struct Args {
     /// What was said on the command line itself.
     #[arg(skip)]
     typed: Typed,
+    /// The machine that its sessions are on, where they say so.
+    #[arg(skip)]
+    machine: Option<RemoteName>,
     #[command(subcommand)]
     command: Command,
 }
@@ -193,7 +197,7 @@ pub fn run() -> ExitCode {
         return exit;
     }
     let (args, settings) = parse_with_settings();
-    let remote = match args.remote() {
+    let remote = match args.remote(&settings) {
         Ok(remote) => remote,
         Err(error) => {
             print_error(format_args!("{error}"));
@@ -290,8 +294,19 @@ fn parse<W: Into<OsString>>(
         .try_get_matches_from(&words)
         .or_else(|_| with_usages(command_line()).try_get_matches_from(&words))?;
     let is_typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-    let typed = Typed { socket: is_typed("socket"), remote: is_typed("remote"), log: is_typed("log") };
-    Ok(Args { typed, ..Args::from_arg_matches_mut(&mut matches)? })
+    let typed = Typed {
+        socket: is_typed("socket"),
+        remote: is_typed("remote"),
+        remote_path: is_typed("remote_path"),
+        ssh: is_typed("ssh"),
+        log: is_typed("log"),
+    };
+    let machine = match matches.subcommand().map(|(_, command)| machine_named(command)) {
+        None => None,
+        Some(Ok(machine)) => machine,
+        Some(Err(why)) => return Err(command_line().error(ErrorKind::ArgumentConflict, why)),
+    };
+    Ok(Args { typed, machine, ..Args::from_arg_matches_mut(&mut matches)? })
 }
 
 /// Makes what is wrong with a command line show the usage that `--help` shows: by itself clap would show one of its own
@@ -312,26 +327,46 @@ fn with_usages(mut command_line: clap::Command) -> clap::Command {
 struct Typed {
     socket: bool,
     remote: bool,
+    remote_path: bool,
+    ssh: bool,
     log: bool,
 }
 
 impl Args {
     /// The other machine whose server is meant.
-    fn remote(&self) -> Result<Option<Remote>, &'static str> {
-        let Some(url) = &self.remote else { return Ok(None) };
+    fn remote(&self, settings: &GivenSettings) -> Result<Option<Remote>, String> {
+        let named = self.machine.clone().map(RemoteArg::Name);
+        if named.is_some() && self.typed.remote {
+            return Err("the machine is named twice: by --remote, and before the session's name".to_owned());
+        }
+        let Some(remote) = named.as_ref().or(self.remote.as_ref()) else { return Ok(None) };
         match self.command.place() {
             Place::Anywhere => {}
             // It is set for other commands.
             Place::Here if !self.typed.remote => return Ok(None),
             Place::Here | Place::ServersOwn => {
                 return Err(
-                    "this command works on its own machine only: leave out --remote, or run it there by ssh",
+                    "this command works on its own machine only: leave out --remote, or run it there by ssh"
+                        .to_owned(),
                 );
             }
         }
         // A socket that was set beforehand is one of this machine.
         let socket = self.socket.clone().filter(|_| self.typed.socket);
-        Ok(Some(Remote::new(url.clone(), self.remote_path.clone(), socket, self.ssh.clone())))
+        let (path, ssh) = (self.remote_path.clone(), self.ssh.clone());
+        Ok(Some(match remote {
+            RemoteArg::Url(url) => Remote::new(url.clone(), path, socket, ssh),
+            RemoteArg::Name(name) => {
+                // What is said of one machine counts more than what is set for all, and less than what is typed.
+                let known = settings.remote(name)?.clone();
+                let path = path
+                    .filter(|_| self.typed.remote_path)
+                    .or(known.path)
+                    .or_else(|| self.remote_path.clone());
+                let ssh = ssh.filter(|_| self.typed.ssh).or(known.ssh).or_else(|| self.ssh.clone());
+                Remote::new(known.url, path, socket.or(known.socket), ssh)
+            }
+        }))
     }
 }
 

@@ -175,7 +175,7 @@ impl Args {
     /// The name of what is created if there is none.
     pub(super) fn exact_name(&self) -> anyhow::Result<SessionName> {
         match &self.name {
-            Some(SessionArg(Target::Name(name) | Target::Prefix(name))) => Ok(name.clone()),
+            Some(SessionArg { target: Target::Name(name) | Target::Prefix(name), .. }) => Ok(name.clone()),
             _ => bail!("say what the session is called"),
         }
     }
@@ -225,7 +225,7 @@ pub(super) fn run(common: &Globals, mut args: Args) -> anyhow::Result<Exit> {
         let mut client = common.connect().await?;
         let linked = args.redeem(&mut client).await?;
         let target = match (&args.name, linked) {
-            (Some(SessionArg(target)), _) => target.clone(),
+            (Some(SessionArg { target, .. }), _) => target.clone(),
             (None, Some(linked)) => linked.into(),
             (None, None) => choose(&mut client).await?,
         };

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Exit, print, print_error, print_json, print_note,
-    settings::{self, GivenSettings, SETTINGS, Setting, ValueKind},
+    settings::{self, GivenRemote, GivenSettings, SETTINGS, Setting, ValueKind},
 };
 use crate::server::default_socket;
 
@@ -100,9 +100,11 @@ fn show(as_json: bool) -> anyhow::Result<Exit> {
     });
     let shown: Vec<_> = shown.collect();
     if as_json {
-        print_json(&shown.iter().map(ShownSetting::as_json).collect::<Vec<_>>())?;
+        let of_remotes = settings.remotes().flat_map(remote_as_json);
+        print_json(&shown.iter().map(ShownSetting::as_json).chain(of_remotes).collect::<Vec<_>>())?;
     } else {
-        print(&as_file(&shown))?;
+        let of_remotes: String = settings.remotes().map(remote_as_file).collect();
+        print(&(as_file(&shown) + &of_remotes))?;
     }
     for error in &errors {
         print_error(format_args!("{error}"));
@@ -129,6 +131,45 @@ fn as_file(shown: &[ShownSetting]) -> String {
         };
     }
     text
+}
+
+/// What is said of another machine, by the keys of its table.
+fn said_of(GivenRemote { remote, .. }: &GivenRemote) -> Vec<(&'static str, String)> {
+    let ssh = remote.ssh.as_ref().map(|ssh| ssh.to_string_lossy().into_owned());
+    let socket = remote.socket.as_ref().map(|socket| socket.display().to_string());
+    let said = [
+        ("url", Some(remote.url.to_string())),
+        ("path", remote.path.clone()),
+        ("socket", socket),
+        ("ssh", ssh),
+    ];
+    said.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn remote_as_file(given: &GivenRemote) -> String {
+    let mut text =
+        format!("\n[remotes.{}]  # {}\n", table_key(given.name.as_str()), escaped(&given.origin.to_string()));
+    for (key, value) in said_of(given) {
+        let _ = writeln!(text, "{key} = {}", in_file(&value, ValueKind::Text));
+    }
+    text
+}
+
+/// A name as a key of TOML: a dot would be another table's.
+fn table_key(name: &str) -> String {
+    if name.contains('.') { format!("\"{name}\"") } else { name.to_owned() }
+}
+
+fn remote_as_json(given: &GivenRemote) -> Vec<serde_json::Value> {
+    let one = |(key, value)| {
+        json!({
+            "key": format!("remotes.{}.{key}", given.name),
+            "value": value,
+            "from": given.origin.to_string(),
+            "variable": null,
+        })
+    };
+    said_of(given).into_iter().map(one).collect()
 }
 
 /// A value as a file has it. What JSON quotes is a string of TOML as well.

@@ -35,7 +35,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut client = common.connect().await?;
         let session = match args.name {
-            Some(SessionArg(target)) => target,
+            Some(SessionArg { target, .. }) => target,
             None => this_session(&mut client).await?,
         };
         let changed = client.change(session, SessionChange::Detach(which)).await?;

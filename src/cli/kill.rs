@@ -61,7 +61,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
                 print_note(format_args!("[no session runs]"));
             }
         }
-        for SessionArg(target) in args.names {
+        for SessionArg { target, .. } in args.names {
             match client.find(target).await {
                 Ok(info) => sessions.push(info),
                 Err(error) => {

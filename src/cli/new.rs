@@ -21,6 +21,7 @@ use super::{
     },
     block_on, print, print_note,
     start::{self, Started},
+    target::NewSessionArg,
     terminal,
 };
 use crate::{
@@ -33,7 +34,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Its name: 1 to 64 letters, digits, or . _ - [default: the directory's]
-    name: Option<SessionName>,
+    name: Option<NewSessionArg>,
     /// Do not attach; print the session's id
     #[arg(short, long)]
     detached: bool,
@@ -128,7 +129,7 @@ enum PaceArg {
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     let is_remote = common.remote.is_some();
     let name = match args.name.clone() {
-        Some(name) => name,
+        Some(session) => session.name,
         None if is_remote => bail!("name the session: this directory is not one of the other machine's"),
         None => name_of_directory(args.start.directory.as_deref())?,
     };

@@ -4,6 +4,7 @@
 //! before the server's first word is looked past. ssh asks for passwords at the terminal itself. What it says on
 //! stderr the person sees until the connection stands, and afterwards only if it is lost.
 
+mod named;
 mod ssh;
 mod url;
 
@@ -18,7 +19,10 @@ use std::{
 use tokio::time::timeout;
 
 use self::ssh::{NotFound, SshLine, SshWords};
-pub(super) use self::url::RemoteUrl;
+pub(super) use self::{
+    named::{NamedRemote, RemoteArg, RemoteName},
+    url::{FORM, RemoteUrl},
+};
 use super::print_note;
 use crate::client::{Client, ConnectError};
 

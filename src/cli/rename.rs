@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
-        common.connect().await?.change(args.old.0, SessionChange::Rename(args.new)).await?;
+        common.connect().await?.change(args.old.target, SessionChange::Rename(args.new)).await?;
         Ok(Exit::SUCCESS)
     })
 }

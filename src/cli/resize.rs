@@ -18,7 +18,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         Size::Follow(policy) => SessionChange::Size { policy, size: None },
     };
     block_on(async {
-        common.connect().await?.change(args.name.0, change).await?;
+        common.connect().await?.change(args.name.target, change).await?;
         Ok(Exit::SUCCESS)
     })
 }

@@ -58,7 +58,7 @@ impl FromStr for NamedKeys {
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut client = common.connect().await?;
-        let info = client.find(args.name.0).await?;
+        let info = client.find(args.name.target).await?;
         if args.offset {
             print(&format!("{}\n", info.printed))?;
         }

@@ -22,7 +22,12 @@ use clap::{
 };
 
 pub(super) use self::file::{SettingsFile, edited_file, files};
-use super::{Args, Command, bytes::ByteCount, parse, print_error};
+use super::{
+    Args, Command,
+    bytes::ByteCount,
+    parse, print_error,
+    remote::{FORM, NamedRemote, RemoteName},
+};
 
 /// An option that can be set beforehand.
 #[derive(Debug, PartialEq, Eq)]
@@ -172,6 +177,16 @@ fn reason(error: &clap::Error) -> String {
 pub(super) struct GivenSettings {
     /// Of two for one setting, the later counts.
     given: Vec<Given>,
+    /// Other machines, by the name of each. Of two of one name, the later counts.
+    remotes: Vec<GivenRemote>,
+}
+
+/// Another machine, and where it is said.
+#[derive(Debug)]
+pub(super) struct GivenRemote {
+    pub(super) name: RemoteName,
+    pub(super) remote: NamedRemote,
+    pub(super) origin: Origin,
 }
 
 /// A value, and where it is from.
@@ -245,9 +260,10 @@ impl GivenSettings {
         }
         let command_line = Args::command();
         for (path, text) in texts {
-            let (given, wrong) = file::parse(path, text, &command_line);
-            settings.given.extend(given);
-            errors.extend(wrong);
+            let read = file::parse(path, text, &command_line);
+            settings.given.extend(read.given);
+            settings.remotes.extend(read.remotes);
+            errors.extend(read.wrong);
         }
         for (setting, value) in variables {
             let origin = Origin::Variable(setting.variable());
@@ -279,7 +295,32 @@ impl GivenSettings {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.given.is_empty()
+        self.given.is_empty() && self.remotes.is_empty()
+    }
+
+    /// The machine that is called this.
+    ///
+    /// # Errors
+    /// None is; with what to do.
+    pub(super) fn remote(&self, name: &RemoteName) -> Result<&NamedRemote, String> {
+        let found = self.remotes.iter().rev().find(|given| given.name == *name);
+        found.map(|given| &given.remote).ok_or_else(|| {
+            let known: Vec<_> = self.remotes().map(|given| given.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            format!(
+                "the configuration has no machine {name} (it has {known}): set `url` below a line [remotes.{name}] in \
+                 it; or, of --remote, {FORM}"
+            )
+        })
+    }
+
+    /// All that count.
+    pub(super) fn remotes(&self) -> impl Iterator<Item = &GivenRemote> {
+        let is_last = |index: usize, name: &RemoteName| {
+            self.remotes[index + 1..].iter().all(|later| later.name != *name)
+        };
+        let counting = self.remotes.iter().enumerate();
+        counting.filter(move |(index, given)| is_last(*index, &given.name)).map(|(_, given)| given)
     }
 
     /// What was given for a setting, by what counts most.

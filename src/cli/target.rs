@@ -7,32 +7,90 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::{ArgMatches, Id};
 
-use super::print_note;
+use super::{print_note, remote::RemoteName};
 use crate::{
-    SessionId, SessionName,
+    NameError, SessionId, SessionName,
     client::{Client, ClientError},
     message::{RequestError, SessionInfo, SessionState, Target},
 };
 
 /// A session as people type it: its name, or a beginning of it that no other has; after `=` its name and no other.
+/// Before all that may be the machine that it is on, and a colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SessionArg(pub(super) Target);
+pub(super) struct SessionArg {
+    pub(super) target: Target,
+    machine: Option<RemoteName>,
+}
 
 impl FromStr for SessionArg {
-    type Err = <SessionName as FromStr>::Err;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(match text.strip_prefix('=') {
-            Some(name) => Target::Name(name.parse()?),
-            None => Target::Prefix(text.parse()?),
-        }))
+        let (machine, text) = split_machine(text)?;
+        let target = match text.strip_prefix('=') {
+            Some(name) => Target::Name(parse_name(name)?),
+            None => Target::Prefix(parse_name(text)?),
+        };
+        Ok(Self { target, machine })
+    }
+}
+
+/// The name of a session that is to be, after the machine that it is to be on, if that is said.
+#[derive(Clone, Debug)]
+pub(super) struct NewSessionArg {
+    pub(super) name: SessionName,
+    machine: Option<RemoteName>,
+}
+
+impl FromStr for NewSessionArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (machine, name) = split_machine(text)?;
+        Ok(Self { name: parse_name(name)?, machine })
+    }
+}
+
+fn parse_name(text: &str) -> Result<SessionName, String> {
+    text.parse().map_err(|error: NameError| error.to_string())
+}
+
+/// The machine that a session is said to be on, and the rest.
+fn split_machine(text: &str) -> Result<(Option<RemoteName>, &str), String> {
+    match text.split_once(':') {
+        Some((machine, rest)) => Ok((Some(machine.parse()?), rest)),
+        None => Ok((None, text)),
+    }
+}
+
+/// The machine that the sessions of a command line are on, where it says so.
+///
+/// # Errors
+/// They are on several.
+pub(super) fn machine_named(command: &ArgMatches) -> Result<Option<RemoteName>, &'static str> {
+    fn of<T: Clone + Send + Sync + 'static>(
+        command: &ArgMatches,
+        machine: impl Fn(&T) -> Option<RemoteName>,
+    ) -> Vec<Option<RemoteName>> {
+        // An error says that an argument is of another kind.
+        let values = |id: &Id| command.try_get_many::<T>(id.as_str()).ok().flatten();
+        command.ids().filter_map(values).flatten().map(machine).collect()
+    }
+    let mut machines = of(command, |session: &SessionArg| session.machine.clone());
+    machines.extend(of(command, |session: &NewSessionArg| session.machine.clone()));
+    let first = machines.first().cloned().flatten();
+    if machines.iter().all(|machine| *machine == first) {
+        Ok(first)
+    } else {
+        Err("these sessions are on several machines: one command is for the sessions of one")
     }
 }
 
 impl fmt::Display for SessionArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.target {
             Target::Name(name) | Target::Prefix(name) => name.fmt(f),
             Target::Id(id) => id.fmt(f),
             Target::Here => f.write_str("the session here"),
@@ -123,6 +181,6 @@ fn chosen(text: &str, sessions: &[SessionInfo]) -> anyhow::Result<Target> {
             sessions.get(number).with_context(|| format!("there are {count} sessions to choose from"))?;
         return Ok(info.id.into());
     }
-    let SessionArg(target) = text.parse()?;
-    Ok(target)
+    let session: SessionArg = text.parse().map_err(anyhow::Error::msg)?;
+    Ok(session.target)
 }

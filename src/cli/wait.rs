@@ -104,9 +104,9 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 
 /// The session that is meant, whatever others begin or end meanwhile; one that has ended by its name.
 async fn resolved(client: &mut Client, session: &SessionArg) -> Result<Target, ClientError> {
-    match client.find(session.0.clone()).await {
+    match client.find(session.target.clone()).await {
         Ok(info) => Ok(info.id.into()),
-        Err(ClientError::Refused(RequestError::SessionEnded { .. })) => Ok(session.0.clone()),
+        Err(ClientError::Refused(RequestError::SessionEnded { .. })) => Ok(session.target.clone()),
         Err(error) => Err(error),
     }
 }

@@ -101,6 +101,57 @@ fn sessions_of_another_machine_are_started_there_as_there() {
     near.session("a");
 }
 
+#[test]
+fn machines_that_the_configuration_names_are_found_by_their_names() {
+    let (near, far) = (Home::new(), Far::pretended(""));
+    let settings = near.directory.path().join("config.toml");
+    let text = format!(
+        "[remotes.far]\nurl = \"{}\"\nssh = \"{}\"\n[remotes.\"a.b\"]\nurl = 'ssh://no.where'\nssh = '/no/such/ssh'\n",
+        far.url,
+        far.ssh.display()
+    );
+    fs::write(&settings, text).unwrap();
+    let run = |arguments: &[&str]| near.command(arguments).env("FUGUE_CONFIG", &settings).output().unwrap();
+    let succeed = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    succeed(&["new", "far:build", "-d", "--", "sh", "-c", "echo \"there $FAR\"; exec sleep 1000"]);
+    assert!(succeed(&["wait", "far:build", "--for", "there yes", "--print"]).contains("there yes"));
+    assert!(succeed(&["screen", "far:=build"]).contains("there yes"));
+    assert!(succeed(&["--remote", "far", "list"]).contains("build"));
+    assert_eq!(far.home.session("build")["name"], "build");
+    succeed(&["rename", "far:bu", "built"]);
+    succeed(&["kill", "far:built"]);
+
+    // Each way that it can't be says what to do.
+    for (arguments, code, hint) in [
+        (&["attach", "dev:build"][..], 2, "no machine dev (it has a.b, far)"),
+        (&["--remote", "dev", "list"], 2, "[remotes.dev]"),
+        (&["--remote", "far", "attach", "far:build"], 2, "named twice"),
+        (&["kill", "far:a", "a.b:a"], 2, "several machines"),
+        (&["kill", "far:a", "a"], 2, "several machines"),
+        (&["attach", ":build"], 2, "a machine's name"),
+        (&["attach", "far:"], 2, "1 to 64 letters"),
+        (&["attach", "far:a b"], 2, "1 to 64 letters"),
+        (&["attach", "a.b:build"], 255, "/no/such/ssh"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        assert!(said(&output).contains(hint), "{output:?}");
+    }
+    // What is typed counts more than what the file says of one machine.
+    let other = run(&["--ssh", "/no/other/ssh", "attach", "far:build"]);
+    assert!(said(&other).contains("/no/other/ssh"), "{other:?}");
+    let shown = succeed(&["config", "show"]);
+    assert!(shown.contains("[remotes.\"a.b\"]  # ") && shown.contains("url = \"ssh://no.where\""), "{shown}");
+    let again = near.directory.path().join("again.toml");
+    fs::write(&again, shown).unwrap();
+    succeed(&["config", "check", again.to_str().unwrap()]);
+    assert!(succeed(&["config", "show", "--json"]).contains("\"remotes.far.ssh\""));
+}
+
 /// The process that runs this command.
 fn relay_to(socket: &Path) -> u64 {
     let is_it = |pid: &u64| {

@@ -74,7 +74,7 @@ pub(in crate::cli) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> 
 /// Attaches, so that what is held stays held until it is here; and asks how much that is.
 async fn begin(
     common: &Globals,
-    SessionArg(target): SessionArg,
+    SessionArg { target, .. }: SessionArg,
     from: StartArg,
 ) -> anyhow::Result<(Client, SessionInfo, AttachedTo)> {
     let mut client = common.connect().await?;
@@ -110,7 +110,7 @@ fn cast(info: SessionInfo, size: TerminalSize) -> CastWriter {
 
 async fn export_screen(
     common: &Globals,
-    SessionArg(target): SessionArg,
+    SessionArg { target, .. }: SessionArg,
     file: Option<RecordingFile>,
 ) -> anyhow::Result<Exit> {
     let read = async {

@@ -148,7 +148,7 @@ pub(super) struct Begun {
 /// Attaches to a session, to get all of its output.
 pub(super) async fn begin(
     common: &Globals,
-    SessionArg(target): &SessionArg,
+    SessionArg { target, .. }: &SessionArg,
     from: StartArg,
 ) -> anyhow::Result<Begun> {
     let mut client = common.connect().await?;

@@ -83,7 +83,7 @@ pub(in crate::cli) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> 
 
 /// Records a session that is there.
 async fn start(common: &Globals, args: &Args, file: RecordingFile) -> anyhow::Result<Exit> {
-    let name = match &args.name.0 {
+    let name = match &args.name.target {
         Target::Name(name) => format!("={name}"),
         _ => args.name.to_string(),
     };

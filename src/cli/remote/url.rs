@@ -10,7 +10,8 @@ pub(in crate::cli) struct RemoteUrl {
     port: Option<u16>,
 }
 
-const FORM: &str = "write ssh://[user@]host[:port], such as ssh://me@dev.example.org";
+/// What people are told to write.
+pub(in crate::cli) const FORM: &str = "write ssh://[user@]host[:port], such as ssh://me@dev.example.org";
 
 /// Whether ssh, and every program and shell that it hands a name to, takes the name for what it is.
 fn is_name(name: &str, allowed: &str) -> bool {

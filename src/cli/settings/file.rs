@@ -1,6 +1,7 @@
 //! A configuration file, in TOML: where it is looked for, what is read of it, and what is wrong with it.
 
 use std::{
+    borrow::Cow,
     env, fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -11,13 +12,18 @@ use toml::{
     de::{DeInteger, DeTable, DeValue},
 };
 
-use super::{Given, Origin, SETTINGS, Setting, SettingError, ValueKind};
+use super::{Given, GivenRemote, Origin, SETTINGS, Setting, SettingError, ValueKind};
+use crate::cli::remote::{FORM, NamedRemote, RemoteName, program, remote_path};
 
 /// The machine's file, for all its users.
 const MACHINE: &str = "/etc/fugue/config.toml";
 
 /// How much is read of a file: a hundred times what all settings take.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// The table of tables of other machines, and the keys of each.
+const REMOTES: &str = "remotes";
+const REMOTE_KEYS: [&str; 4] = ["url", "path", "socket", "ssh"];
 
 /// How alike two names are, from 0 to 1, if one may be meant by the other.
 const ALIKE: f64 = 0.8;
@@ -99,14 +105,19 @@ impl SettingsFile {
     }
 }
 
-/// The settings in a file's text, and all that is wrong with it, in the file's order.
-pub(super) fn parse(
-    path: &Path,
-    text: &str,
-    command_line: &clap::Command,
-) -> (Vec<Given>, Vec<SettingError>) {
+/// What a file says.
+pub(super) struct FileContent {
+    pub(super) given: Vec<Given>,
+    pub(super) remotes: Vec<GivenRemote>,
+    /// All that is wrong with it, in its order.
+    pub(super) wrong: Vec<SettingError>,
+}
+
+/// Reads a file's text.
+pub(super) fn parse(path: &Path, text: &str, command_line: &clap::Command) -> FileContent {
     let (document, broken) = DeTable::parse_recoverable(text);
-    let mut reader = SettingsReader { path, text, command_line, given: Vec::new(), wrong: Vec::new() };
+    let (given, remotes, wrong) = (Vec::new(), Vec::new(), Vec::new());
+    let mut reader = SettingsReader { path, text, command_line, given, remotes, wrong };
     reader.table(None, document.get_ref());
     // What a line that could not be read seems to say is not to be trusted.
     let broken: Vec<_> = broken
@@ -121,7 +132,8 @@ pub(super) fn parse(
     reader.wrong.extend(broken);
     reader.wrong.sort_by_key(|(at, _)| *at);
     let error = |(at, what)| SettingError { origin: origin(path, text, at), what };
-    (reader.given, reader.wrong.into_iter().map(error).collect())
+    let wrong = reader.wrong.into_iter().map(error).collect();
+    FileContent { given: reader.given, remotes: reader.remotes, wrong }
 }
 
 fn origin(path: &Path, text: &str, at: usize) -> Origin {
@@ -143,6 +155,7 @@ struct SettingsReader<'a> {
     text: &'a str,
     command_line: &'a clap::Command,
     given: Vec<Given>,
+    remotes: Vec<GivenRemote>,
     /// With the byte where it is.
     wrong: Vec<(usize, String)>,
 }
@@ -157,11 +170,13 @@ impl SettingsReader<'_> {
                 (Some(setting), _, _) => self.value(setting, value),
                 (None, Some(inner), DeValue::Table(entries)) => self.table(Some(inner), entries),
                 (None, Some(inner), other) => {
-                    let what = format!(
-                        "{inner} is not {}, but a table: write its keys below a line [{inner}]",
-                        a_kind(other)
-                    );
-                    self.wrong.push((value.span().start, what));
+                    self.wrong.push((value.span().start, no_table(inner, other)));
+                }
+                (None, None, DeValue::Table(machines)) if table.is_none() && name == REMOTES => {
+                    machines.iter().for_each(|(name, machine)| self.remote(name, machine));
+                }
+                (None, None, other) if table.is_none() && name == REMOTES => {
+                    self.wrong.push((value.span().start, no_table(name, other)));
                 }
                 (None, None, other) => {
                     let is_table = table.is_none() && matches!(other, DeValue::Table(_));
@@ -169,6 +184,63 @@ impl SettingsReader<'_> {
                     self.wrong.push((key.span().start, what));
                 }
             }
+        }
+    }
+
+    /// Reads a table such as `[remotes.dev]`.
+    fn remote(&mut self, name: &Spanned<Cow<'_, str>>, machine: &Spanned<DeValue<'_>>) {
+        let at = name.span().start;
+        let (called, errors) = (name.get_ref(), self.wrong.len());
+        let name = match called.parse::<RemoteName>() {
+            Ok(name) => name,
+            Err(error) => return self.wrong.push((at, format!("[{REMOTES}.{called:?}]: {error}"))),
+        };
+        let DeValue::Table(entries) = machine.get_ref() else {
+            let what = format!("{REMOTES}.{name} is not {}, but a table", a_kind(machine.get_ref()));
+            return self.wrong.push((machine.span().start, what));
+        };
+        let (mut url, mut path, mut socket, mut ssh) = (None, None, None, None);
+        for (key, value) in entries {
+            let key_name: &str = key.get_ref();
+            if !REMOTE_KEYS.contains(&key_name) {
+                let what = format!(
+                    "unknown key {key_name:?} in [{REMOTES}.{name}]; the keys there are {}",
+                    REMOTE_KEYS.join(", ")
+                );
+                self.wrong.push((key.span().start, what));
+                continue;
+            }
+            let DeValue::String(text) = value.get_ref() else {
+                let kind = a_kind(value.get_ref());
+                let what = format!("{REMOTES}.{name}.{key_name} is a string, in quotes, not {kind}");
+                self.wrong.push((value.span().start, what));
+                continue;
+            };
+            let taken = match key_name {
+                "url" => text.parse().map(|parsed| url = Some(parsed)),
+                "path" => remote_path(text).map(|parsed| path = Some(parsed)),
+                "ssh" => program(text).map(|parsed| ssh = Some(parsed)),
+                _ if text.is_empty() => Err("give a path on that machine".to_owned()),
+                _ => {
+                    socket = Some(PathBuf::from(&**text));
+                    Ok(())
+                }
+            };
+            if let Err(reason) = taken {
+                let what = format!("{REMOTES}.{name}.{key_name} can't be {text:?}: {reason}");
+                self.wrong.push((value.span().start, what));
+            }
+        }
+        match url {
+            Some(url) => {
+                let origin = origin(self.path, self.text, at);
+                let remote = NamedRemote { url, path, socket, ssh };
+                self.remotes.push(GivenRemote { name, remote, origin });
+            }
+            None if self.wrong.len() == errors => {
+                self.wrong.push((at, format!("[{REMOTES}.{name}] has no url: {FORM}")));
+            }
+            None => {}
         }
     }
 
@@ -257,9 +329,14 @@ fn unknown_key(table: Option<&str>, name: &str) -> String {
     format!("{what}; the keys {} are {}", there(table), known.join(", "))
 }
 
+fn no_table(name: &str, value: &DeValue<'_>) -> String {
+    format!("{name} is not {}, but a table: write its keys below a line [{name}]", a_kind(value))
+}
+
 fn unknown_table(name: &str) -> String {
     let mut known: Vec<_> = SETTINGS.iter().filter_map(|setting| setting.table).collect();
     known.dedup();
+    known.push(REMOTES);
     match nearest(name, known.iter(), |table| **table) {
         Some((near, alike)) if alike >= ALIKE => format!("unknown table [{name}]; did you mean [{near}]?"),
         _ => format!("unknown table [{name}]; the tables are {}", known.join(", ")),

@@ -81,7 +81,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ("[new]\nlog = 'info'", "f:2:1: unknown key \"log\" in [new]; it belongs above all tables"),
         ("shards = 2", "f:1:1: unknown key \"shards\"; it belongs in [serve]"),
         ("[atach]\nx = 1", "f:1:2: unknown table [atach]; did you mean [attach]?"),
-        ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach"),
+        ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach, remotes"),
         (
             "[new]\nzoo = 1",
             "f:2:1: unknown key \"zoo\" in [new]; the keys in [new] are size, pace, login, no-start",
@@ -98,6 +98,32 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         (
             "[serve]\nqueue = 0",
             "f:2:9: serve.queue can't be \"0\": the queue depth is 0, but must be from 1 to 4096",
+        ),
+        (
+            "remotes = 1",
+            "f:1:11: remotes is not a number, but a table: write its keys below a line [remotes]",
+        ),
+        ("[remotes]\ndev = 'x'", "f:2:7: remotes.dev is not a string, but a table"),
+        (
+            "[remotes.'a:b']",
+            "f:1:10: [remotes.\"a:b\"]: a machine's name has letters, digits, dots, underscores or hyphens",
+        ),
+        (
+            "[remotes.dev]",
+            "f:1:10: [remotes.dev] has no url: write ssh://[user@]host[:port], such as ssh://me@dev.example.org",
+        ),
+        ("[remotes.dev]\nurl = 5", "f:2:7: remotes.dev.url is a string, in quotes, not a number"),
+        (
+            "[remotes.dev]\nurl = 'dev'",
+            "f:2:7: remotes.dev.url can't be \"dev\": write ssh://[user@]host[:port], such as ssh://me@dev.example.org",
+        ),
+        (
+            "[remotes.dev]\nurl = 'ssh://a'\nport = 2",
+            "f:3:1: unknown key \"port\" in [remotes.dev]; the keys there are url, path, socket, ssh",
+        ),
+        (
+            "[remotes.dev]\nurl = 'ssh://a'\npath = ''",
+            "f:3:8: remotes.dev.path can't be \"\": give the path of fugue-server on the other machine; without backslashes",
         ),
         (
             "'é' = 1 # é\nsocket = ''",
