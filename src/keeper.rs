@@ -115,10 +115,11 @@ struct KeeperProcess {
     left: Vec<(Pid, OwnedFd)>,
 }
 
-/// What a server listened on, its lock, and when nobody else has come for them.
+/// What a server listened on, its lock, what the next has to know, and when nobody else has come for them.
 struct HeldSocket {
     listener: OwnedFd,
     lock: OwnedFd,
+    state: OwnedFd,
     is_ours: bool,
     until: Instant,
 }
@@ -285,9 +286,9 @@ impl KeeperProcess {
             }
             (ToKeeper::List { after }, _) => self.list(after),
             (ToKeeper::Hold { is_ours }, Err(descriptors)) => {
-                if let Ok([listener, lock]) = <[OwnedFd; 2]>::try_from(descriptors) {
-                    self.held =
-                        Some(HeldSocket { listener, lock, is_ours, until: Instant::now() + HELD_FOR });
+                if let Ok([listener, lock, state]) = <[OwnedFd; 3]>::try_from(descriptors) {
+                    let until = Instant::now() + HELD_FOR;
+                    self.held = Some(HeldSocket { listener, lock, state, is_ours, until });
                 }
             }
             (ToKeeper::Last, _) => {
@@ -409,10 +410,7 @@ impl KeeperProcess {
                 FromKeeper::Listed { session, .. } => {
                     self.kept.get(session).map_or_else(Vec::new, KeptSession::descriptors)
                 }
-                FromKeeper::Held { .. } => self
-                    .held
-                    .as_ref()
-                    .map_or_else(Vec::new, |held| vec![held.listener.as_fd(), held.lock.as_fd()]),
+                FromKeeper::Held { .. } => self.held.as_ref().map_or_else(Vec::new, HeldSocket::descriptors),
                 _ => Vec::new(),
             };
             match send(&server.socket, packet, &descriptors) {
@@ -425,6 +423,12 @@ impl KeeperProcess {
                 Err(_) => return self.lose_server(),
             }
         }
+    }
+}
+
+impl HeldSocket {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        [&self.listener, &self.lock, &self.state].map(AsFd::as_fd).to_vec()
     }
 }
 

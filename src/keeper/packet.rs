@@ -42,8 +42,8 @@ pub(crate) enum ToKeeper {
     State { session: SessionId },
     /// Which session is the first, or the one after that?
     List { after: Option<SessionId> },
-    /// Hold this for the server that comes next: the socket that it listens on, and its lock. The file of the socket is
-    /// the server's to remove, or not.
+    /// Hold this for the server that comes next: the socket that it listens on, its lock, and what it has to know beside
+    /// the sessions. The file of the socket is the server's to remove, or not.
     Hold { is_ours: bool },
     /// What was held?
     Claim,
@@ -68,7 +68,8 @@ pub(crate) enum FromKeeper {
     Listed { session: SessionId, pid: u32 },
     /// There are no more.
     ListEnd,
-    /// What the server before has left: the socket that it listened on, and its lock, if it left them.
+    /// What the server before has left: the socket that it listened on, its lock, and what is to be known beside the
+    /// sessions; if it left that.
     Held { is_ours: bool },
     /// A program has ended. Its number is nobody else's until the session is forgotten.
     Ended { session: SessionId, status: ExitStatus },

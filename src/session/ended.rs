@@ -50,8 +50,13 @@ impl EndedSessions {
         Self { last: VecDeque::new(), limit, held: 0, is_watched: false }
     }
 
-    /// A session ended just now, whose output takes about so many bytes.
-    pub(super) fn push(&mut self, info: SessionInfo, session: Arc<Session>, bytes: usize) -> FreedSessions {
+    /// A session ended, whose output takes about so many bytes, if it is there. None ended later.
+    pub(super) fn push(
+        &mut self,
+        info: SessionInfo,
+        at: Instant,
+        output: Option<(Arc<Session>, usize)>,
+    ) -> FreedSessions {
         let mut freed = FreedSessions::default();
         if self.last.len() == REMEMBERED
             && let Some(EndedSession { info, output, .. }) = self.last.pop_front()
@@ -59,8 +64,8 @@ impl EndedSessions {
             freed.1 = Some(info);
             self.free(output, &mut freed);
         }
-        self.held += bytes;
-        self.last.push_back(EndedSession { info, at: Instant::now(), output: Some((session, bytes)) });
+        self.held += output.as_ref().map_or(0, |(_, bytes)| *bytes);
+        self.last.push_back(EndedSession { info, at, output });
         self.keep_within(&mut freed);
         freed
     }
@@ -123,6 +128,18 @@ impl EndedSessions {
     ) -> Option<(&SessionInfo, Option<&Arc<Session>>)> {
         let found = self.last.iter().rev().find(|ended| is_it(&ended.info))?;
         Some((&found.info, found.output.as_ref().map(|(session, _)| session)))
+    }
+
+    /// Bytes that their output takes.
+    #[cfg(feature = "cli")]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    /// What is remembered of each, when it ended, and its output, if that is kept; the first first.
+    pub(super) fn all(&self) -> Vec<(SessionInfo, Instant, Option<Arc<Session>>)> {
+        let output = |ended: &EndedSession| ended.output.as_ref().map(|(session, _)| Arc::clone(session));
+        self.last.iter().map(|ended| (ended.info.clone(), ended.at, output(ended))).collect()
     }
 
     /// What is remembered of each, and when it ended, the latest first.

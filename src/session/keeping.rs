@@ -43,18 +43,23 @@ impl Session {
     pub(super) async fn whole_state(&self) -> Option<KeptState> {
         let mut state = self.state()?;
         let untyped = self.pty.as_ref()?.stand().await;
+        let KeptState::First { log, .. } = &mut state;
+        *log = Some(KeptLog { untyped, ..self.whole_log().await });
+        Some(state)
+    }
+
+    /// All that was printed, of what is held, and what it makes a terminal show.
+    pub(super) async fn whole_log(&self) -> KeptLog {
         let drawn = self.screen.redraw(&self.history, Scrollback { lines: usize::MAX, since: None }).await;
         let (start, bytes) = self.history.all();
-        let KeptState::First { log, .. } = &mut state;
-        *log = Some(KeptLog {
+        KeptLog {
             start,
             bytes,
             picture: drawn.map_or_else(reset, |drawn| drawn.bytes.into()),
             sizes: self.sizing.with(|sizing| sizing.log().clone()),
             seen: self.seen.load(Ordering::Relaxed),
-            untyped,
-        });
-        Some(state)
+            untyped: Vec::new(),
+        }
     }
 
     /// What the next server has to know.

@@ -38,7 +38,7 @@ pub(crate) use self::place::is_kept;
 use self::state::memory_file;
 #[cfg(feature = "cli")]
 use self::state::try_size;
-pub(super) use self::state::{KeptLog, KeptState};
+pub(super) use self::state::{KeptEnded, KeptFile, KeptLog, KeptServer, KeptState};
 use super::{
     marks::SessionMarks,
     pty::{self, Pty},
@@ -154,8 +154,9 @@ struct KeeperState {
     link: Option<Arc<OwnedFd>>,
     /// Nothing is started any more, and no other server is to find the keeper.
     is_over: bool,
-    /// A keeper that has said hello, and whose sessions were not taken over yet.
-    met: Option<Arc<OwnedFd>>,
+    /// A keeper that has said hello, and whose sessions were not taken over yet; and what the server before has left
+    /// beside them.
+    met: Option<(Arc<OwnedFd>, KeptServer)>,
     /// What the keeper has not taken yet, with its descriptors: a few packets a session at most.
     waiting: VecDeque<(ToKeeper, Vec<OwnedFd>)>,
     programs: HashMap<SessionId, WatchedProgram>,
@@ -233,15 +234,15 @@ impl Keeper {
     ///
     /// # Errors
     /// There is a keeper that does not answer, or speaks otherwise.
-    pub(super) async fn find(self: &Arc<Self>) -> io::Result<Vec<FoundSession>> {
+    pub(super) async fn find(self: &Arc<Self>) -> io::Result<(Vec<FoundSession>, Vec<KeptEnded>)> {
         let _beginning = self.beginning.lock().await;
         let met = self.state.with(|state| state.met.take());
         let is_met = met.is_some();
-        let link = match met {
-            Some(link) => link,
+        let (link, ended) = match met {
+            Some((link, KeptServer::First { ended })) => (link, ended),
             None => match self.place.connect_if_any()? {
-                Some(link) => Arc::new(link),
-                None => return Ok(Vec::new()),
+                Some(link) => (Arc::new(link), Vec::new()),
+                None => return Ok((Vec::new(), Vec::new())),
             },
         };
         let answers = timeout(ANSWER_TIME, all_of(&link, is_met)).await.unwrap_or_else(|_| {
@@ -270,7 +271,7 @@ impl Keeper {
             }
         }
         self.go_on(link);
-        Ok(found)
+        Ok((found, ended))
     }
 
     fn found(&self, id: SessionId, pid: u32, descriptors: Vec<OwnedFd>) -> io::Result<FoundSession> {
@@ -294,8 +295,9 @@ impl Keeper {
         let link = Arc::new(self.place.connect()?);
         said();
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the server before hands nothing over");
-        let held = timeout(HANDOVER_TIME * 2, claimed(&link)).await.unwrap_or_else(|_| Err(late()))?;
-        self.state.with(|state| state.met = Some(link));
+        let (held, server) =
+            timeout(HANDOVER_TIME * 2, claimed(&link)).await.unwrap_or_else(|_| Err(late()))?;
+        self.state.with(|state| state.met = Some((link, server)));
         Ok(held)
     }
 
@@ -303,10 +305,10 @@ impl Keeper {
     ///
     /// # Errors
     /// The keeper does not take it.
-    pub(crate) async fn hand_over(self: &Arc<Self>, held: HeldListener) -> io::Result<()> {
+    pub(super) async fn hand_over(self: &Arc<Self>, held: HeldListener, server: OwnedFd) -> io::Result<()> {
         self.begin().await?;
         let HeldListener { listener, lock, is_ours } = held;
-        self.tell(ToKeeper::Hold { is_ours }, vec![listener, lock]);
+        self.tell(ToKeeper::Hold { is_ours }, vec![listener, lock, server]);
         let taken = async {
             while self.state.with(|state| state.link.is_some() && !state.waiting.is_empty()) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -606,7 +608,7 @@ impl Drop for ForgetUnlessStarted<'_> {
 
 /// What a keeper holds for the next server.
 #[cfg(feature = "cli")]
-async fn claimed(link: &Arc<OwnedFd>) -> io::Result<HeldListener> {
+async fn claimed(link: &Arc<OwnedFd>) -> io::Result<(HeldListener, KeptServer)> {
     let polled = polled(link)?;
     loop {
         let mut guard = polled.readable().await?;
@@ -614,8 +616,12 @@ async fn claimed(link: &Arc<OwnedFd>) -> io::Result<HeldListener> {
             Ok(Some((FromKeeper::Hello { .. }, _))) => send(link, &ToKeeper::Claim, &[])?,
             Ok(Some((FromKeeper::Held { is_ours }, descriptors))) => {
                 let nothing = |_| io::Error::other("the server before has handed nothing over");
-                let [listener, lock] = <[OwnedFd; 2]>::try_from(descriptors).map_err(nothing)?;
-                return Ok(HeldListener { listener, lock, is_ours });
+                let [listener, lock, server] = <[OwnedFd; 3]>::try_from(descriptors).map_err(nothing)?;
+                let server = KeptServer::read(&server).unwrap_or_else(|error| {
+                    warn!(%error, "sessions that had ended could not be taken over");
+                    KeptServer::First { ended: Vec::new() }
+                });
+                return Ok((HeldListener { listener, lock, is_ours }, server));
             }
             Ok(Some(_)) => {}
             Ok(None) => return Err(io::ErrorKind::ConnectionReset.into()),

@@ -270,6 +270,7 @@ impl Manager {
     ) -> Result<Arc<Session>, RequestError> {
         self.reserve(name)?;
         let session = self.open(NewSession::of_feed(name, size, pace), None);
+        info!(session = %session.id, %name, "started");
         self.enter(&session);
         let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.output(&session));
         let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
@@ -338,6 +339,7 @@ impl Manager {
             log: KeptLog::begin_at(0, create.size),
         };
         let said = (shell_words(&create.command), create.title.as_deref().map(shown_title));
+        info!(session = %id, name = %create.name, pid = started.program.id(), "started");
         self.run_new(new, said, started, start)
     }
 
@@ -428,7 +430,6 @@ impl Manager {
             terminals: AtomicUsize::new(0),
             events: self.events.clone(),
         });
-        info!(session = %session.id, %name, pid = session.pid, "started");
         let followed = Arc::clone(&session);
         self.tasks.spawn(async move { followed.follow().await });
         session
@@ -455,7 +456,7 @@ impl Manager {
         let bytes = session.span().held_bytes;
         let removed = session.name.with(|name| {
             self.with(|book| {
-                let freed = book.ended.push(info, Arc::clone(session), bytes);
+                let freed = book.ended.push(info, Instant::now(), Some((Arc::clone(session), bytes)));
                 (freed, book.names.remove_entry(name), book.live.remove(&session.id))
             })
         });

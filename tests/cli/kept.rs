@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     os::unix::fs::FileExt,
     process::{Output, Stdio},
 };
@@ -394,6 +394,57 @@ fn sizes_stay_where_they_were_in_the_output_over_a_restart() {
     let before = exported();
     home.succeed(&["restart"]);
     assert_eq!(exported(), before);
+}
+
+#[test]
+fn what_had_ended_is_known_and_read_on_after_a_restart() {
+    let home = Home::new();
+    home.succeed(&[
+        "new",
+        "early",
+        "-d",
+        "--title",
+        "first",
+        "--",
+        "sh",
+        "-c",
+        "printf '\\033[31mred'; exit 7",
+    ]);
+    let flood = "stty -echo -opost; printf ready; read go; seq 1 300000";
+    home.succeed(&["new", "big", "-d", "--pace", "free", "--", "sh", "-c", flood]);
+    let mut recorder = home.command(&["attach", "big", "--from", "start", "--on-lag", "resync"]);
+    let mut recorder = recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    shows(&home, "big", "ready");
+    eventually("it is recorded", || home.session("big")["clients"] == 1);
+    signal(recorder.id().into(), Signal::STOP);
+    send(&home, "big", "go\n");
+    eventually("it ends", || home.succeed(&["list", "--json"]).matches("exit_code").count() == 2);
+    let ended = || {
+        let mut list: serde_json::Value = serde_json::from_str(&home.succeed(&["list", "--json"])).unwrap();
+        for session in list.as_array_mut().unwrap() {
+            // What goes on with the time.
+            session.as_object_mut().unwrap().retain(|key, _| !key.ends_with("_seconds") && key != "clients");
+        }
+        list
+    };
+    let before = ended();
+    // What is read of it now is read again after two restarts.
+    let screen = home.succeed(&["screen", "early", "--ansi"]);
+    for _ in 0..2 {
+        home.succeed(&["restart"]);
+        assert_eq!(ended(), before);
+    }
+    assert_eq!(home.succeed(&["screen", "early", "--ansi"]), screen);
+    assert_eq!(home.run(&["wait", "early"]).status.code(), Some(7));
+    let read = home.run(&["attach", "early", "--from", "start"]);
+    assert_eq!((read.status.code(), &*read.stdout), (Some(7), &b"\x1b[31mred"[..]), "{read:?}");
+
+    signal(recorder.id().into(), Signal::CONT);
+    let mut output = Vec::new();
+    recorder.stdout.take().unwrap().read_to_end(&mut output).unwrap();
+    assert!(wait(&mut recorder).success());
+    let expected: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
+    assert!(output == ["ready", &expected].concat().as_bytes(), "{} bytes", output.len());
 }
 
 #[test]

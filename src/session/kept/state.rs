@@ -6,11 +6,11 @@ use rustix::{
     fs::{MemfdFlags, memfd_create},
     io::{pread, pwrite},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     SessionName, TerminalSize,
-    message::{Pace, SizePolicy},
+    message::{Pace, SessionInfo, SizePolicy},
     session::size::SizeLog,
 };
 
@@ -56,13 +56,34 @@ impl KeptLog {
     }
 }
 
-impl KeptState {
+/// What the next server has to know beside the sessions that run. Only ever added to, as another version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::session) enum KeptServer {
+    First {
+        /// The one that ended first is the first.
+        ended: Vec<KeptEnded>,
+    },
+}
+
+/// A session that ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::session) struct KeptEnded {
+    /// As it was when it ended.
+    pub(in crate::session) info: SessionInfo,
+    /// When that was, in seconds since the machine was started.
+    pub(in crate::session) at: u64,
+    /// What it printed, where that is kept.
+    pub(in crate::session) log: Option<KeptLog>,
+}
+
+/// What travels to the next server as a file.
+pub(in crate::session) trait KeptFile: Serialize + DeserializeOwned {
     /// As a file, for the keeper to hold.
-    pub(in crate::session) fn file(&self) -> io::Result<OwnedFd> {
+    fn file(&self) -> io::Result<OwnedFd> {
         memory_file(c"fugue-state", &postcard::to_stdvec(self).map_err(io::Error::other)?)
     }
 
-    pub(super) fn read(file: &OwnedFd) -> io::Result<Self> {
+    fn read(file: &OwnedFd) -> io::Result<Self> {
         let length = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(usize::MAX);
         if length > MAX_STATE {
             return Err(io::ErrorKind::InvalidData.into());
@@ -78,6 +99,9 @@ impl KeptState {
         postcard::from_bytes(&bytes).map_err(io::Error::other)
     }
 }
+
+impl KeptFile for KeptState {}
+impl KeptFile for KeptServer {}
 
 /// Whether there can be a file of this size. Nothing is kept of it.
 ///

@@ -13,10 +13,13 @@ use tracing::{info, warn};
 use super::{Manager, NewSession, StartedProgram};
 use crate::{
     SessionId, TerminalSize,
-    message::Create,
+    message::{Create, Pace, SessionState, SizePolicy},
     session::{
         command_line::{shell_words, shown_title},
-        kept::{ForKeeper, FoundSession, HeldListener, Keeper, Kept, KeptLog, KeptState},
+        kept::{
+            ForKeeper, FoundSession, HeldListener, Keeper, Kept, KeptEnded, KeptFile, KeptLog, KeptServer,
+            KeptState,
+        },
         program::Process,
         pump::TURN_BYTES,
         size::Window,
@@ -67,10 +70,13 @@ impl Manager {
     /// The keeper of the earlier server does not answer, or is of another version.
     pub(crate) async fn take_over(self: &Arc<Self>) -> io::Result<()> {
         let Some(keeper) = &self.settings.keeper else { return Ok(()) };
-        let found = keeper.find().await?;
+        let (found, ended) = keeper.find().await?;
         let ids: Vec<_> = found.iter().map(|found| found.id).collect();
         for one in found {
             self.take_over_one(one, keeper);
+        }
+        for one in ended {
+            self.take_over_ended(one);
         }
         if let Some(links) = &self.settings.links {
             links.remove_leftovers(&ids);
@@ -131,6 +137,36 @@ impl Manager {
         }
     }
 
+    /// Remembers a session that ended, with what it printed.
+    fn take_over_ended(self: &Arc<Self>, KeptEnded { info, at, log }: KeptEnded) {
+        let SessionState::Ended(status) = info.state else { return };
+        let ago =
+            |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap_or_else(Instant::now);
+        let since = now().saturating_sub(at);
+        let session = log.map(|log| {
+            let new = NewSession {
+                id: info.id,
+                name: info.name.clone(),
+                surroundings: Surroundings::none(),
+                window: Window { size: info.size, pixels: None },
+                size_policy: SizePolicy::Fixed,
+                pace: Pace::Free,
+                started: ago(since + info.age_seconds),
+                log,
+            };
+            let session = self.open(new, None);
+            session.history.end(status);
+            session.gone.cancel();
+            session
+        });
+        let output = session.clone().map(|session| (Arc::clone(&session), session.span().held_bytes));
+        let freed = self.with(|book| book.ended.push(info, ago(since), output));
+        drop(freed);
+        if let Some(session) = session {
+            tokio::spawn(Arc::clone(self).settle(session));
+        }
+    }
+
     /// Has a keeper, which another server can wait at.
     ///
     /// # Errors
@@ -145,6 +181,7 @@ impl Manager {
         for session in &live {
             keeper.has_room(session.span().held_bytes)?;
         }
+        keeper.has_room(self.with(|book| book.ended.held_bytes()))?;
         keeper.begin().await
     }
 
@@ -171,7 +208,24 @@ impl Manager {
                 warn!(session = %session.id, %error, "what a session printed could not be handed over");
             }
         }
-        keeper.hand_over(held).await
+        let rest = self.rest().await.file().or_else(|error| {
+            warn!(%error, "sessions that had ended could not be handed over");
+            KeptServer::First { ended: Vec::new() }.file()
+        });
+        keeper.hand_over(held, rest?).await
+    }
+
+    /// What the next server has to know beside the sessions that run.
+    async fn rest(&self) -> KeptServer {
+        let mut ended = Vec::new();
+        for (info, at, output) in self.with(|book| book.ended.all()) {
+            let log = match output {
+                Some(session) => Some(session.whole_log().await),
+                None => None,
+            };
+            ended.push(KeptEnded { info, at: now().saturating_sub(at.elapsed().as_secs()), log });
+        }
+        KeptServer::First { ended }
     }
 
     /// What another keeper is given of a session.
