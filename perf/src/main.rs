@@ -15,7 +15,7 @@ mod system;
 mod target;
 mod terminal;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
@@ -56,7 +56,15 @@ fn raise_descriptor_limit() -> anyhow::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    // As which the measured servers start this file.
+    if let Some(exit) = fugue_server::keeper::run() {
+        return Ok(exit);
+    }
+    measure().map(|()| ExitCode::SUCCESS)
+}
+
+fn measure() -> anyhow::Result<()> {
     raise_descriptor_limit()?;
     if let Some(played) = role::play() {
         return played;

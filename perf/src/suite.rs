@@ -7,6 +7,7 @@ mod echo;
 mod fanout;
 mod membership;
 mod memory;
+mod outages;
 mod pictures;
 mod pty;
 mod registry;
@@ -55,6 +56,8 @@ pub(crate) enum Suite {
     Echo,
     /// How long a person waits for a command, and for the first screen.
     Commands,
+    /// What a restart and a lost line cost who types, and what keeping programs costs.
+    Outages,
     /// What a client costs the server.
     Memory,
     /// What a session costs the server.
@@ -90,6 +93,7 @@ impl Suite {
             Self::Stall => stall::run(scale),
             Self::Echo => echo::run(scale),
             Self::Commands => commands::run(scale),
+            Self::Outages => outages::run(scale),
             Self::Memory => memory::run(scale),
             Self::Sessions => sessions::run(scale),
             Self::Pictures => pictures::run(scale),

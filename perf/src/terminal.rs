@@ -24,7 +24,11 @@ use crate::receiver::{Address, Plan, Protocol, Receivers};
 /// Which system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
-    Fugue { model: bool },
+    /// With a model of the screen, or none; with programs that outlive the server, or end with it.
+    Fugue {
+        model: bool,
+        kept: bool,
+    },
     Floor,
     Dtach,
     Tmux,
@@ -54,7 +58,7 @@ pub(crate) fn run(system: System, load: Load) -> anyhow::Result<Run> {
     let ready = at.join("ready");
     let program = role_program(&["role-print", &load.bytes.to_string(), &ready.display().to_string()])?;
     match system {
-        System::Fugue { model } => fugue(at, &program, load, model),
+        System::Fugue { model, kept } => fugue(at, &program, load, (model, kept)),
         System::Floor => floor(at, &program, load),
         System::Dtach => dtach(at, &program, load),
         System::Tmux => tmux(at, &program, load),
@@ -95,13 +99,16 @@ fn measure(
     Ok(Run { took: start.elapsed(), lost })
 }
 
-fn fugue(at: &Path, program: &[String], load: Load, model: bool) -> anyhow::Result<Run> {
+fn fugue(at: &Path, program: &[String], load: Load, (model, kept): (bool, bool)) -> anyhow::Result<Run> {
     let socket = at.join("fugue/server.sock");
     let runtime: Runtime = crate::system::runtime()?;
     let inside = runtime.enter();
     let mut server = Server::builder(&socket).max_clients(load.readers + load.stalled + 1);
     if !model {
         server = server.no_screen_model();
+    }
+    if kept {
+        server = server.keep_programs();
     }
     runtime.spawn(server.bind()?.serve(std::future::pending()));
     drop(inside);

@@ -50,12 +50,13 @@ pub(crate) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
     let keys = if scale.quick { 250 } else { 2000 };
     let mut rows = Vec::new();
     for case in ["idle", "flood"] {
-        let (mut fugue, mut floor, mut harness) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut fugue, mut kept, mut floor, mut harness) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..scale.rounds {
-            let typed = measure(case == "flood", keys, false)?;
+            let typed = measure(case == "flood", keys, Way::Server)?;
             fugue.push(typed.shown);
             harness.push(typed.late);
-            floor.push(measure(case == "flood", keys, true)?.shown);
+            kept.push(measure(case == "flood", keys, Way::Kept)?.shown);
+            floor.push(measure(case == "flood", keys, Way::Bare)?.shown);
         }
         for (metric, percentile) in FIGURES {
             let at = |histogram: &Histogram<u64>| histogram.value_at_percentile(percentile) as f64;
@@ -73,21 +74,33 @@ pub(crate) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
             };
             let bare = row("floor", &floor);
             // How late the harness typed is in both.
-            rows.extend([row("fugue", &fugue).with_ratio_to(&bare), bare, row("harness", &harness)]);
+            let kept = row("fugue-kept", &kept).with_ratio_to(&bare);
+            rows.extend([row("fugue", &fugue).with_ratio_to(&bare), kept, bare, row("harness", &harness)]);
         }
     }
     Ok(rows)
 }
 
-fn measure(flood: bool, keys: u64, bare: bool) -> anyhow::Result<Typed> {
+/// Which way a key goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Server,
+    /// The same, of a program that outlives the server.
+    Kept,
+    Bare,
+}
+
+fn measure(flood: bool, keys: u64, way: Way) -> anyhow::Result<Typed> {
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("fugue/server.sock");
     let runtime = crate::system::runtime()?;
     let inside = runtime.enter();
-    runtime.spawn(Server::builder(&socket).bind()?.serve(std::future::pending()));
+    let server = Server::builder(&socket);
+    let server = if way == Way::Kept { server.keep_programs() } else { server };
+    runtime.spawn(server.bind()?.serve(std::future::pending()));
     drop(inside);
     let _flood = if flood { Some(start_flood(directory.path(), &socket, &runtime)?) } else { None };
-    if bare {
+    if way == Way::Bare {
         return type_to_floor(directory.path(), keys);
     }
     // Of its own, as a client is another process.

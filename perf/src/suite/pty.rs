@@ -13,10 +13,11 @@ const BYTES: u64 = 64 * 1024 * 1024;
 /// Control mode is some hundred times slower than the rest, and its figure a rate.
 const TMUX_BYTES: u64 = 1024 * 1024;
 
-pub(crate) const SYSTEMS: [(&str, System); 5] = [
+pub(crate) const SYSTEMS: [(&str, System); 6] = [
     ("floor", System::Floor),
-    ("fugue", System::Fugue { model: true }),
-    ("fugue-no-model", System::Fugue { model: false }),
+    ("fugue", System::Fugue { model: true, kept: false }),
+    ("fugue-kept", System::Fugue { model: true, kept: true }),
+    ("fugue-no-model", System::Fugue { model: false, kept: false }),
     ("dtach", System::Dtach),
     ("tmux", System::Tmux),
 ];

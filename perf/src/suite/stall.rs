@@ -24,7 +24,7 @@ const FROM_MEMORY: [(&str, system::System); 4] = [
 ];
 
 const PTY: [(&str, terminal::System); 2] =
-    [("fugue", terminal::System::Fugue { model: true }), ("dtach", terminal::System::Dtach)];
+    [("fugue", terminal::System::Fugue { model: true, kept: false }), ("dtach", terminal::System::Dtach)];
 
 pub(crate) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
     let divisor = if scale.quick { 8 } else { 1 };
