@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::{Globals, launch::launch, print_error, remote::RemoteError};
 use crate::{
-    client::{Client, ConnectError},
+    client::{Backoff, Client, ConnectError},
     server::{is_kept, other_default_sockets},
 };
 
@@ -45,6 +45,16 @@ pub(super) enum NotConnected {
 }
 
 impl NotConnected {
+    /// Whether it may go better later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::NoServer(_) => false,
+            Self::Failed(error) => error.may_pass(),
+            Self::Remote(error) => error.may_pass(),
+            Self::NotTakenOver(_) => true,
+        }
+    }
+
     /// Whether there is no server, here or on the machine that was meant.
     pub(super) fn is_no_server(&self) -> bool {
         matches!(self, Self::NoServer(_) | Self::Remote(RemoteError::NoServer(_)))
@@ -120,6 +130,17 @@ impl Globals {
     /// May be called again when a connection was lost: to another machine it makes a new one, which asks nothing.
     pub(super) async fn connect(&self) -> Result<Client, NotConnected> {
         self.connect_somewhere().await.map(|(client, _)| client)
+    }
+
+    /// Connects again after a connection was lost: tries for as long as that may help.
+    pub(super) async fn reconnect(&self, backoff: &mut Backoff) -> Result<Client, NotConnected> {
+        loop {
+            sleep(backoff.pause()).await;
+            match self.connect().await {
+                Err(error) if error.may_pass() => {}
+                connected => return connected,
+            }
+        }
     }
 
     /// The same, and on which socket; or on which machine.

@@ -15,7 +15,11 @@ use std::{
 use anyhow::bail;
 use tokio::time::interval;
 
-use super::{Exit, Globals, block_on, print, print_while_read};
+use super::{Exit, Globals, block_on, connect::NotConnected, print, print_while_read};
+use crate::{
+    client::{Backoff, Client, ClientError},
+    message::ServerStats,
+};
 
 /// How often a watched server is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,12 +53,13 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let (mut client, socket) = common.connect_somewhere().await?;
         if args.watch && !args.json {
-            return watch::watch(client).await;
+            return watch::watch(common, client).await;
         }
         let mut ticks = interval(EVERY);
         loop {
             ticks.tick().await;
-            let stats = client.stats().await?;
+            let stats =
+                if args.watch { stats_of(common, &mut client).await? } else { client.stats().await? };
             let is_read = if args.json {
                 print_while_read(&format!("{}\n", json::of(&stats)))?
             } else if args.prometheus {
@@ -67,4 +72,18 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             }
         }
     })
+}
+
+/// What the server counts; of another one, where the connection was lost.
+async fn stats_of(common: &Globals, client: &mut Client) -> anyhow::Result<ServerStats> {
+    let mut backoff = Backoff::default();
+    loop {
+        match client.stats().await {
+            Err(lost @ ClientError::Lost) => {
+                let lost = |why: NotConnected| anyhow::Error::from(lost).context(why.to_string());
+                *client = common.reconnect(&mut backoff).await.map_err(lost)?;
+            }
+            stats => return Ok(stats?),
+        }
+    }
 }

@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     SessionId,
-    client::{Client, ClientError, Incoming},
+    client::{Backoff, Client, ClientError, Incoming},
     message::{
-        Access, AttachOptions, Event, ExitStatus, OnLag, RequestError, SessionScreen, StartAt, Target,
+        Access, AttachOptions, AttachedTo, Event, ExitStatus, OnLag, RequestError, SessionScreen, StartAt,
+        Target,
     },
     terminal::ShownScreen,
 };
@@ -78,15 +79,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         stdout = hide_stdout().context("putting standard output aside failed")?;
     }
     block_on(async {
-        let waited = async {
-            let mut client = common.connect().await?;
-            let session = resolved(&mut client, &args.name).await?;
-            match (&args.pattern, args.idle) {
-                (Some(pattern), _) => until_found(&mut client, &session, pattern, args.since).await,
-                (None, Some(TimeSpan(span))) => until_silent(&mut client, &session, span).await,
-                (None, None) => Ok(Outcome::Ended(client.wait(session).await?)),
-            }
-        };
+        let waited = until(common, &args);
         let outcome = match args.timeout {
             None => waited.await,
             Some(TimeSpan(limit)) => match timeout(limit, waited).await {
@@ -100,6 +93,32 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         };
         report(&args, outcome, stdout)
     })
+}
+
+/// Waits for what is to come, on one connection after another.
+async fn until(common: &Globals, args: &Args) -> anyhow::Result<Outcome> {
+    let mut client = common.connect().await?;
+    let session = resolved(&mut client, &args.name).await?;
+    let mut search = args.pattern.as_ref().map(|pattern| Search::new(pattern, args.since));
+    let mut backoff = Backoff::default();
+    loop {
+        let begun = Instant::now();
+        let outcome = match (&mut search, args.idle) {
+            (Some(search), _) => search.until_found(&mut client, &session).await,
+            // What was printed without a connection is not known: so it is waited for from the start.
+            (None, Some(TimeSpan(span))) => until_silent(&mut client, &session, span).await,
+            (None, None) => client.wait(session.clone()).await.map(Outcome::Ended).map_err(Into::into),
+        };
+        match outcome {
+            Err(error) if matches!(error.downcast_ref(), Some(ClientError::Lost)) => {
+                backoff.lost(begun.elapsed(), false);
+                // Where there is no server any more, that is why.
+                client =
+                    common.reconnect(&mut backoff).await.map_err(|why| error.context(why.to_string()))?;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The session that is meant, whatever others begin or end meanwhile; one that has ended by its name.
@@ -176,70 +195,99 @@ async fn until_silent(client: &mut Client, name: &Target, span: Duration) -> any
     }
 }
 
-/// Waits until `pattern` is shown or printed; with `since`, printed from there on.
-async fn until_found(
-    client: &mut Client,
-    name: &Target,
-    pattern: &Pattern,
+/// A search for a pattern that is shown or printed; or, with `since`, printed from there on.
+struct Search<'a> {
+    pattern: &'a Pattern,
+    searcher: Searcher<'a>,
     since: Option<u64>,
-) -> anyhow::Result<Outcome> {
-    let mut searcher = Searcher::new(pattern);
-    let start = since.map_or(StartAt::Last(TAIL), StartAt::Offset);
-    let session = match client.attach(name.clone(), options(start, OnLag::Lossless)).await {
-        Err(ClientError::Refused(RequestError::SessionEnded { status, .. })) => {
-            return Ok(Outcome::Ended(status));
-        }
-        attached => attached?.session,
-    };
-    // What the screen shows is not looked at again in the output that brought it there.
-    let mut from = 0;
-    if since.is_none()
-        && let Some(screen) = read_screen(client, session).await?
-    {
-        from = screen.offset;
-        let (before, after) = texts(&screen);
-        if let Some(found) = searcher.begin(before, &after) {
-            return Ok(Outcome::Found(found));
-        }
+    /// The first byte that was not looked at, once there was a look.
+    reached: Option<u64>,
+}
+
+impl<'a> Search<'a> {
+    fn new(pattern: &'a Pattern, since: Option<u64>) -> Self {
+        Self { pattern, searcher: Searcher::new(pattern), since, reached: None }
     }
-    let mut looked_at = Instant::now();
-    // When output came that nothing was concluded from yet, if any did.
-    let mut printed_at = since.map(|_| Instant::now());
-    loop {
-        let due = printed_at.map(|at| (at + QUIET).min(looked_at.max(at) + LOOK_TIME));
-        let incoming = tokio::select! {
-            biased;
-            incoming = client.next() => incoming?,
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                let is_quiet = printed_at.take().is_some_and(|at| at.elapsed() >= QUIET);
-                looked_at = Instant::now();
-                let found = if is_quiet { searcher.at_rest() } else { None };
-                let found = match (found, since) {
-                    (None, None) => shown(client, session, pattern).await?,
-                    (found, _) => found,
-                };
-                if let Some(found) = found {
-                    return Ok(Outcome::Found(found));
-                }
-                continue;
+
+    /// Attaches where the last connection left off, or anew where that is not held any more.
+    async fn attach(&mut self, client: &mut Client, name: &Target) -> Result<AttachedTo, ClientError> {
+        let start = self.reached.or(self.since).map_or(StartAt::Last(TAIL), StartAt::Offset);
+        let attached = client.attach(name.clone(), options(start, OnLag::Lossless)).await;
+        if !matches!(attached, Err(ClientError::Refused(RequestError::OffsetNotHeld { .. })))
+            || self.since.is_some()
+        {
+            return attached;
+        }
+        *self = Self::new(self.pattern, None);
+        client.attach(name.clone(), options(StartAt::Last(TAIL), OnLag::Lossless)).await
+    }
+
+    /// Waits until it is there, or the session has ended.
+    async fn until_found(&mut self, client: &mut Client, name: &Target) -> anyhow::Result<Outcome> {
+        let session = match self.attach(client, name).await {
+            Err(ClientError::Refused(RequestError::SessionEnded { status, .. })) => {
+                return Ok(Outcome::Ended(status));
             }
+            attached => attached?.session,
         };
-        match incoming {
-            Incoming::Output { offset, data } => {
-                let seen = usize::try_from(from.saturating_sub(offset)).unwrap_or(usize::MAX);
-                let data = data.get(seen..).unwrap_or_default();
-                if let Some(found) = searcher.search(data) {
-                    return Ok(Outcome::Found(found));
+        // What the screen shows is not looked at again in the output that brought it there.
+        if self.since.is_none()
+            && self.reached.is_none()
+            && let Some(screen) = read_screen(client, session).await?
+        {
+            self.reached = Some(screen.offset);
+            let (before, after) = texts(&screen);
+            if let Some(found) = self.searcher.begin(before, &after) {
+                return Ok(Outcome::Found(found));
+            }
+        }
+        self.look(client, session).await
+    }
+
+    /// Looks at all that is printed.
+    async fn look(&mut self, client: &mut Client, session: SessionId) -> anyhow::Result<Outcome> {
+        let (pattern, since) = (self.pattern, self.since);
+        let mut looked_at = Instant::now();
+        // When output came that nothing was concluded from yet, if any did.
+        let mut printed_at = since.map(|_| Instant::now());
+        loop {
+            let due = printed_at.map(|at| (at + QUIET).min(looked_at.max(at) + LOOK_TIME));
+            let incoming = tokio::select! {
+                biased;
+                incoming = client.next() => incoming?,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let is_quiet = printed_at.take().is_some_and(|at| at.elapsed() >= QUIET);
+                    looked_at = Instant::now();
+                    let found = if is_quiet { self.searcher.at_rest() } else { None };
+                    let found = match (found, since) {
+                        (None, None) => shown(client, session, pattern).await?,
+                        (found, _) => found,
+                    };
+                    if let Some(found) = found {
+                        return Ok(Outcome::Found(found));
+                    }
+                    continue;
                 }
-                printed_at = Some(Instant::now());
+            };
+            match incoming {
+                Incoming::Output { offset, data } => {
+                    let seen = self.reached.unwrap_or_default().saturating_sub(offset);
+                    let seen = usize::try_from(seen).unwrap_or(usize::MAX);
+                    self.reached = self.reached.max(Some(offset + data.len() as u64));
+                    let data = data.get(seen..).unwrap_or_default();
+                    if let Some(found) = self.searcher.search(data) {
+                        return Ok(Outcome::Found(found));
+                    }
+                    printed_at = Some(Instant::now());
+                }
+                Incoming::Event(Event::Ended { status, .. }) => {
+                    return Ok(self.searcher.at_rest().map_or(Outcome::Ended(status), Outcome::Found));
+                }
+                Incoming::Event(Event::Gap { from, to }) => {
+                    bail!("this was too slow: {} bytes of the output passed unseen", to - from);
+                }
+                _ => {}
             }
-            Incoming::Event(Event::Ended { status, .. }) => {
-                return Ok(searcher.at_rest().map_or(Outcome::Ended(status), Outcome::Found));
-            }
-            Incoming::Event(Event::Gap { from, to }) => {
-                bail!("this was too slow: {} bytes of the output passed unseen", to - from);
-            }
-            _ => {}
         }
     }
 }

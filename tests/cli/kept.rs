@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::fs::FileExt,
     process::{Output, Stdio},
 };
@@ -513,4 +513,44 @@ fn what_was_typed_before_a_kill_is_known_after_it() {
     });
     shows(&home, "a", "got two");
     assert!(!home.succeed(&["screen", "a"]).contains("one"), "it was typed twice");
+}
+
+#[test]
+fn who_waits_or_listens_goes_on_with_the_next_server() {
+    let home = Home::new();
+    home.succeed(&["new", "work", "-d", "--", "sh", "-c", &format!("{ECHO}; exit 9")]);
+    shows(&home, "work", "ready");
+    let spawn = |arguments: &[&str]| {
+        home.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let waits = spawn(&["wait", "work"]);
+    let finds = spawn(&["wait", "work", "--for", "got the word", "--print"]);
+    let mut listens = spawn(&["events", "--json"]);
+    let mut counts = spawn(&["stats", "--watch", "--json"]);
+    let mut events = BufReader::new(listens.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut counted = BufReader::new(counts.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let pid = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["pid"].clone();
+    for end in ["restart", "kill", "restart"] {
+        let first = counted.next().unwrap();
+        // Each of them is attached, waits or listens.
+        home.has_connections(4);
+        eventually("it is looked for", || home.session("work")["clients"] == 1);
+        match end {
+            "kill" => home.signal_server(Signal::KILL),
+            _ => drop(home.succeed(&["restart"])),
+        }
+        home.succeed(&["list"]);
+        assert!(events.any(|line| line.contains("reconnected")));
+        assert!(counted.any(|line| pid(&line) != pid(&first)));
+    }
+    home.has_connections(4);
+    send(&home, "work", "the word\n");
+    let found = finds.wait_with_output().unwrap();
+    assert_eq!((found.status.code(), &*found.stdout), (Some(0), &b"got the word\n"[..]), "{found:?}");
+    send(&home, "work", "\u{4}");
+    let ended = waits.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(9), "{ended:?}");
+    assert!(events.any(|line| line.contains("\"ended\"")));
+    home.succeed(&["stop"]);
+    assert!(!wait(&mut listens).success() && !wait(&mut counts).success());
 }

@@ -60,7 +60,7 @@ impl Typist {
 /// A flood and a program that is typed into, with those who watch and type.
 struct Scene {
     home: Home,
-    terminals: [Terminal; 2],
+    terminals: [Terminal; 3],
     typists: [Typist; 2],
     recorders: Vec<Child>,
     gate: PathBuf,
@@ -83,15 +83,15 @@ impl Scene {
         let reader = format!("stty raw -echo; printf ready; exec cat > {}", typed.display());
         home.succeed(&["new", "typed", "-d", "--", "sh", "-c", &reader]);
         let pids = ["flood", "typed"].map(|name| home.session(name)["pid"].as_u64().unwrap());
-        let terminals = [(); 2].map(|()| home.terminal(&["attach", "flood"]));
+        let terminals = [(); 3].map(|()| home.terminal(&["attach", "flood"]));
         let typists = ["abcdefghijx", "klmnopqrsty"].map(|letters| Typist::new(&home, letters));
         terminals.iter().for_each(|terminal| terminal.wait_for("ready"));
         let recorder = || {
             let mut recorder = home.command(&["attach", "flood", "--from", "start"]);
             recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         };
-        let recorders = vec![recorder(), recorder()];
-        eventually("all watch", || home.session("flood")["clients"] == 4);
+        let recorders = vec![recorder(), recorder(), recorder()];
+        eventually("all watch", || home.session("flood")["clients"] == 6);
         fs::write(&begin, "").unwrap();
         Self { home, terminals, typists, recorders, gate, typed, pids, random: 27 }
     }
@@ -154,7 +154,7 @@ fn what_watches_and_what_runs_outlasts_killed_servers() {
         assert!(is_counting(&output.join().unwrap()), "a recorder has other bytes than were printed");
     }
     println!(
-        "{} servers killed: {gaps} of 2 recorders had a gap, {lost} of {} numbers typed were lost",
+        "{} servers killed: {gaps} of 3 recorders had a gap, {lost} of {} numbers typed were lost",
         rounds(),
         scene.typists.iter().map(|typist| typist.typed).sum::<u64>()
     );
@@ -166,11 +166,15 @@ fn what_watches_and_what_runs_outlasts_killed_servers() {
 fn a_restart_in_a_flood_loses_nothing() {
     let mut scene = Scene::new();
     let outputs: Vec<_> = scene.recorders.iter_mut().map(drained).collect();
-    let mut descriptors = Vec::new();
+    let (mut descriptors, mut resident) = (Vec::new(), Vec::new());
     for _ in 0..rounds() {
         scene.around(|home| drop(home.succeed(&["restart"])));
-        eventually("all are back", || scene.home.session("flood")["clients"] == 4);
-        descriptors.push(fs::read_dir(format!("/proc/{}/fd", scene.home.server_pid())).unwrap().count());
+        eventually("all are back", || scene.home.session("flood")["clients"] == 6);
+        let process = PathBuf::from(format!("/proc/{}", scene.home.server_pid()));
+        descriptors.push(fs::read_dir(process.join("fd")).unwrap().count());
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.push(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap());
     }
     assert_eq!(scene.end(), 0, "numbers typed were lost");
     let printed = scene.home.session("flood")["printed_bytes"].as_u64().unwrap();
@@ -188,8 +192,11 @@ fn a_restart_in_a_flood_loses_nothing() {
     let (least, most) = (descriptors.iter().min().unwrap(), descriptors.iter().max().unwrap());
     assert!(most - least <= 8, "descriptors: {descriptors:?}");
     println!(
-        "{} restarts: {printed} bytes printed, none lost by 2 recorders; {most} descriptors at most",
-        rounds()
+        "{} restarts: {printed} bytes printed, none lost by 3 recorders; {most} descriptors at most; resident {} KiB \
+         after the first, {} after the last",
+        rounds(),
+        resident[0],
+        resident[resident.len() - 1]
     );
 }
 

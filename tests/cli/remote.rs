@@ -1,9 +1,6 @@
 //! Another machine's server by ssh: a stand-in for ssh that is this machine's shell, and a real sshd on loopback.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-};
+use std::{fs, net::TcpListener, time::Instant};
 
 use super::*;
 
@@ -276,6 +273,45 @@ fn children(of: u32) -> Vec<u64> {
     numbers.filter(|pid| parent(pid) == Some(of)).collect()
 }
 
+/// A network of its own, with a loopback that can be cut.
+struct Network(Child);
+
+impl Network {
+    /// `None` where that is not allowed, which is said.
+    fn new() -> Option<Self> {
+        let mut held = Command::new("unshare");
+        held.args(["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 1000"]);
+        let mut held = held.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut up = [0; 3];
+        if held.stdout.take().unwrap().read_exact(&mut up).is_err() {
+            println!("not shown: there can't be another network (root, util-linux and iproute2)");
+            let _ = held.wait();
+            return None;
+        }
+        Some(Self(held))
+    }
+
+    /// What a command begins with that is to run in it.
+    fn words(&self) -> [String; 4] {
+        ["nsenter", "-t", &self.0.id().to_string(), "-n"].map(str::to_owned)
+    }
+
+    /// From now on every packet is lost, or none.
+    fn loses_all(&self, loses: bool) {
+        let words = self.words();
+        let lo = if loses { "down" } else { "up" };
+        let set = Command::new(&words[0]).args(&words[1..]).args(["ip", "link", "set", "lo", lo]).status();
+        assert!(set.unwrap().success());
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A real sshd on loopback, with keys of its own.
 struct Sshd {
     far: Far,
@@ -288,6 +324,10 @@ const SSHD: &str = "/usr/sbin/sshd";
 impl Sshd {
     /// `None` where there is none, which is said.
     fn start() -> Option<Self> {
+        Self::start_in(None)
+    }
+
+    fn start_in(network: Option<&Network>) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             println!("not shown: openssh-server is not installed");
             return None;
@@ -324,19 +364,20 @@ impl Sshd {
         );
         fs::write(place.join("ssh_config"), client).unwrap();
         let ssh = place.join("ssh");
-        write_program(&ssh, &format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", at("ssh_config")));
+        let within = network.map(|network| network.words().join(" ")).unwrap_or_default();
+        write_program(&ssh, &format!("#!/bin/sh\nexec {within} ssh -F {} \"$@\"\n", at("ssh_config")));
         let log = fs::File::create(place.join("sshd.log")).unwrap();
-        let process = Command::new(SSHD)
-            .args(["-D", "-e", "-f", &at("sshd_config")])
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let daemon = [SSHD, "-D", "-e", "-f", &at("sshd_config")].map(str::to_owned);
+        let words =
+            [network.map_or_else(Vec::new, |network| network.words().to_vec()), daemon.to_vec()].concat();
+        let process =
+            Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let key = fs::read_to_string(place.join("key.pub")).unwrap();
         let far = Far { home, url: format!("ssh://127.0.0.1:{port}"), ssh };
         let sshd = Self { far, process, key };
         sshd.let_in("");
-        eventually("sshd listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let log = || fs::read_to_string(place.join("sshd.log")).unwrap_or_default();
+        eventually("sshd listens", || log().contains("Server listening"));
         Some(sshd)
     }
 
@@ -446,15 +487,20 @@ fn a_line_that_is_cut_leaves_the_session_and_gives_its_place_back() {
     far.home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
     let mut waiting = far.command(&near, &["wait", "a"]).stderr(Stdio::piped()).spawn().unwrap();
     far.home.has_connections(1);
+    let first = far.home.json(&["stats", "--json"])["by_client"][0]["id"].as_u64().unwrap();
     for connection in children(sshd.process.id()) {
         signal(connection, Signal::KILL);
     }
-    assert_eq!(wait(&mut waiting).code(), Some(254));
-    let mut told = String::new();
-    waiting.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-    assert!(told.contains("the connection to the server was lost"), "{told}");
-    far.home.has_connections(0);
+    // Who waited is back, by another line, and has one place.
+    let clients = || -> Vec<u64> {
+        let stats = far.home.json(&["stats", "--json"]);
+        stats["by_client"].as_array().unwrap().iter().map(|client| client["id"].as_u64().unwrap()).collect()
+    };
+    eventually("it is back", || clients().iter().filter(|client| **client > first).count() == 2);
+    far.home.has_connections(1);
     assert_eq!(far.home.session("a")["running"], true);
+    far.home.succeed(&["kill", "a"]);
+    assert_eq!(wait(&mut waiting).code(), Some(129));
 }
 
 #[test]
@@ -495,4 +541,48 @@ fn a_recording_over_ssh_goes_on_where_it_was_whenever_its_line_is_cut() {
     let all = format!("ready\r\n{part}{part}{part}");
     let recorded = reading.join().unwrap();
     assert!(recorded == all.as_bytes(), "{} of {} bytes; {told}", recorded.len(), all.len());
+}
+
+#[test]
+fn a_network_that_loses_every_packet_costs_a_recording_no_byte_and_no_key() {
+    let Some(network) = Network::new() else { return };
+    let Some(sshd) = Sshd::start_in(Some(&network)) else { return };
+    let (near, far) = (Home::new(), &sshd.far);
+    let flood = "stty -echo -opost; printf ready; read go; seq 1 400000; read end";
+    far.home.succeed(&["new", "flood", "-d", "--pace", "free", "--", "sh", "-c", flood]);
+    far.home.succeed(&["new", "typed", "-d", "--", "sh", "-c", "stty raw -echo; printf ready; exec cat"]);
+    let mut recorder = far.command(&near, &["attach", "flood", "--from", "start"]);
+    let mut recorder = recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = recorder.stdout.take().unwrap();
+    let mut first = [0; 5];
+    output.read_exact(&mut first).unwrap();
+    let terminal = far.terminal(&near, &["attach", "typed"]);
+    terminal.wait_for("ready");
+    terminal.type_in("before ");
+    terminal.wait_for("readybefore");
+
+    network.loses_all(true);
+    let begun = Instant::now();
+    terminal.type_in("meanwhile ");
+    far.home.succeed(&["send", "flood", "--keys", "Enter"]);
+    terminal.wait_for("connection");
+    let noticed = begun.elapsed();
+    network.loses_all(false);
+    let mended = Instant::now();
+    terminal.wait_for("readybefore meanwhile");
+    println!("noticed after {noticed:?}, typed {:?} after the network was back", mended.elapsed());
+    terminal.type_in("after");
+    terminal.wait_for("readybefore meanwhile after");
+
+    let reading = thread::spawn(move || {
+        let mut all = Vec::new();
+        output.read_to_end(&mut all).unwrap();
+        all
+    });
+    far.home.succeed(&["wait", "flood", "--for", "400000"]);
+    far.home.succeed(&["send", "flood", "--keys", "Enter"]);
+    let ended = recorder.wait_with_output().unwrap();
+    let all: String = (1..=400_000).map(|number| format!("{number}\n")).collect();
+    let recorded = reading.join().unwrap();
+    assert!(recorded == all.as_bytes(), "{} of {} bytes; {}", recorded.len(), all.len(), said(&ended));
 }

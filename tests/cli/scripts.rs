@@ -200,7 +200,7 @@ fn a_wait_whose_server_is_lost_says_so() {
         home.succeed(&["new", "a", "-d", "--", "sleep", "1000"]);
         let waiting = home.command(arguments).stderr(Stdio::piped()).spawn().unwrap();
         home.has_connections(1);
-        home.signal_server(Signal::KILL);
+        home.kill_all();
         let output = waiting.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(254), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("server"), "{output:?}");

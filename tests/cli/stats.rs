@@ -164,7 +164,7 @@ fn a_watched_view_is_left_at_a_signal_a_stop_and_when_its_server_dies() {
 
     let mut view = home.terminal(&["stats", "--watch"]);
     view.wait_for("q quits");
-    home.signal_server(Signal::KILL);
+    home.kill_all();
     view.wait_for("the connection to the server was lost");
     view.ends_with(1);
     is_left(&view);

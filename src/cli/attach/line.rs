@@ -12,7 +12,6 @@ use std::{
 use super::{
     super::{
         Globals,
-        connect::NotConnected,
         link::HeldLink,
         signals::{Job, JobSignals},
     },
@@ -99,9 +98,7 @@ impl SessionLine<'_> {
     async fn try_to_connect(&self, is_covered: &Cell<bool>) -> Result<Option<Client>, Outcome> {
         let mut client = match self.common.connect().await {
             Ok(client) => client,
-            Err(NotConnected::Failed(error)) if error.may_pass() => return Ok(None),
-            Err(NotConnected::NotTakenOver(_)) => return Ok(None),
-            Err(NotConnected::Remote(error)) if error.may_pass() => return Ok(None),
+            Err(error) if error.may_pass() => return Ok(None),
             Err(error) => return Err(Outcome::NotResumed(error.to_string())),
         };
         let reached = self.current.how_far();

@@ -19,18 +19,18 @@ use tokio::{
 };
 
 use super::{
-    EVERY,
+    EVERY, stats_of,
     trend::Trend,
     view::{Marks, frame},
 };
 use crate::{
     cli::{
-        Exit,
+        Exit, Globals,
         attach::io_threads::{Keys, ScreenThread},
         signals::{DeadlySignals, Job, JobSignals},
         terminal::{self, RawMode},
     },
-    client::{Client, ClientError},
+    client::Client,
     message::ServerStats,
 };
 
@@ -41,7 +41,7 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// Of a terminal that does not say.
 const USUAL_SIZE: (u16, u16) = (80, 24);
 
-pub(super) async fn watch(client: Client) -> anyhow::Result<Exit> {
+pub(super) async fn watch(common: &Globals, client: Client) -> anyhow::Result<Exit> {
     let mut deadly = DeadlySignals::new()?;
     let jobs = JobSignals::new()?;
     let has_keys = io::stdin().is_terminal();
@@ -60,7 +60,7 @@ pub(super) async fn watch(client: Client) -> anyhow::Result<Exit> {
     };
     let outcome = tokio::select! {
         signal = deadly.next() => Ok(Exit(128_u8.saturating_add(signal.to_le_bytes()[0]))),
-        outcome = view.run(client, keys, jobs) => outcome,
+        outcome = view.run((common, client), keys, jobs) => outcome,
     };
     if is_entered.get() {
         // A terminal that takes nothing is not waited for.
@@ -84,16 +84,16 @@ impl Watch<'_> {
     /// Draws until the person has seen enough, or the connection is lost.
     async fn run(
         mut self,
-        mut client: Client,
+        (common, mut client): (&Globals, Client),
         mut keys: Option<mpsc::Receiver<Bytes>>,
         mut jobs: JobSignals,
     ) -> anyhow::Result<Exit> {
         let (sender, mut received) = mpsc::channel(1);
-        let mut asking = pin!(ask(&mut client, sender));
+        let mut asking = pin!(ask(common, &mut client, sender));
         let mut is_due = false;
         loop {
             tokio::select! {
-                lost = &mut asking => return Err(lost.into()),
+                lost = &mut asking => return Err(lost),
                 Some(stats) = received.recv() => {
                     self.trend.add(stats, Instant::now());
                     is_due = true;
@@ -159,13 +159,13 @@ impl Watch<'_> {
     }
 }
 
-/// Asks for statistics again and again. Returns what ended that.
-async fn ask(client: &mut Client, sender: mpsc::Sender<ServerStats>) -> ClientError {
+/// Asks for statistics again and again, on one connection after another. Returns what ended that.
+async fn ask(common: &Globals, client: &mut Client, sender: mpsc::Sender<ServerStats>) -> anyhow::Error {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match client.stats().await {
+        match stats_of(common, client).await {
             // The receiver lives as long as this is awaited.
             Ok(stats) => drop(sender.send(stats).await),
             Err(error) => return error,
