@@ -285,6 +285,7 @@ impl Server {
             info!("handing over to another server");
             // What runs is the next one's to end.
             end_when_dropped.0 = None;
+            shared.sessions.stop_reading();
             shared.abort();
             if tokio::time::timeout(HANDOVER_TIME, connections.ended()).await.is_err() {
                 warn!(left = connections.count(), "clients did not end in time");

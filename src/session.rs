@@ -138,6 +138,8 @@ pub(crate) struct Session {
     times: Times,
     /// The offset up to which its last terminal saw it.
     seen: AtomicU64,
+    /// Readers that want every byte and are to come back to the next server. Relaxed: it stands alone.
+    awaited: AtomicUsize,
     /// Terminals that watch it, read-only ones too.
     terminals: AtomicUsize,
     events: SessionEvents,

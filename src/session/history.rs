@@ -297,6 +297,11 @@ impl History {
         self.with(|log| log.newest(TAIL))
     }
 
+    /// Readers that want every byte, and may hold the program back for that.
+    pub(super) fn lossless_readers(&self) -> usize {
+        self.with(|log| pace::lossless(&log.readers))
+    }
+
     /// Takes out a reader, which must be in.
     pub(super) fn detach(&self, reader: &Reader) {
         // The last handle on its place may be the reader's own, and is not freed under the lock.

@@ -9,11 +9,16 @@ use tracing::debug;
 
 use super::{
     Session,
+    history::Reader,
     kept::{Kept, KeptLog, KeptState},
     marks::InputMark,
     screen::Scrollback,
 };
 use crate::{TerminalSize, message::InputStreamId, terminal::reset};
+
+/// How long clients of an earlier server are waited for that want every byte, and the pause between looks.
+const COME_BACK_TIME: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How long a program has another size that is made to draw again. Some look at the size only, and not at the signal.
 const OTHER_SIZE: Duration = Duration::from_millis(50);
@@ -28,6 +33,30 @@ impl Session {
         if let Some(kept) = self.kept.with(Option::take) {
             kept.keeper.forget(self.id);
         }
+    }
+
+    /// Clients that want every byte are going to lose this server, and to come back.
+    pub(super) fn awaits_its_readers(&self) {
+        // Of those that an earlier server had, some may not be back yet.
+        if self.awaited.load(Ordering::Relaxed) == 0 {
+            self.awaited.store(self.history.lossless_readers(), Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps room for clients that want every byte and are to come back: until they are there, what an earlier server
+    /// handed over is not pushed out of the history.
+    pub(super) async fn hold_for_readers(self: Arc<Self>, place: Reader, awaited: usize) {
+        self.awaited.store(awaited, Ordering::Relaxed);
+        // The place counts as well, until it is given back.
+        let back = async {
+            while self.history.lossless_readers() <= awaited {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        // An error says that not all came.
+        let _ = tokio::time::timeout(COME_BACK_TIME, back).await;
+        self.awaited.store(0, Ordering::Relaxed);
+        self.history.detach(&place);
     }
 
     /// Has the next server know what is known of it now.
@@ -58,6 +87,7 @@ impl Session {
             picture: drawn.map_or_else(reset, |drawn| drawn.bytes.into()),
             sizes: self.sizing.with(|sizing| sizing.log().clone()),
             seen: self.seen.load(Ordering::Relaxed),
+            awaited: self.awaited.load(Ordering::Relaxed),
             untyped: Vec::new(),
         }
     }

@@ -388,7 +388,7 @@ impl Manager {
     /// Sets up what every session has, and starts to keep its screen.
     fn open(&self, new: NewSession, program: Option<Program>) -> Arc<Session> {
         let NewSession { id, name, surroundings, window, size_policy, pace, started, log } = new;
-        let KeptLog { start, bytes, picture, sizes, seen, untyped: _ } = log;
+        let KeptLog { start, bytes, picture, sizes, seen, .. } = log;
         let resized_at = sizes.last().unwrap_or(0);
         let mut model = self.settings.make_model.as_ref().map(|make| make(window.size));
         let history = History::begin_at(start, self.history_bytes.load(Ordering::Relaxed), pace);
@@ -427,6 +427,7 @@ impl Manager {
             times: Times::default(),
             resized_at: AtomicU64::new(resized_at),
             seen: AtomicU64::new(seen),
+            awaited: AtomicUsize::new(0),
             terminals: AtomicUsize::new(0),
             events: self.events.clone(),
         });

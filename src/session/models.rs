@@ -85,6 +85,7 @@ pub(super) fn session_with(
         times: Times::default(),
         resized_at: AtomicU64::new(0),
         seen: AtomicU64::new(0),
+        awaited: AtomicUsize::new(0),
         terminals: AtomicUsize::new(0),
         events: SessionEvents::none(),
     })

@@ -43,6 +43,11 @@ pub(super) fn hold(readers: &[Arc<ReaderCursor>], pace: Pace) -> Option<u64> {
     every.into_iter().chain(slowest(true)).min()
 }
 
+/// Readers that want every byte, and may hold the program back for that.
+pub(super) fn lossless(readers: &[Arc<ReaderCursor>]) -> usize {
+    readers.iter().filter(|place| place.lossless && place.is_holding()).count()
+}
+
 /// Where one reader stands.
 ///
 /// Accesses are `Relaxed` throughout: a cursor publishes no data, and the pump looks again whenever it was notified of

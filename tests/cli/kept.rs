@@ -5,6 +5,8 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::fs::FileExt,
     process::{Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use fugue_server::{Client, client::InputStream};
@@ -19,6 +21,9 @@ use super::{Home, Terminal, eventually, lives, script, serve, signal, wait};
 
 /// A program that says what it is told, line by line, and the signals that it gets.
 const ECHO: &str = "trap 'echo hung up' HUP; echo ready; while read -r line; do echo \"got $line\"; done";
+
+/// Less than a server waits for those who want every byte.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 fn program(home: &Home, name: &str) -> u64 {
     home.session(name)["pid"].as_u64().unwrap()
@@ -418,7 +423,7 @@ fn what_had_ended_is_known_and_read_on_after_a_restart() {
     eventually("it is recorded", || home.session("big")["clients"] == 1);
     signal(recorder.id().into(), Signal::STOP);
     send(&home, "big", "go\n");
-    eventually("it ends", || home.succeed(&["list", "--json"]).matches("exit_code").count() == 2);
+    eventually("it ends", || home.session("big")["running"] == false);
     let ended = || {
         let mut list: serde_json::Value = serde_json::from_str(&home.succeed(&["list", "--json"])).unwrap();
         for session in list.as_array_mut().unwrap() {
@@ -445,6 +450,44 @@ fn what_had_ended_is_known_and_read_on_after_a_restart() {
     assert!(wait(&mut recorder).success());
     let expected: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
     assert!(output == ["ready", &expected].concat().as_bytes(), "{} bytes", output.len());
+}
+
+#[test]
+fn a_restarted_server_waits_for_recorders_that_come_back() {
+    let home = Home::new();
+    let flood = "stty -echo -opost; printf ready; read go; seq 1 300000; read end";
+    let new = ["new", "flood", "-d", "--pace", "free", "--", "sh", "-c", flood];
+    assert!(home.command(&new).env("FUGUE_SERVE_HISTORY", "64KiB").status().unwrap().success());
+    let mut recorder = home.command(&["attach", "flood", "--from", "start"]);
+    let mut recorder = recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = recorder.stdout.take().unwrap();
+    let mut first = [0; 5];
+    output.read_exact(&mut first).unwrap();
+    let reading = thread::spawn(move || {
+        let mut all = Vec::new();
+        output.read_to_end(&mut all).unwrap();
+        all
+    });
+    signal(recorder.id().into(), Signal::STOP);
+    let begun = Instant::now();
+    let mut restart = home.command(&["restart"]);
+    assert!(restart.env("FUGUE_SERVE_HISTORY", "64KiB").status().unwrap().success());
+    send(&home, "flood", "go\n");
+    eventually("it prints", || home.session("flood")["printed_bytes"].as_u64() > Some(10_000));
+    let waited = begun.elapsed();
+    signal(recorder.id().into(), Signal::CONT);
+    eventually("it is recorded to its end", || {
+        home.session("flood")["printed_bytes"].as_u64() > Some(1_900_000) || waited > PATIENCE
+    });
+    home.succeed(&["kill", "flood"]);
+    let ended = recorder.wait_with_output().unwrap();
+    let recorded = reading.join().unwrap();
+    // A machine that takes seconds for a command shows nothing.
+    if waited < PATIENCE {
+        let all: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
+        assert!(all.as_bytes().starts_with(&recorded), "other bytes");
+        assert!(recorded.len() > 1_900_000, "{} bytes; {}", recorded.len(), said(&ended));
+    }
 }
 
 #[test]

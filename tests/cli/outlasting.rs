@@ -169,7 +169,16 @@ fn a_restart_in_a_flood_loses_nothing() {
     let (mut descriptors, mut resident) = (Vec::new(), Vec::new());
     for _ in 0..rounds() {
         scene.around(|home| drop(home.succeed(&["restart"])));
-        eventually("all are back", || scene.home.session("flood")["clients"] == 6);
+        eventually("all are back", || {
+            for recorder in &mut scene.recorders {
+                if recorder.try_wait().unwrap().is_some() {
+                    let mut said = String::new();
+                    recorder.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                    panic!("a recorder has ended: {said}");
+                }
+            }
+            scene.home.session("flood")["clients"] == 6
+        });
         let process = PathBuf::from(format!("/proc/{}", scene.home.server_pid()));
         descriptors.push(fs::read_dir(process.join("fd")).unwrap().count());
         let status = fs::read_to_string(process.join("status")).unwrap();

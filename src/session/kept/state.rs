@@ -44,6 +44,8 @@ pub(in crate::session) struct KeptLog {
     pub(in crate::session) picture: Vec<u8>,
     pub(in crate::session) sizes: SizeLog,
     pub(in crate::session) seen: u64,
+    /// Readers that want every byte, and are to come back.
+    pub(in crate::session) awaited: usize,
     /// What was taken to be typed, and was not.
     pub(in crate::session) untyped: Vec<u8>,
 }
@@ -52,7 +54,15 @@ impl KeptLog {
     /// Of a session of this size that has printed nothing yet but what lies before `start`, which is not held.
     pub(in crate::session) fn begin_at(start: u64, size: TerminalSize) -> Self {
         let sizes = SizeLog::new(size);
-        Self { start, bytes: Vec::new(), picture: Vec::new(), sizes, seen: start, untyped: Vec::new() }
+        Self {
+            start,
+            bytes: Vec::new(),
+            picture: Vec::new(),
+            sizes,
+            seen: start,
+            awaited: 0,
+            untyped: Vec::new(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{Manager, NewSession, StartedProgram};
 use crate::{
     SessionId, TerminalSize,
-    message::{Create, Pace, SessionState, SizePolicy},
+    message::{Create, OnLag, Pace, SessionState, SizePolicy, StartAt},
     session::{
         command_line::{shell_words, shown_title},
         kept::{
@@ -109,7 +109,7 @@ impl Manager {
         if let Err(error) = pty.resize(window) {
             warn!(session = %id, %error, "resizing the terminal failed");
         }
-        let has_untyped = !log.untyped.is_empty();
+        let (has_untyped, awaited) = (!log.untyped.is_empty(), log.awaited);
         pty.type_first(log.untyped.clone());
         let new = NewSession {
             id,
@@ -125,7 +125,16 @@ impl Manager {
         let started = StartedProgram { pty, program: Process::Kept(program), kept: Some(kept) };
         info!(session = %id, name = %new.name, "taken over from an earlier server");
         self.with(|book| book.names.insert(new.name.clone(), None));
-        let session = self.run_new(new, (command, title), started, oneshot::channel().1);
+        let (begin, start) = oneshot::channel();
+        let session = self.run_new(new, (command, title), started, start);
+        if awaited > 0
+            && let Ok(place) = session.history.attach(StartAt::Now, OnLag::Lossless)
+        {
+            // Not among the sessions' tasks: a shutdown does not wait for it.
+            tokio::spawn(Arc::clone(&session).hold_for_readers(place, awaited));
+        }
+        // From here on its output is read.
+        drop(begin);
         // First of all: what was handed over is this server's now, and is not to be typed again by the next.
         session.keep_state();
         if let Some(pty) = session.pty.clone().filter(|_| has_untyped) {
@@ -185,6 +194,16 @@ impl Manager {
         keeper.begin().await
     }
 
+    /// Reads no more of what programs print, before clients that hold them back are gone.
+    #[cfg(feature = "cli")]
+    pub(crate) fn stop_reading(&self) {
+        let live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
+        for session in &live {
+            session.awaits_its_readers();
+        }
+        self.handing_over.cancel();
+    }
+
     /// Hands all sessions to the next server, which waits for that: nothing is read or started any more, and the keeper
     /// is given all that was printed. No client may be there.
     ///
@@ -197,7 +216,6 @@ impl Manager {
             book.closed = true;
             book.live.values().cloned().collect()
         });
-        self.handing_over.cancel();
         for session in &live {
             tokio::select! {
                 () = session.stands.cancelled() => {}
