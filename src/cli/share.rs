@@ -63,7 +63,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         let mut client = common.connect().await?;
         let share = match (args.all, args.name) {
             (true, _) => Share::of_all(),
-            (false, Some(SessionArg(target))) => Share::of(target),
+            (false, Some(SessionArg { target, .. })) => Share::of(target),
             (false, None) => Share::of(this_session(&mut client).await?),
         };
         let seconds = |TimeSpan(time): TimeSpan| time.as_secs() + u64::from(time.subsec_nanos() > 0);
