@@ -42,8 +42,8 @@ pub(crate) enum ToKeeper {
     State { session: SessionId },
     /// Which session is the first, or the one after that?
     List { after: Option<SessionId> },
-    /// Hold this for the server that comes next: the socket that it listens on, its lock, and what it has to know beside
-    /// the sessions. The file of the socket is the server's to remove, or not.
+    /// Hold this for the server that comes next: the socket that it listens on, its lock, and what it has to know
+    /// beside the sessions. The file of the socket is the server's to remove, or not.
     Hold { is_ours: bool },
     /// What was held?
     Claim,
