@@ -195,7 +195,6 @@ impl Manager {
     }
 
     /// Reads no more of what programs print, before clients that hold them back are gone.
-    #[cfg(feature = "cli")]
     pub(crate) fn stop_reading(&self) {
         let live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
         for session in &live {
