@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Options of `serve`, `new` and `attach` that say what one call is to do, so that no file has them: a recording keeps
+/// Options of `serve`, `new`, `attach` and `share` that say what one call is to do, so that no file has them: a recording keeps
 /// its promise only if `from` and `on-lag` mean what they do by themselves.
-const OF_ONE_CALL: [(&str, &[&str]); 3] = [
+const OF_ONE_CALL: [(&str, &[&str]); 4] = [
     ("serve", &["background", "take-over"]),
     ("new", &["attach", "detached", "directory", "env", "on-lag", "record", "title"]),
-    ("attach", &["create", "from", "on-lag", "read-only"]),
+    ("attach", &["create", "from", "link", "on-lag", "read-only"]),
+    ("share", &["all", "for", "label", "once", "write"]),
 ];
 
 #[test]
@@ -81,7 +82,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ("[new]\nlog = 'info'", "f:2:1: unknown key \"log\" in [new]; it belongs above all tables"),
         ("shards = 2", "f:1:1: unknown key \"shards\"; it belongs in [serve]"),
         ("[atach]\nx = 1", "f:1:2: unknown table [atach]; did you mean [attach]?"),
-        ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach, remotes"),
+        ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach, share, remotes"),
         (
             "[new]\nzoo = 1",
             "f:2:1: unknown key \"zoo\" in [new]; the keys in [new] are size, pace, login, no-start",
