@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Options of `serve`, `new`, `attach` and `share` that say what one call is to do, so that no file has them: a recording keeps
-/// its promise only if `from` and `on-lag` mean what they do by themselves.
+/// Options of these commands that say what one call is to do, so that no file has them: a recording keeps its promise
+/// only if `from` and `on-lag` mean what they do by themselves.
 const OF_ONE_CALL: [(&str, &[&str]); 4] = [
     ("serve", &["background", "take-over"]),
     ("new", &["attach", "detached", "directory", "env", "on-lag", "record", "title"]),
