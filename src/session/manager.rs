@@ -339,7 +339,7 @@ impl Manager {
             log: KeptLog::begin_at(0, create.size),
         };
         let said = (shell_words(&create.command), create.title.as_deref().map(shown_title));
-        info!(session = %id, name = %create.name, pid = started.program.id(), "started");
+        info!(session = %id, name = %create.name, pid = started.program.id().unwrap_or_default(), "started");
         self.run_new(new, said, started, start)
     }
 
