@@ -78,9 +78,9 @@ const SELDOM: &[&str] = &[
     "restart",
     "shares",
     "unshare",
-    "man",
     #[cfg(feature = "web")]
     "web",
+    "man",
 ];
 
 /// Terminal sessions that many can watch at once: none slows another, and no byte is lost silently
