@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, IsTerminal},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Exit, Globals, block_on, bytes::about, print, print_error, print_while_read, time};
 use crate::{
-    client::{Client, Incoming},
+    client::{Backoff, Client, ClientError, Incoming},
     message::{Access, ClientStats, Event, ServerStats, SessionInfo, SessionState},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             Err(error) => return Err(error.into()),
         };
         if args.watch {
-            return watch(&mut client, &args).await;
+            return watch(common, client, &args).await;
         }
         print(&listing(&mut client, &args).await?)?;
         Ok(Exit::SUCCESS)
@@ -78,8 +78,24 @@ async fn listing(client: &mut Client, args: &Args) -> anyhow::Result<String> {
     })
 }
 
+/// Lists again whenever something happens, by one server after another.
+async fn watch(common: &Globals, mut client: Client, args: &Args) -> anyhow::Result<Exit> {
+    let mut backoff = Backoff::default();
+    loop {
+        let begun = Instant::now();
+        match watch_server(&mut client, args).await {
+            Err(error) if matches!(error.downcast_ref(), Some(ClientError::Lost)) => {
+                backoff.lost(begun.elapsed(), false);
+                client =
+                    common.reconnect(&mut backoff).await.map_err(|why| error.context(why.to_string()))?;
+            }
+            ended => return ended,
+        }
+    }
+}
+
 /// Lists again whenever something happens; at a terminal also as time passes.
-async fn watch(client: &mut Client, args: &Args) -> anyhow::Result<Exit> {
+async fn watch_server(client: &mut Client, args: &Args) -> anyhow::Result<Exit> {
     client.listen().await?;
     let in_place = io::stdout().is_terminal() && !args.json;
     let mut ticks = interval(REFRESH);

@@ -212,14 +212,19 @@ impl<'a> Search<'a> {
     /// Attaches where the last connection left off, or anew where that is not held any more.
     async fn attach(&mut self, client: &mut Client, name: &Target) -> Result<AttachedTo, ClientError> {
         let start = self.reached.or(self.since).map_or(StartAt::Last(TAIL), StartAt::Offset);
-        let attached = client.attach(name.clone(), options(start, OnLag::Lossless)).await;
-        if !matches!(attached, Err(ClientError::Refused(RequestError::OffsetNotHeld { .. })))
-            || self.since.is_some()
-        {
-            return attached;
+        match client.attach(name.clone(), options(start, OnLag::Lossless)).await {
+            Err(ClientError::Refused(RequestError::OffsetNotHeld { offset, oldest, .. }))
+                if self.since.is_none() =>
+            {
+                let unseen = oldest.saturating_sub(offset);
+                print_note(format_args!(
+                    "[{unseen} bytes of the output passed unseen, as its server was lost]"
+                ));
+                *self = Self::new(self.pattern, None);
+                client.attach(name.clone(), options(StartAt::Last(TAIL), OnLag::Lossless)).await
+            }
+            attached => attached,
         }
-        *self = Self::new(self.pattern, None);
-        client.attach(name.clone(), options(StartAt::Last(TAIL), OnLag::Lossless)).await
     }
 
     /// Waits until it is there, or the session has ended.

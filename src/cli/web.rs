@@ -2,7 +2,7 @@
 
 mod running;
 
-use std::{fs::OpenOptions, path::PathBuf, sync::Arc};
+use std::{fs::OpenOptions, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context, bail};
 use tokio::sync::Mutex;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Client,
-    client::ConnectError,
+    client::{Backoff, ConnectError},
     web::{BasePath, BoundGateway, Connector, DEFAULT_VIEWERS, GatewayConfig, HostName, ListenAddress},
 };
 
@@ -108,10 +108,24 @@ async fn serve(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     // For what waits for this, such as `share`.
     print(&format!("{}\n", gateway.address()))?;
     let stop = async {
-        signals.next().await;
+        tokio::select! {
+            _ = signals.next() => {}
+            // `share` started it, for this server's links.
+            () = without_server(common), if args.background => {}
+        }
     };
     gateway.serve(stop).await;
     Ok(Exit::SUCCESS)
+}
+
+/// Completes once there is no server any more, and none is to be expected.
+async fn without_server(common: &Globals) {
+    let mut backoff = Backoff::default();
+    while let Ok(mut client) = common.reconnect(&mut backoff).await {
+        let begun = Instant::now();
+        while client.next().await.is_ok() {}
+        backoff.lost(begun.elapsed(), false);
+    }
 }
 
 /// Where links begin, as people open them; not known of a Unix socket without a name.

@@ -3,7 +3,6 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
 /// The text of a token: 16 bytes in base64url, without padding.
@@ -12,14 +11,7 @@ const TOKEN_LEN: usize = 22;
 /// Bytes from the system's random source.
 fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    let mut filled = 0;
-    while filled < N {
-        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
-            Ok(read) => filled += read,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => panic!("the system gives no random bytes: {error}"),
-        }
-    }
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
     bytes
 }
 

@@ -57,6 +57,10 @@ impl ServerState {
         let nobody = || RequestError::NobodyAttached(session.name());
         let client = session.latest().ok_or_else(nobody)?;
         let link = self.clients.get(client).ok_or_else(nobody)?;
+        let failed = |why: String| RequestError::Failed { what: format!("asking {client}"), why };
+        if self.is_bound_by_link(client) {
+            return Err(failed("it watches by a link to this session only".to_owned()));
+        }
         if let Some(process) = link.status.process() {
             let terminals = Terminals::of(process);
             let within = self.sessions.with_terminals(|terminal| terminals.contain(terminal));
@@ -64,7 +68,6 @@ impl ServerState {
                 return Err(self.circle(to, &way));
             }
         }
-        let failed = |why: String| RequestError::Failed { what: format!("asking {client}"), why };
         let event =
             wire::encode_event(&Event::Switch { to: to.id() }).map_err(|error| failed(error.to_string()))?;
         let told = link.try_send(Command::Frame(event));

@@ -325,6 +325,12 @@ impl ServerState {
         Ok((Redeemed { link, session: linked, access, label }, viewing))
     }
 
+    /// Whether a client has redeemed a link to one session.
+    pub(super) fn is_bound_by_link(&self, client: ClientId) -> bool {
+        let is_it = |link: &KnownLink| link.kept.session.is_some() && link.viewers.contains(&client);
+        self.shares.table.with(|table| table.links.iter().any(is_it))
+    }
+
     /// Ends the links whose time is over, and the connections that do not end by themselves. To be called every second
     /// or so.
     pub(super) fn end_links_in_time(&self) {

@@ -570,13 +570,15 @@ fn who_waits_or_listens_goes_on_with_the_next_server() {
     let finds = spawn(&["wait", "work", "--for", "got the word", "--print"]);
     let mut listens = spawn(&["events", "--json"]);
     let mut counts = spawn(&["stats", "--watch", "--json"]);
+    let mut lists = spawn(&["list", "--watch", "--json"]);
+    let mut listed = BufReader::new(lists.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut events = BufReader::new(listens.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut counted = BufReader::new(counts.stdout.take().unwrap()).lines().map(Result::unwrap);
     let pid = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["pid"].clone();
     for end in ["restart", "kill", "restart"] {
         let first = counted.next().unwrap();
         // Each of them is attached, waits or listens.
-        home.has_connections(4);
+        home.has_connections(5);
         eventually("it is looked for", || home.session("work")["clients"] == 1);
         match end {
             "kill" => home.signal_server(Signal::KILL),
@@ -586,7 +588,9 @@ fn who_waits_or_listens_goes_on_with_the_next_server() {
         assert!(events.any(|line| line.contains("reconnected")));
         assert!(counted.any(|line| pid(&line) != pid(&first)));
     }
-    home.has_connections(4);
+    home.has_connections(5);
+    home.succeed(&["rename", "work", "worked"]);
+    assert!(listed.any(|line| line.contains("\"worked\"")));
     send(&home, "work", "the word\n");
     let found = finds.wait_with_output().unwrap();
     assert_eq!((found.status.code(), &*found.stdout), (Some(0), &b"got the word\n"[..]), "{found:?}");
@@ -595,5 +599,5 @@ fn who_waits_or_listens_goes_on_with_the_next_server() {
     assert_eq!(ended.status.code(), Some(9), "{ended:?}");
     assert!(events.any(|line| line.contains("\"ended\"")));
     home.succeed(&["stop"]);
-    assert!(!wait(&mut listens).success() && !wait(&mut counts).success());
+    assert!([&mut listens, &mut counts, &mut lists].iter_mut().all(|watching| !wait(watching).success()));
 }

@@ -432,3 +432,17 @@ async fn a_link_to_no_session_is_not_made() {
     assert_eq!(refusal, RequestError::UnknownSession("a".into()));
     assert!(soon(owner.shares()).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_links_viewer_is_not_asked_to_switch_to_what_it_may_not_watch() {
+    let server = TestServer::start();
+    let mut owner = server.client().await;
+    let a = create(&mut owner, "a", "sleep 1000").await.id;
+    create(&mut owner, "b", "sleep 1000").await;
+    let token = link(&mut owner, |share| share.with_access(Access::ReadWrite)).await;
+    let mut typist = viewer(&server, token).await;
+    soon(typist.attach(a, TYPIST.with_size(TerminalSize::new(80, 24)))).await.unwrap();
+    let switch = ClientMessage::Change { session: named("a"), change: SessionChange::Switch(named("b")) };
+    let refusal = refused(&mut owner, &switch).await.to_string();
+    assert!(refusal.contains("by a link to this session only"), "{refusal}");
+}

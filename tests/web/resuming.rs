@@ -1,6 +1,6 @@
 //! Gateways that are killed, and pages that go on over the next one.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::SocketAddr, process::Command};
 
 use fugue_server::message::{Access, Share, ViewerId};
 use futures_util::SinkExt;
@@ -159,4 +159,21 @@ async fn a_gateway_without_a_server_says_so_and_pages_come_back() {
     let mut page = WebPage::open(&gateway).await;
     page.hello(token, ViewerId::random(), json!({})).await;
     assert_eq!(page.closed().await, (Some(1012), json!("server")));
+}
+
+#[tokio::test]
+async fn a_gateway_that_share_started_ends_with_its_server() {
+    let mut server = TestServer::start();
+    create(&mut server.client().await, "a", "exec sleep 1000").await;
+    let mut share = Command::new(env!("CARGO_BIN_EXE_fugue-server"));
+    share.arg("--socket").arg(&server.socket).args(["share", "a"]).env("FUGUE_CONFIG", "");
+    let shared = tokio::task::spawn_blocking(move || share.output().unwrap()).await.unwrap();
+    let link = String::from_utf8(shared.stdout).unwrap();
+    let place = link.strip_prefix("http://").unwrap_or_else(|| panic!("{link}{:?}", shared.stderr));
+    let address: SocketAddr = place.split('/').next().unwrap().parse().unwrap();
+    let host = format!("Host: {address}");
+    let (head, _) = ask(address, &["GET /healthz HTTP/1.1", &host]).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    soon(server.stop()).await.unwrap();
+    eventually("nobody listens there", || std::net::TcpStream::connect(address).is_err()).await;
 }
