@@ -66,8 +66,9 @@ test("recordings of real programs end as any terminal shows them, live and late"
     await player.print(recording);
     const wanted = trimmed((await expected([recording])).slice(-24));
     await until(async () => (await screenOf(live, 24)) === wanted, `${name}, live`);
-    const late = await browser.open(url);
+    const late = await browser.open(url, { colorScheme: "dark" });
     await until(async () => (await screenOf(late, 24)) === wanted, `${name}, late`);
+    await picture(late, `recording-${name.split("-")[0]}`);
     await browser.leave();
   }
 });
