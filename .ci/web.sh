@@ -9,6 +9,8 @@ npm ci --prefix src/web/page --ignore-scripts --no-audit --no-fund
 cargo clippy --locked --features web --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --features web
 cargo test --locked --features web --lib -- web:: fuzz:: cli::
+# It judges the rules and the dashboard of packaging/monitoring; without it the test says so.
+command -v prometheus > /dev/null || apt-get install -y --no-install-recommends prometheus > /dev/null || true
 cargo test --locked --features web --test web
 cargo test --locked --features web --test main -- cli::usage cli::completing
 

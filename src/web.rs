@@ -14,6 +14,7 @@ mod http;
 mod limits;
 mod metrics;
 mod overview;
+mod process;
 mod protocol;
 mod viewer;
 

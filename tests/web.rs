@@ -14,6 +14,8 @@ mod http;
 mod index;
 #[path = "web/metrics.rs"]
 mod metrics;
+#[path = "web/monitoring.rs"]
+mod monitoring;
 #[path = "web/resuming.rs"]
 mod resuming;
 #[allow(dead_code, unused_imports, reason = "shared with the other tests, which need more of it")]

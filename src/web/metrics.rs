@@ -26,7 +26,7 @@ use prometheus_client::{
 };
 use tokio::sync::Mutex;
 
-use super::Gateway;
+use super::{Gateway, process::ProcessFigures};
 use crate::{
     Client,
     client::{Figure, FigureKind, SERVER_FIGURES, SESSION_FIGURES},
@@ -76,12 +76,15 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
         stats,
         with_sessions: gateway.session_metrics,
         viewers: gateway.viewers(),
+        most: gateway.most,
         // Relaxed: each stands for itself.
         admitted: gateway.counts.viewers.load(Relaxed),
         refused: gateway.counts.refused.load(Relaxed),
     };
-    let mut registry = Registry::with_prefix("fugue");
-    registry.register_collector(Box::new(figures));
+    let mut registry = Registry::default();
+    registry.sub_registry_with_prefix("fugue").register_collector(Box::new(figures));
+    // Under the names that all exporters have for these.
+    registry.sub_registry_with_prefix("process").register_collector(Box::new(ProcessFigures::now()));
     let mut text = String::new();
     match text::encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
@@ -95,6 +98,7 @@ struct Figures {
     stats: Option<ServerStats>,
     with_sessions: bool,
     viewers: usize,
+    most: usize,
     admitted: u64,
     refused: u64,
 }
@@ -106,6 +110,7 @@ impl Collector for Figures {
         let own = [
             ("up", Gauge, "Whether the server answers: 1 or 0.", u64::from(self.stats.is_some())),
             ("web_viewers", Gauge, "Pages that are connected.", self.viewers as u64),
+            ("web_viewers_max", Gauge, "Pages that there is room for.", self.most as u64),
             ("web_admitted", Counter, "Pages that were let in.", self.admitted),
             ("web_refused", Counter, "Pages whose link was not valid.", self.refused),
         ];
@@ -132,6 +137,22 @@ impl Collector for Figures {
                     Gauge => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(sample)?,
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl Collector for ProcessFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let figures = [
+            ("open_fds", "Descriptors that the gateway has open.", self.descriptors),
+            ("max_fds", "Descriptors that it may have open.", self.max_descriptors),
+            ("resident_memory_bytes", "Memory of the gateway that is resident.", self.resident_bytes),
+        ];
+        for (name, help, value) in figures {
+            // What the system does not tell has no sample.
+            let Some(value) = value else { continue };
+            sample(&mut encoder, &Figure { name, kind: FigureKind::Gauge, help, value: () }, value)?;
         }
         Ok(())
     }

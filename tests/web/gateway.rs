@@ -1,9 +1,10 @@
 //! A gateway that ends with its test, and pages of it.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, ChildStdout, Command, Stdio},
+    thread,
 };
 
 use fugue_server::{
@@ -48,8 +49,32 @@ impl Gateway {
         Self::spawn(server, &["--listen", &address])
     }
 
+    /// With metrics at the address that is returned.
+    pub(crate) fn with_metrics(server: &TestServer, more: &[&str]) -> (Self, SocketAddr) {
+        let mut all = vec!["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+        all.extend(more);
+        let mut command = command_of(server, &all);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let metrics = loop {
+            let line = said.lines().find_map(|line| line.split_once("serving metrics on "));
+            if let Some((_, address)) = line {
+                break address.trim().parse().unwrap();
+            }
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+        };
+        thread::spawn(move || io::copy(&mut stderr, &mut io::stderr()));
+        (Self::ready(child), metrics)
+    }
+
     fn spawn(server: &TestServer, arguments: &[&str]) -> Self {
-        let (child, mut stdout) = command(server, arguments);
+        Self::ready(command_of(server, arguments).spawn().unwrap())
+    }
+
+    /// Waits until it says where it listens.
+    fn ready(mut child: Child) -> Self {
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let address = line.trim().parse().unwrap_or_else(|_| panic!("it says {line:?}"));
@@ -75,12 +100,16 @@ impl Drop for Gateway {
 
 /// Starts one, whatever becomes of it.
 pub(crate) fn command(server: &TestServer, arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
+    let mut child = command_of(server, arguments).spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    (child, stdout)
+}
+
+fn command_of(server: &TestServer, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fugue-server"));
     command.arg("--socket").arg(&server.socket).arg("web").args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).env_remove("FUGUE_SOCKET");
-    let mut child = command.spawn().unwrap();
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    (child, stdout)
+    command
 }
 
 /// What is left to be read of a process's output.
