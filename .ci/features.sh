@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Each set of features builds without warnings (web.sh has the feature `web`, which needs npm), and the registry alone depends on its own packages only.
+# Each set of features builds without warnings (lint.sh has the default, web.sh has `web`, which needs npm), and the registry
+# alone depends on its own packages only.
 set -euo pipefail
-for features in "" server cli bench; do
+for features in "" server cli; do
     cargo clippy --locked --no-default-features --features "$features" --all-targets -- -D warnings
 done
 
