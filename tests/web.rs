@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
+#[path = "web/crowds.rs"]
+mod crowds;
 #[path = "web/flow.rs"]
 mod flow;
 #[path = "web/gateway.rs"]
@@ -12,6 +14,8 @@ mod handshake;
 mod http;
 #[path = "web/index.rs"]
 mod index;
+#[path = "web/interrupt.rs"]
+mod interrupt;
 #[path = "web/metrics.rs"]
 mod metrics;
 #[path = "web/monitoring.rs"]

@@ -2,10 +2,11 @@
 //!
 //! A page acknowledges what its terminal has taken. Once so much is in flight as the window allows, the gateway reads
 //! nothing more of the server, which then sees a slow client as any other: it is told of a gap, or its program's
-//! backlog is dropped at an interrupt. So nothing is kept here for a slow page beyond the window.
+//! backlog is dropped at an interrupt. So nothing is kept here for a slow page beyond the window, but at an interrupt
+//! (`viewer::ahead`).
 //!
-//! On a slow line the window shrinks to what the line carries in [`TARGET`], for the keystroke that interrupts a
-//! flood is answered behind whatever is in flight.
+//! The window is what the line carries in [`TARGET`], because the answer to the key that interrupts a flood comes
+//! behind whatever is in flight. It begins with the least, and grows while the line carries more.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +21,8 @@ pub(super) const MAX_WINDOW: u64 = 512 * 1024;
 /// The least that may be, however slow the line is.
 const MIN_WINDOW: u64 = 64 * 1024;
 
-/// How long what is in flight may take: the window halves above it, and doubles below a quarter of it.
+/// How long what is in flight may take: the window halves above it, and doubles below a quarter of it. Until it was
+/// once too large it doubles below this as well, so that a fast line with a long way is used too.
 const TARGET: Duration = Duration::from_millis(400);
 
 /// The longest piece of output in one message, so that what is small need not wait for long.
@@ -34,6 +36,8 @@ pub(super) struct SendWindow {
     acknowledged: u64,
     /// When a byte was sent whose acknowledgement is awaited, to see how long that takes.
     probe: Option<(u64, Instant)>,
+    /// It was never too large yet.
+    is_starting: bool,
 }
 
 /// A page acknowledged more than it was sent.
@@ -42,7 +46,7 @@ pub(super) struct TooMuch;
 
 impl SendWindow {
     pub(super) fn new() -> Self {
-        Self { size: MAX_WINDOW, sent: 0, acknowledged: 0, probe: None }
+        Self { size: MIN_WINDOW, sent: 0, acknowledged: 0, probe: None, is_starting: true }
     }
 
     /// How much may be sent now.
@@ -66,12 +70,15 @@ impl SendWindow {
         if received > self.sent {
             return Err(TooMuch);
         }
+        // A line that is hardly used does not show what it carries.
+        let is_used = self.in_flight() >= self.size / 2;
         self.acknowledged = self.acknowledged.max(received);
         if let Some((_, sent_at)) = self.probe.filter(|(at, _)| *at <= received) {
             let took = now.saturating_duration_since(sent_at);
             if took > TARGET {
                 self.size = (self.size / 2).max(MIN_WINDOW);
-            } else if took < TARGET / 4 {
+                self.is_starting = false;
+            } else if is_used && (self.is_starting || took < TARGET / 4) {
                 self.size = (self.size * 2).min(MAX_WINDOW);
             }
             self.probe = None;
@@ -139,19 +146,44 @@ mod tests {
 
     use super::*;
 
+    /// Fills the window this often, each time until all of it is acknowledged after so long.
+    fn fill(window: &mut SendWindow, now: &mut Instant, times: usize, takes: Duration) {
+        for _ in 0..times {
+            window.sent(window.room(), *now);
+            *now += takes;
+            window.acknowledge(window.sent, *now).unwrap();
+        }
+    }
+
     #[test]
     fn a_slow_line_has_little_in_flight_and_a_fast_one_much() {
-        let mut window = SendWindow::new();
-        let mut now = Instant::now();
-        for (takes, size) in [(Duration::from_secs(1), MIN_WINDOW), (Duration::from_millis(9), MAX_WINDOW)] {
-            for _ in 0..4 {
-                window.sent(1000, now);
-                now += takes;
-                window.acknowledge(window.sent, now).unwrap();
-            }
+        let (mut window, mut now) = (SendWindow::new(), Instant::now());
+        for (takes, size) in [(1000, MIN_WINDOW), (9, MAX_WINDOW), (1000, MIN_WINDOW), (200, MIN_WINDOW)] {
+            fill(&mut window, &mut now, 4, Duration::from_millis(takes));
             assert_eq!(window.room(), size);
         }
         assert_eq!(window.acknowledge(window.sent + 1, now), Err(TooMuch));
+    }
+
+    #[test]
+    fn a_line_with_a_long_way_is_used_until_it_carries_no_more() {
+        let (mut window, mut now) = (SendWindow::new(), Instant::now());
+        fill(&mut window, &mut now, 2, Duration::from_millis(300));
+        assert_eq!(window.room(), 4 * MIN_WINDOW);
+        fill(&mut window, &mut now, 1, Duration::from_millis(500));
+        fill(&mut window, &mut now, 3, Duration::from_millis(300));
+        assert_eq!(window.room(), 2 * MIN_WINDOW);
+    }
+
+    #[test]
+    fn a_few_keys_do_not_make_the_window_larger() {
+        let (mut window, mut now) = (SendWindow::new(), Instant::now());
+        for _ in 0..100 {
+            window.sent(10, now);
+            now += Duration::from_millis(2);
+            window.acknowledge(window.sent, now).unwrap();
+        }
+        assert_eq!(window.room(), MIN_WINDOW);
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! asked here. One task has both ends: it reads of the server only what the page has room for, and of the page only
 //! what it has room to answer.
 
+mod ahead;
 mod index;
 mod typing;
 mod watching;
@@ -26,6 +27,7 @@ use tokio::time::{interval, timeout};
 use tracing::{debug, info};
 
 use self::{
+    ahead::ReadAhead,
     index::{IndexView, Unnamed},
     typing::{PageTyping, TypingFull},
     watching::{Attaching, WatchedByPage},
@@ -153,6 +155,7 @@ struct Viewer {
     scrollback: u32,
     requests: Requests,
     asked: HashMap<u64, Asked>,
+    ahead: ReadAhead,
     outbox: PageOutbox,
     window: SendWindow,
     watched: Option<WatchedByPage>,
@@ -278,6 +281,7 @@ async fn begin(
         scrollback: hello.scrollback.min(MAX_LINES),
         requests,
         asked: HashMap::new(),
+        ahead: ReadAhead::default(),
         outbox: PageOutbox::default(),
         window: SendWindow::new(),
         watched: None,
@@ -357,6 +361,14 @@ impl Viewer {
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.send_held();
+            if self.takes_more()
+                && let Some(incoming) = self.ahead.pop()
+            {
+                match self.server_says(incoming).await {
+                    Ok(()) => continue,
+                    Err(farewell) => return farewell,
+                }
+            }
             let may_read = self.may_read();
             let went = tokio::select! {
                 () = gateway.stop.cancelled() => Err(Farewell::with(RESTART)),
@@ -370,7 +382,7 @@ impl Viewer {
                     written.map_err(|_| Farewell::with(GONE))
                 }
                 came = incoming.next(), if may_read => match came {
-                    Ok(came) => self.server_says(came).await,
+                    Ok(came) => self.came(came).await,
                     Err(error) => Err(error.into()),
                 },
                 changed = overview.changed() => {
@@ -391,10 +403,14 @@ impl Viewer {
         }
     }
 
-    /// Whether there is room for what the server sends, and for what answers the page.
-    fn may_read(&self) -> bool {
+    /// Whether the page takes more of what the server sends.
+    fn takes_more(&self) -> bool {
         let is_held = self.watched.as_ref().is_some_and(|watched| watched.held.is_some());
         !is_held && self.outbox.is_empty() && self.window.room() > 0
+    }
+
+    fn may_read(&self) -> bool {
+        if self.ahead.is_empty() && self.takes_more() { true } else { self.ahead.wants_more() }
     }
 
     fn has_room(&self) -> bool {
@@ -417,10 +433,15 @@ impl Viewer {
 
     /// Sends a request to the server.
     async fn ask(&mut self, request: &ClientMessage, what: Asked) -> Result<(), Farewell> {
+        self.send(request, what).await.map(drop)
+    }
+
+    /// Sends a request to the server, and returns its id.
+    async fn send(&mut self, request: &ClientMessage, what: Asked) -> Result<u64, Farewell> {
         match timeout(REQUEST_TIME, self.requests.send(request)).await {
             Ok(Ok(id)) => {
                 self.asked.insert(id, what);
-                Ok(())
+                Ok(id)
             }
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Farewell::with(FAILED)),
@@ -481,13 +502,31 @@ impl Viewer {
     /// Sends on what was typed, as far as the server takes it.
     async fn feed(&mut self) -> Result<(), Farewell> {
         while let Some((request, asked)) = self.typing.next() {
-            self.ask(&request, asked).await?;
+            let id = self.send(&request, asked).await?;
+            if let ClientMessage::Input { data, .. } = &request
+                && ahead::interrupts(data)
+            {
+                self.ahead.begin(id);
+            }
         }
         Ok(())
     }
 
     fn tell(&mut self, code: PageError, text: &str) {
         self.outbox.push(ToPage::Error { code, text }.message());
+    }
+
+    /// Takes what came of the server: at once, or behind what was read ahead.
+    async fn came(&mut self, incoming: Incoming) -> Result<(), Farewell> {
+        if self.ahead.is_empty() && !self.ahead.wants_more() {
+            return self.server_says(incoming).await;
+        }
+        if self.ahead.push(incoming)
+            && let Some(watched) = &mut self.watched
+        {
+            watched.drop_held_output();
+        }
+        Ok(())
     }
 
     async fn server_says(&mut self, incoming: Incoming) -> Result<(), Farewell> {

@@ -147,6 +147,8 @@ pub(crate) struct WebPage {
     pub(crate) received: u64,
     /// Whether it acknowledges them.
     pub(crate) acknowledges: bool,
+    /// The offset of the output that comes next, once anything came.
+    pub(crate) at: Option<u64>,
 }
 
 impl WebPage {
@@ -163,10 +165,14 @@ impl WebPage {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match soon(client_async(request, stream)).await {
-            Ok((socket, _)) => Ok(Self { socket, received: 0, acknowledges: true }),
+            Ok((socket, _)) => Ok(Self::over(socket)),
             Err(tungstenite::Error::Http(response)) => Err(response.status()),
             Err(error) => panic!("{error}"),
         }
+    }
+
+    fn over(socket: WebSocketStream<TcpStream>) -> Self {
+        Self { socket, received: 0, acknowledges: true, at: None }
     }
 
     pub(crate) async fn open(gateway: &Gateway) -> Self {
@@ -191,11 +197,28 @@ impl WebPage {
         (page, welcome)
     }
 
+    /// As `enter_as`, where a gateway may be killed meanwhile, or not be there yet.
+    pub(crate) async fn try_enter(
+        address: SocketAddr,
+        token: LinkToken,
+        viewer: ViewerId,
+        more: Value,
+    ) -> Option<Self> {
+        let stream = soon(TcpStream::connect(address)).await.ok()?;
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        request.headers_mut().insert("origin", format!("http://{address}").parse().unwrap());
+        let mut page = Self::over(soon(client_async(request, stream)).await.ok()?.0);
+        let hello = hello(token, viewer, &more).to_string();
+        soon(page.socket.send(Message::text(hello))).await.ok()?;
+        match page.next().await {
+            Told::Text(value) if value["type"] == "welcome" => Some(page),
+            Told::Closed(_) => None,
+            told => panic!("before the welcome: {told:?}"),
+        }
+    }
+
     pub(crate) async fn hello(&mut self, token: LinkToken, viewer: ViewerId, more: Value) {
-        let mut hello = json!({"type": "hello", "token": token.to_string(), "viewer": viewer.to_string(),
-            "resume": null, "scrollback": 0, "view": "session"});
-        hello.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        self.say(hello).await;
+        self.say(hello(token, viewer, &more)).await;
     }
 
     pub(crate) async fn say(&mut self, message: Value) {
@@ -204,8 +227,18 @@ impl WebPage {
 
     /// Types at an offset of a stream.
     pub(crate) async fn type_at(&mut self, stream: [u8; 16], offset: u64, data: &[u8]) {
+        self.try_type_at(stream, offset, data).await.unwrap();
+    }
+
+    /// Types at an offset of a stream, to a gateway that may have been killed.
+    pub(crate) async fn try_type_at(
+        &mut self,
+        stream: [u8; 16],
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), tungstenite::Error> {
         let message = [&stream[..], &offset.to_le_bytes(), data].concat();
-        soon(self.socket.send(Message::binary(message))).await.unwrap();
+        soon(self.socket.send(Message::binary(message))).await
     }
 
     /// The next thing it is told.
@@ -215,7 +248,9 @@ impl WebPage {
                 Some(Ok(Message::Text(text))) => return Told::Text(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Binary(bytes))) => {
                     let offset = u64::from_le_bytes(bytes[1..9].try_into().unwrap());
-                    self.received += bytes.len() as u64 - 9;
+                    let length = bytes.len() as u64 - 9;
+                    self.received += length;
+                    self.at = Some(if bytes[0] == 0 { offset + length } else { offset });
                     if self.acknowledges {
                         let ack = json!({"type": "ack", "received": self.received}).to_string();
                         // What a gateway sent before it was killed is still there to be read.
@@ -265,6 +300,13 @@ impl WebPage {
         }
         all
     }
+}
+
+fn hello(token: LinkToken, viewer: ViewerId, more: &Value) -> Value {
+    let mut hello = json!({"type": "hello", "token": token.to_string(), "viewer": viewer.to_string(),
+        "resume": null, "scrollback": 0, "view": "session"});
+    hello.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    hello
 }
 
 /// A link, by its secret.

@@ -93,8 +93,8 @@ const hash = (text) => createHash("sha256").update(text).digest("hex");
 test("a gateway killed in a flood, again and again, costs no byte and brings none twice", async () => {
   const url = await gateway.share(session);
   const pages = [];
-  for (let at = 0; at < 3; at += 1) pages.push(await browser.open(url, { script: keepOutput }));
-  await session.watchedBy(3);
+  for (let at = 0; at < 10; at += 1) pages.push(await browser.open(url, { script: keepOutput }));
+  await session.watchedBy(10);
   const parts = Array.from({ length: 4 }, (_, at) => `${at}`.repeat(60_000));
   for (const part of parts) {
     await session.print(part);

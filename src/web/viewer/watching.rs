@@ -71,6 +71,15 @@ pub(super) struct Attaching {
     claims: Option<TerminalSize>,
 }
 
+impl WatchedByPage {
+    /// The screen is about to come, and stands for what is held. While it is attached again that screen is not for it.
+    pub(super) fn drop_held_output(&mut self) {
+        if !self.is_attaching {
+            self.held = self.held.take().filter(|held| held.piece == Piece::Screen);
+        }
+    }
+}
+
 impl Viewer {
     /// Watches a session, from the screen on or from where the page was.
     pub(super) async fn watch(&mut self, session: SessionId, from: Option<Reached>) -> Result<(), Farewell> {
