@@ -25,6 +25,7 @@ pub const TARGETS: &[(&str, EntryPoint)] = &[
     ("command_line", crate::cli::fuzz::command_line),
     ("settings", crate::cli::fuzz::settings),
     ("names", names),
+    ("nodes", crate::nodes::fuzz::messages),
     #[cfg(feature = "web")]
     ("page", crate::web::fuzz::page),
     #[cfg(feature = "web")]

@@ -43,6 +43,9 @@ pub mod message;
 mod message;
 #[cfg(feature = "server")]
 mod name;
+#[cfg(all(feature = "server", any(test, fuzzing, feature = "nodes"), not(fugue_model)))]
+#[cfg_attr(not(test), allow(dead_code, reason = "the carrier that uses it is on its way"))]
+mod nodes;
 mod registry;
 #[cfg(all(feature = "server", not(fugue_model)))]
 mod server;

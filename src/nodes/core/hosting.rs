@@ -1,0 +1,211 @@
+//! What a node does for others: their streams, and what they change.
+
+use std::time::Duration;
+
+use super::{FollowId, LocalCommand, LocalEvent, NodeCore, ReplyTo};
+use crate::{
+    SessionId,
+    message::Access,
+    nodes::{
+        carrier::CarrierMessage,
+        host::HostStream,
+        message::{
+            Answer, Begin, MAX_TYPED, ReadRequest, Refusal, StreamItem, TypedPiece, WriteRequest, position,
+        },
+        subject::{Class, NodeName, Subject},
+    },
+};
+
+/// Streams that are sent at once.
+const MAX_HOSTED: usize = 1024;
+
+/// Sizes that are remembered, so that a late one does not undo a later one.
+const MAX_RESIZED: usize = 4096;
+
+impl NodeCore {
+    /// Whether more of a followed session is to be read.
+    pub(crate) fn wants(&self, follow: FollowId) -> bool {
+        self.hosting.get(&follow).is_some_and(HostStream::wants)
+    }
+
+    pub(super) fn read_request(
+        &mut self,
+        now: Duration,
+        from: NodeName,
+        reply: Option<u64>,
+        request: ReadRequest,
+    ) {
+        let may_read = self.allow.access(&from).is_some();
+        let reply = reply.map(|number| ReplyTo { node: from.clone(), number });
+        match request {
+            ReadRequest::List { after } => match reply {
+                Some(reply) if may_read => self.commands.push_back(LocalCommand::List { reply, after }),
+                Some(reply) => self.answer(&reply, &Answer::Refused(Refusal::NotAllowed)),
+                None => {}
+            },
+            ReadRequest::Open { stream, session, begin, limit } => {
+                let opened = match may_read {
+                    true => self.open(now, &from, stream, (session, begin, limit)),
+                    false => Err(Refusal::NotAllowed),
+                };
+                if let Err(why) = opened {
+                    self.answer(&ReplyTo { node: from, number: stream }, &Answer::Refused(why));
+                }
+            }
+            ReadRequest::More { stream, limit } => {
+                if let Some((_, stream)) = self.hosted(&from, stream) {
+                    stream.more(now, limit);
+                }
+            }
+            ReadRequest::Close { stream } => {
+                if let Some((follow, _)) = self.hosted(&from, stream) {
+                    self.unfollow(follow);
+                }
+            }
+            ReadRequest::Echo { .. } => {}
+        }
+    }
+
+    fn hosted(&mut self, watcher: &NodeName, number: u64) -> Option<(FollowId, &mut HostStream)> {
+        let is_it = |stream: &HostStream| stream.number == number && stream.watcher == *watcher;
+        let (follow, stream) = self.hosting.iter_mut().find(|(_, stream)| is_it(stream))?;
+        Some((*follow, stream))
+    }
+
+    /// Opens a stream. A node has one stream of a session: the newest.
+    fn open(
+        &mut self,
+        now: Duration,
+        from: &NodeName,
+        number: u64,
+        (session, begin, limit): (SessionId, Begin, u64),
+    ) -> Result<(), Refusal> {
+        if let Some((_, stream)) = self.hosted(from, number) {
+            stream.more(now, limit);
+            return Ok(());
+        }
+        if self.mirrors.values().any(|mirror| mirror.is_of(session)) {
+            return Err(Refusal::NoSession);
+        }
+        let is_same = |stream: &HostStream| stream.session == session && stream.watcher == *from;
+        let before = self.hosting.iter().find(|(_, stream)| is_same(stream));
+        if let Some((follow, before)) = before.map(|(follow, stream)| (*follow, stream.number)) {
+            // What comes late is of a stream that was closed. A number of another run says nothing about that.
+            if before >> 32 == number >> 32 && number < before {
+                return Ok(());
+            }
+            self.unfollow(follow);
+        }
+        if self.hosting.len() >= MAX_HOSTED {
+            return Err(Refusal::TooMany);
+        }
+        let follow = FollowId(self.draw_number());
+        self.hosting.insert(follow, HostStream::new(now, from.clone(), number, session, limit));
+        self.commands.push_back(LocalCommand::Follow { follow, session, begin });
+        Ok(())
+    }
+
+    fn unfollow(&mut self, follow: FollowId) {
+        if self.hosting.remove(&follow).is_some() {
+            self.commands.push_back(LocalCommand::Unfollow { follow });
+        }
+    }
+
+    pub(super) fn expire_streams(&mut self, now: Duration) {
+        let expired = self.hosting.iter().filter(|(_, stream)| stream.is_expired(now));
+        let expired: Vec<_> = expired.map(|(follow, _)| *follow).collect();
+        expired.into_iter().for_each(|follow| self.unfollow(follow));
+    }
+
+    /// The next message of a stream: each has its turn.
+    pub(super) fn poll_streams(&mut self, now: Duration, most: usize) -> Option<CarrierMessage> {
+        let after = FollowId(self.served.0 + 1);
+        let (first, then): (Vec<_>, Vec<_>) = self.hosting.keys().partition(|follow| **follow >= after);
+        for follow in first.into_iter().chain(then) {
+            let Some(stream) = self.hosting.get_mut(&follow) else { continue };
+            if let Some(payload) = stream.poll(now, most) {
+                self.served = follow;
+                let subject = Subject::new(Class::Stream(stream.number), &stream.watcher, &self.name);
+                return Some(CarrierMessage { subject, reply: None, payload });
+            }
+        }
+        None
+    }
+
+    pub(super) fn write_request(&mut self, reply: ReplyTo, request: WriteRequest) {
+        if self.allow.access(&reply.node) != Some(Access::ReadWrite) {
+            return self.answer(&reply, &Answer::Refused(Refusal::NotAllowed));
+        }
+        let (WriteRequest::Input { session, .. }
+        | WriteRequest::Resize { session, .. }
+        | WriteRequest::Kill { session }) = request;
+        if self.mirrors.values().any(|mirror| mirror.is_of(session)) {
+            return self.answer(&reply, &Answer::Refused(Refusal::NoSession));
+        }
+        let command = match request {
+            WriteRequest::Input { stream, offset, from_terminal, data, .. } => {
+                let position = position(stream, offset).filter(|_| data.len() <= MAX_TYPED);
+                let Some(position) = position else { return };
+                LocalCommand::Type { reply, session, piece: TypedPiece { position, from_terminal, data } }
+            }
+            WriteRequest::Resize { size, order, .. } => {
+                if !self.is_newest(&reply.node, session, order) {
+                    return self.answer(&reply, &Answer::Done);
+                }
+                LocalCommand::Resize { reply, session, size }
+            }
+            WriteRequest::Kill { .. } => LocalCommand::Kill { reply, session },
+        };
+        self.commands.push_back(command);
+    }
+
+    /// Whether no later size came before. Orders of another run of the node say nothing.
+    fn is_newest(&mut self, node: &NodeName, session: SessionId, order: u64) -> bool {
+        let key = (node.clone(), session);
+        if self.resized.len() >= MAX_RESIZED && !self.resized.contains_key(&key) {
+            self.resized.clear();
+        }
+        let before = self.resized.insert(key.clone(), order).unwrap_or(0);
+        let is_late = before >> 32 == order >> 32 && order < before;
+        if is_late {
+            self.resized.insert(key, before);
+        }
+        !is_late
+    }
+
+    /// Takes in what happened at the local server.
+    pub(crate) fn handle_local(&mut self, now: Duration, event: LocalEvent) {
+        match event {
+            LocalEvent::Following { follow, name, size, start } => {
+                let incarnation = self.incarnation;
+                self.push(follow, StreamItem::Opened { incarnation, start, name, size });
+            }
+            LocalEvent::NotFollowed { follow, why } => self.push(follow, StreamItem::Refused(why)),
+            LocalEvent::FollowItem { follow, item } => self.push(follow, item),
+            LocalEvent::Done { reply, result } => {
+                self.answer(&reply, &result.map_or_else(Answer::Refused, |()| Answer::Done));
+            }
+            LocalEvent::Listed { reply, sessions, has_more } => {
+                self.answer(&reply, &Answer::Sessions { sessions, has_more });
+            }
+            LocalEvent::Sessions(count) => self.sessions = count,
+            LocalEvent::MirrorTook { mirror, bytes } => self.mirror_took(now, mirror, bytes),
+            LocalEvent::MirrorTyping { mirror, piece } => self.mirror_typing(now, mirror, &piece),
+            LocalEvent::MirrorResize { mirror, size } => self.mirror_resize(now, mirror, size),
+            LocalEvent::MirrorKill { mirror } => self.mirror_kill(now, mirror),
+            LocalEvent::MirrorGone { mirror } => self.unwatch(mirror),
+        }
+    }
+
+    fn push(&mut self, follow: FollowId, item: StreamItem) {
+        if let Some(stream) = self.hosting.get_mut(&follow) {
+            stream.push(item);
+        }
+    }
+
+    /// The streams that are sent: for tests of the credit.
+    #[cfg(test)]
+    pub(crate) fn hosted_streams(&self) -> impl Iterator<Item = &HostStream> {
+        self.hosting.values()
+    }
+}

@@ -1,0 +1,268 @@
+//! The sessions of other nodes that are watched here.
+
+use std::time::Duration;
+
+use super::{LocalCommand, MirrorId, NodeCore, Purpose, nobody};
+use crate::{
+    SessionId, TerminalSize,
+    message::InputStreamId,
+    nodes::{
+        carrier::CarrierMessage,
+        message::{
+            Answer, ReadRequest, Refusal, StreamItem, StreamMessage, TypedPiece, WriteRequest, decode, encode,
+        },
+        subject::{Class, NodeName, Subject},
+        typing::Typing,
+        watch::{Watch, WatchNews, WatchOutcome},
+        window::Window,
+    },
+};
+
+/// How long a host has to end a program.
+const KILL_TIME: Duration = Duration::from_secs(8);
+
+/// A session of another node.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    watch: Watch,
+    typing: Typing,
+    /// Bytes that the local server has not taken.
+    untaken: usize,
+}
+
+impl Mirror {
+    pub(super) fn is_of(&self, session: SessionId) -> bool {
+        self.watch.session == session
+    }
+
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.watch.due()
+    }
+}
+
+impl NodeCore {
+    /// Watches a session of another node. Brings `Provide` once its stream has begun, or `EndMirror`.
+    ///
+    /// # Errors
+    /// [`Refusal`]: this node watches as many as it can; or it would watch itself.
+    pub(crate) fn watch(
+        &mut self,
+        now: Duration,
+        host: &NodeName,
+        session: SessionId,
+    ) -> Result<MirrorId, Refusal> {
+        if *host == self.name {
+            return Err(Refusal::failed("it is a session of this machine: leave out its node's name"));
+        }
+        if let Some((mirror, _)) = self.mirrors.iter().find(|(_, mirror)| mirror.is_of(session)) {
+            return Ok(*mirror);
+        }
+        let window = Window::new(now, &mut self.pool).ok_or(Refusal::TooMany)?;
+        let mirror = MirrorId(self.draw_number());
+        let watch = Watch::new(now, host.clone(), session, window);
+        self.mirrors.insert(mirror, Mirror { watch, typing: Typing::default(), untaken: 0 });
+        Ok(mirror)
+    }
+
+    /// Watches a session no longer.
+    pub(crate) fn unwatch(&mut self, mirror: MirrorId) {
+        let Some(Mirror { watch, .. }) = self.mirrors.remove(&mirror) else { return };
+        self.requests.cancel(|purpose| match purpose {
+            Purpose::Input { mirror: of, .. }
+            | Purpose::Resize { mirror: of }
+            | Purpose::Kill { mirror: of } => *of == mirror,
+            Purpose::List { .. } => false,
+        });
+        self.streams.retain(|_, of| *of != mirror);
+        let host = watch.host.clone();
+        if let Some(close) = watch.close(&mut self.pool) {
+            self.send_read(&host, None, &close);
+        }
+    }
+
+    fn send_read(&mut self, to: &NodeName, reply: Option<u64>, request: &ReadRequest) {
+        let subject = Subject::new(Class::Read, to, &self.name);
+        self.send(CarrierMessage { subject, reply, payload: encode(request) });
+    }
+
+    pub(super) fn receive_stream(&mut self, now: Duration, number: u64, from: &NodeName, payload: &[u8]) {
+        let mirror = self.streams.get(&number).copied();
+        let entry = mirror.and_then(|mirror| Some((mirror, self.mirrors.get_mut(&mirror)?)));
+        let Some((mirror, entry)) = entry.filter(|(_, entry)| entry.watch.host == *from) else {
+            // It was closed, and its host has not heard of that.
+            return self.send_read(from, None, &ReadRequest::Close { stream: number });
+        };
+        let mut outcome = WatchOutcome::default();
+        match decode::<StreamMessage>(payload) {
+            Some(message) => {
+                entry.watch.receive(now, message, payload.len(), &mut self.pool, &mut outcome);
+            }
+            None => entry.watch.reopen(now, &mut outcome),
+        }
+        self.carry_out(now, mirror, outcome);
+    }
+
+    /// Passes on what a watch has to say, and does what is due then.
+    fn carry_out(&mut self, now: Duration, mirror: MirrorId, outcome: WatchOutcome) {
+        self.pass_on(mirror, outcome);
+        match self.mirrors.get(&mirror) {
+            Some(entry) if entry.watch.is_over() => self.unwatch(mirror),
+            Some(_) => self.tick_mirror(now, mirror),
+            None => {}
+        }
+    }
+
+    fn pass_on(&mut self, mirror: MirrorId, outcome: WatchOutcome) {
+        let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
+        let (host, session) = (entry.watch.host.clone(), entry.watch.session);
+        for news in outcome.news {
+            self.commands.push_back(match news {
+                WatchNews::Begins { start, name, size } => {
+                    LocalCommand::Provide { mirror, host: host.clone(), session, name, size, start }
+                }
+                WatchNews::Item(item) => {
+                    if let StreamItem::Output { data, .. } | StreamItem::Screen { data, .. } = &item {
+                        entry.untaken += data.len();
+                    }
+                    LocalCommand::Item { mirror, item }
+                }
+                WatchNews::Silent { since } => LocalCommand::HostSilent { mirror, since: Some(since) },
+                WatchNews::Back => LocalCommand::HostSilent { mirror, since: None },
+                WatchNews::Over(why) => LocalCommand::EndMirror { mirror, why },
+            });
+        }
+        for request in outcome.requests {
+            let mut reply = None;
+            match request {
+                // The number of a stream is that of its answer as well: nobody may be there.
+                ReadRequest::Open { stream, .. } => {
+                    self.streams.insert(stream, mirror);
+                    reply = Some(stream);
+                }
+                ReadRequest::Close { stream } => {
+                    self.streams.remove(&stream);
+                }
+                _ => {}
+            }
+            self.send_read(&host, reply, &request);
+        }
+    }
+
+    pub(super) fn tick_mirrors(&mut self, now: Duration) {
+        let is_due = |mirror: &Mirror| mirror.due().is_some_and(|due| now >= due);
+        let due = self.mirrors.iter().filter(|(_, mirror)| is_due(mirror));
+        let due: Vec<_> = due.map(|(mirror, _)| *mirror).collect();
+        due.into_iter().for_each(|mirror| self.tick_mirror(now, mirror));
+    }
+
+    fn tick_mirror(&mut self, now: Duration, mirror: MirrorId) {
+        if !self.is_up() {
+            return;
+        }
+        let next = self.draw_number();
+        let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
+        let mut outcome = WatchOutcome::default();
+        entry.watch.tick(now, entry.untaken, || next, &mut outcome);
+        self.pass_on(mirror, outcome);
+    }
+
+    /// Opens the streams again, of one host or of all: what was on its way may be lost.
+    pub(super) fn reopen(&mut self, now: Duration, host: Option<&NodeName>) {
+        let is_it = |mirror: &Mirror| host.is_none_or(|host| mirror.watch.host == *host);
+        let which = self.mirrors.iter().filter(|(_, mirror)| is_it(mirror));
+        let which: Vec<_> = which.map(|(mirror, _)| *mirror).collect();
+        for mirror in which {
+            let Some(entry) = self.mirrors.get_mut(&mirror) else { continue };
+            let mut outcome = WatchOutcome::default();
+            entry.watch.reopen(now, &mut outcome);
+            self.carry_out(now, mirror, outcome);
+        }
+    }
+
+    pub(super) fn not_opened(&mut self, now: Duration, mirror: MirrorId, from: &NodeName, why: Refusal) {
+        let entry = self.mirrors.get_mut(&mirror);
+        let Some(entry) = entry.filter(|entry| entry.watch.host == *from) else { return };
+        let mut outcome = WatchOutcome::default();
+        entry.watch.refused(now, why, &mut outcome);
+        self.carry_out(now, mirror, outcome);
+    }
+
+    pub(super) fn no_host(&mut self, now: Duration, mirror: MirrorId, host: &NodeName) {
+        let is_new = self.mirrors.get(&mirror).is_some_and(|entry| !entry.watch.has_begun());
+        if is_new {
+            self.not_opened(now, mirror, host, nobody(host));
+        }
+    }
+
+    pub(super) fn mirror_took(&mut self, now: Duration, mirror: MirrorId, bytes: usize) {
+        if let Some(entry) = self.mirrors.get_mut(&mirror) {
+            entry.untaken = entry.untaken.saturating_sub(bytes);
+            self.tick_mirror(now, mirror);
+        }
+    }
+
+    pub(super) fn mirror_typing(&mut self, now: Duration, mirror: MirrorId, piece: &TypedPiece) {
+        let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
+        let stream = piece.position.stream;
+        self.commands.extend(match entry.typing.push(now, piece) {
+            Ok(taken) => taken.map(|taken| LocalCommand::MirrorTyped { mirror, stream, taken }),
+            Err(why) => Some(LocalCommand::MirrorNotTyped { mirror, stream, why: why.to_string() }),
+        });
+    }
+
+    /// Asks for what was typed to be typed.
+    pub(super) fn ask_typed(&mut self, now: Duration) {
+        let mut number = self.last_number;
+        for (mirror, entry) in &mut self.mirrors {
+            while let Some(piece) = entry.typing.next() {
+                number += 1;
+                let stream = piece.position.stream;
+                let request = WriteRequest::input(entry.watch.session, piece);
+                let message = (entry.watch.host.clone(), Class::Write, encode(&request));
+                let purpose = Purpose::Input { mirror: *mirror, stream };
+                if self.requests.ask(now, number, message, None, purpose).is_err() {
+                    entry.typing.put_back(stream);
+                    break;
+                }
+            }
+        }
+        self.last_number = number;
+    }
+
+    pub(super) fn typed(&mut self, now: Duration, mirror: MirrorId, stream: InputStreamId, answer: Answer) {
+        let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
+        self.commands.extend(match answer {
+            Answer::Done => {
+                let taken = entry.typing.typed(now, stream);
+                taken.map(|taken| LocalCommand::MirrorTyped { mirror, stream, taken })
+            }
+            Answer::Refused(why) => {
+                entry.typing.refused(stream);
+                Some(LocalCommand::MirrorNotTyped { mirror, stream, why: why.to_string() })
+            }
+            Answer::Sessions { .. } => None,
+        });
+    }
+
+    pub(super) fn mirror_resize(&mut self, now: Duration, mirror: MirrorId, size: TerminalSize) {
+        let number = self.draw_number();
+        let Some(entry) = self.mirrors.get(&mirror) else { return };
+        let request = WriteRequest::Resize { session: entry.watch.session, size, order: number };
+        let message = (entry.watch.host.clone(), Class::Write, encode(&request));
+        self.requests.cancel(|purpose| matches!(purpose, Purpose::Resize { mirror: of } if *of == mirror));
+        // One that can't be asked for is as good as one that is late.
+        let _ = self.requests.ask(now, number, message, None, Purpose::Resize { mirror });
+    }
+
+    pub(super) fn mirror_kill(&mut self, now: Duration, mirror: MirrorId) {
+        let number = self.draw_number();
+        let Some(entry) = self.mirrors.get(&mirror) else { return };
+        let request = WriteRequest::Kill { session: entry.watch.session };
+        let message = (entry.watch.host.clone(), Class::Write, encode(&request));
+        let until = Some(now + KILL_TIME);
+        if self.requests.ask(now, number, message, until, Purpose::Kill { mirror }).is_err() {
+            let result = Err(Refusal::TooMany);
+            self.commands.push_back(LocalCommand::MirrorKilled { mirror, result });
+        }
+    }
+}

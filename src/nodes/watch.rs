@@ -1,0 +1,355 @@
+//! The watcher's end of a stream: one session of another node, from its first byte here to its end.
+//!
+//! There is one way to repair anything: where a message is missing, or nothing comes, or the connection is another one,
+//! the stream is dropped, and another one opened at the first byte that is lacking. What came in order is kept.
+
+use std::{mem, time::Duration};
+
+use super::{
+    message::{Begin, Incarnation, ReadRequest, Refusal, StreamItem, StreamMessage},
+    subject::NodeName,
+    window::{Pool, Window},
+};
+use crate::{SessionId, SessionName, TerminalSize};
+
+/// A stream of which nothing comes for so long is lost. Its host says something every two seconds.
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+
+/// How often the host is told that its watcher is there; and at first, in case that the last credit got lost.
+const MORE: Duration = Duration::from_secs(2);
+const FIRST_MORE: Duration = Duration::from_millis(200);
+
+/// How long an opening is waited for before it is said again: at first and at most.
+const FIRST_OPEN: Duration = Duration::from_millis(300);
+const LAST_OPEN: Duration = Duration::from_secs(2);
+
+/// The pause before a stream is opened again: after none that brought anything, doubled from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What is kept of a screen until its last piece has come, in bytes.
+const MAX_SCREEN: usize = 4 * 1024 * 1024;
+
+/// A session of another node that is watched here.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) host: NodeName,
+    pub(crate) session: SessionId,
+    window: Window,
+    state: WatchState,
+    /// The run of the host that had the session.
+    incarnation: Option<Incarnation>,
+    /// The first byte that is lacking, once it has begun.
+    head: Option<u64>,
+    size: TerminalSize,
+    /// What came before the head does not make a screen: one has to be drawn.
+    needs_screen: bool,
+    /// The pieces of one that have come.
+    screen: Vec<StreamItem>,
+    /// Streams in a row that brought nothing.
+    failures: u32,
+    /// When something came of it last, and whether it was said that nothing does.
+    heard: Duration,
+    is_silent: bool,
+}
+
+#[derive(Debug)]
+enum WatchState {
+    /// No stream; another one is opened then.
+    Closed(Duration),
+    Opening {
+        number: u64,
+        due: Duration,
+        pause: Duration,
+    },
+    Open {
+        number: u64,
+        seq: u32,
+        heard: Duration,
+        due: Duration,
+        pause: Duration,
+        has_brought: bool,
+    },
+    Over,
+}
+
+/// What a watch has to say.
+#[derive(Debug, Default)]
+pub(crate) struct WatchOutcome {
+    /// To its host.
+    pub(crate) requests: Vec<ReadRequest>,
+    /// To its mirror.
+    pub(crate) news: Vec<WatchNews>,
+}
+
+/// What a mirror is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WatchNews {
+    /// It begins here.
+    Begins { start: u64, name: SessionName, size: TerminalSize },
+    /// This comes next: output, a gap, a screen, a size, or the end.
+    Item(StreamItem),
+    /// The host is silent since then.
+    Silent { since: Duration },
+    /// It is there again.
+    Back,
+    /// It will not be, for this reason.
+    Over(Refusal),
+}
+
+impl Watch {
+    /// Watches a session. It is opened when next [`tick`](Self::tick)ed.
+    pub(crate) fn new(now: Duration, host: NodeName, session: SessionId, window: Window) -> Self {
+        Self {
+            host,
+            session,
+            window,
+            state: WatchState::Closed(now),
+            incarnation: None,
+            head: None,
+            size: TerminalSize::DEFAULT,
+            needs_screen: true,
+            screen: Vec::new(),
+            failures: 0,
+            heard: now,
+            is_silent: false,
+        }
+    }
+
+    /// The number of its stream, if it has one.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self.state {
+            WatchState::Opening { number, .. } | WatchState::Open { number, .. } => Some(number),
+            WatchState::Closed(_) | WatchState::Over => None,
+        }
+    }
+
+    /// Whether anything of it has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.head.is_some()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, WatchState::Over)
+    }
+
+    /// Ends it, and gives its window back.
+    pub(crate) fn close(self, pool: &mut Pool) -> Option<ReadRequest> {
+        let number = self.number();
+        self.window.close(pool);
+        number.map(|stream| ReadRequest::Close { stream })
+    }
+
+    /// The connection is another one, or the host came back: what was on its way may be lost.
+    pub(crate) fn reopen(&mut self, now: Duration, outcome: &mut WatchOutcome) {
+        if !self.is_over() {
+            self.failures = 0;
+            self.drop_stream(now, outcome);
+        }
+    }
+
+    /// Does what is due. `unused` is what its mirror has not taken yet, in bytes; `next` draws a stream's number.
+    pub(crate) fn tick(
+        &mut self,
+        now: Duration,
+        unused: usize,
+        next: impl FnOnce() -> u64,
+        outcome: &mut WatchOutcome,
+    ) {
+        if let WatchState::Open { heard, .. } = self.state
+            && now >= heard + SILENCE
+        {
+            self.drop_stream(now, outcome);
+        }
+        if !self.is_over() && !self.is_silent && now >= self.heard + SILENCE {
+            self.is_silent = true;
+            outcome.news.push(WatchNews::Silent { since: self.heard });
+        }
+        let begin = match self.head {
+            Some(head) if !self.needs_screen => Begin::At(head),
+            _ => Begin::Screen,
+        };
+        let (session, window) = (self.session, &mut self.window);
+        let open = |number, window: &Window| ReadRequest::Open {
+            stream: number,
+            session,
+            begin,
+            limit: window.granted(),
+        };
+        match &mut self.state {
+            WatchState::Closed(due) if now >= *due => {
+                window.restart(now);
+                let number = next();
+                outcome.requests.push(open(number, window));
+                self.state = WatchState::Opening { number, due: now + FIRST_OPEN, pause: FIRST_OPEN };
+            }
+            WatchState::Opening { number, due, pause } if now >= *due => {
+                outcome.requests.push(open(*number, window));
+                *pause = (*pause * 2).min(LAST_OPEN);
+                *due = now + *pause;
+            }
+            WatchState::Open { number, due, pause, .. } => {
+                if let Some(limit) = window.grant(now, unused) {
+                    outcome.requests.push(ReadRequest::More { stream: *number, limit });
+                    (*due, *pause) = (now + FIRST_MORE, FIRST_MORE);
+                } else if now >= *due {
+                    let limit = window.granted();
+                    outcome.requests.push(ReadRequest::More { stream: *number, limit });
+                    *pause = (*pause * 2).min(MORE);
+                    *due = now + *pause;
+                }
+            }
+            WatchState::Closed(_) | WatchState::Opening { .. } | WatchState::Over => {}
+        }
+    }
+
+    /// When there is something to do though nothing comes.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        let due = match self.state {
+            WatchState::Closed(due) | WatchState::Opening { due, .. } => due,
+            WatchState::Open { heard, due, .. } => due.min(heard + SILENCE),
+            WatchState::Over => return None,
+        };
+        Some(if self.is_silent { due } else { due.min(self.heard + SILENCE) })
+    }
+
+    /// Takes in a message of its stream, of so many bytes.
+    pub(crate) fn receive(
+        &mut self,
+        now: Duration,
+        message: StreamMessage,
+        bytes: usize,
+        pool: &mut Pool,
+        outcome: &mut WatchOutcome,
+    ) {
+        if let WatchState::Opening { number, .. } = self.state {
+            let (due, pause) = (now + FIRST_MORE, FIRST_MORE);
+            self.state = WatchState::Open { number, seq: 0, heard: now, due, pause, has_brought: false };
+        }
+        let WatchState::Open { seq, heard, .. } = &mut self.state else { return };
+        *heard = now;
+        self.heard = now;
+        let after = message.seq.wrapping_sub(*seq);
+        if after > u32::MAX / 2 {
+            // It came before.
+            return;
+        }
+        let weight = if message.items == [StreamItem::Tail] { 0 } else { bytes };
+        if after > 0 || !self.window.receive(now, weight, pool) {
+            self.drop_stream(now, outcome);
+            return;
+        }
+        *seq = seq.wrapping_add(1);
+        if mem::take(&mut self.is_silent) {
+            outcome.news.push(WatchNews::Back);
+        }
+        for item in message.items {
+            if !self.take(now, item, outcome) {
+                self.drop_stream(now, outcome);
+                return;
+            }
+        }
+    }
+
+    /// Takes in a part. Whether it goes on from what was there.
+    fn take(&mut self, now: Duration, item: StreamItem, outcome: &mut WatchOutcome) -> bool {
+        let WatchState::Open { has_brought, seq, .. } = &mut self.state else { return true };
+        match (&item, self.head) {
+            (StreamItem::Tail, _) => return true,
+            (StreamItem::Opened { incarnation, start, name, size }, _) => {
+                return *seq == 1 && self.begin(now, (*incarnation, *start, name.clone(), *size), outcome);
+            }
+            (StreamItem::Refused(why), _) => {
+                self.refused(now, why.clone(), outcome);
+                return true;
+            }
+            (StreamItem::Output { offset, data }, Some(head)) if *offset == head => {
+                self.head = Some(head + data.len() as u64);
+                self.needs_screen = false;
+                *has_brought = true;
+            }
+            (StreamItem::Gap { from, to }, Some(head)) if *from == head && to > from => {
+                self.head = Some(*to);
+                self.needs_screen = true;
+                *has_brought = true;
+            }
+            (StreamItem::Screen { offset, is_last, .. }, Some(head)) if *offset == head => {
+                return self.take_screen(*is_last, item, outcome);
+            }
+            (StreamItem::Resized { size }, Some(_)) => self.size = *size,
+            (StreamItem::Ended { at, .. }, Some(head)) if *at == head => {
+                outcome.requests.extend(self.number().map(|stream| ReadRequest::Close { stream }));
+                self.state = WatchState::Over;
+            }
+            _ => return false,
+        }
+        outcome.news.push(WatchNews::Item(item));
+        true
+    }
+
+    /// A screen is passed on once it is whole; one that is too large for that, piece by piece.
+    fn take_screen(&mut self, is_last: bool, item: StreamItem, outcome: &mut WatchOutcome) -> bool {
+        self.screen.push(item);
+        let held: usize = self.screen.iter().map(StreamItem::weight).sum();
+        if is_last || held > MAX_SCREEN {
+            outcome.news.extend(self.screen.drain(..).map(WatchNews::Item));
+        }
+        if is_last {
+            self.needs_screen = false;
+        }
+        true
+    }
+
+    /// A stream begins. An id that a server draws is of one session ever, so another run of the host may have the
+    /// session still. An id that is used again may be of another one by now.
+    fn begin(
+        &mut self,
+        now: Duration,
+        (incarnation, start, name, size): (Incarnation, u64, SessionName, TerminalSize),
+        outcome: &mut WatchOutcome,
+    ) -> bool {
+        let is_other = self.incarnation.replace(incarnation).is_some_and(|before| before != incarnation);
+        let is_used_once = self.session.as_uuid().get_version_num() == 4;
+        if is_other && !is_used_once || self.head.is_some_and(|head| start < head) {
+            self.refused(now, Refusal::NoSession, outcome);
+            return true;
+        }
+        match self.head.replace(start) {
+            None => outcome.news.push(WatchNews::Begins { start, name, size }),
+            Some(head) => {
+                if start > head {
+                    outcome.news.push(WatchNews::Item(StreamItem::Gap { from: head, to: start }));
+                    self.needs_screen = true;
+                }
+                if size != self.size {
+                    outcome.news.push(WatchNews::Item(StreamItem::Resized { size }));
+                }
+            }
+        }
+        self.size = size;
+        true
+    }
+
+    /// The host refuses: for good, or so that it is tried again.
+    pub(crate) fn refused(&mut self, now: Duration, why: Refusal, outcome: &mut WatchOutcome) {
+        let is_final = self.head.is_none() || matches!(why, Refusal::NoSession | Refusal::NotAllowed);
+        self.drop_stream(now, outcome);
+        if is_final {
+            self.state = WatchState::Over;
+            outcome.news.push(WatchNews::Over(why));
+        }
+    }
+
+    /// Drops the stream; another one is opened, soon if this one brought anything.
+    fn drop_stream(&mut self, now: Duration, outcome: &mut WatchOutcome) {
+        outcome.requests.extend(self.number().map(|stream| ReadRequest::Close { stream }));
+        self.screen.clear();
+        let has_brought = matches!(self.state, WatchState::Open { has_brought: true, .. });
+        self.failures = if has_brought { 0 } else { self.failures + 1 };
+        let pause = match self.failures {
+            0 | 1 => Duration::ZERO,
+            failures => (FIRST_PAUSE * (1 << (failures - 2).min(10))).min(LAST_PAUSE),
+        };
+        self.state = WatchState::Closed(now + pause);
+    }
+}
