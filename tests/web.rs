@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
+#[path = "web/configured.rs"]
+mod configured;
 #[path = "web/crowds.rs"]
 mod crowds;
 #[path = "web/flow.rs"]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Exit, print, print_error, print_json, print_note,
-    settings::{self, GivenRemote, GivenSettings, SETTINGS, Setting, ValueKind},
+    settings::{self, GivenRemote, GivenSettings, LIST_DELIMITER, SETTINGS, Setting, ValueKind},
 };
 use crate::server::default_socket;
 
@@ -176,6 +176,10 @@ fn remote_as_json(given: &GivenRemote) -> Vec<serde_json::Value> {
 fn in_file(value: &str, kind: ValueKind) -> String {
     match kind {
         ValueKind::Flag | ValueKind::Number => value.to_owned(),
+        ValueKind::List => {
+            let texts: Vec<_> = value.split(LIST_DELIMITER).collect();
+            escaped(&json!(texts).to_string())
+        }
         ValueKind::Bytes | ValueKind::Text => escaped(&json!(value).to_string()),
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Setting {
     name: &'static str,
 }
 
-pub(super) static SETTINGS: [Setting; 23] = [
+pub(super) static SETTINGS: &[Setting] = &[
     Setting { table: None, name: "socket" },
     Setting { table: None, name: "log" },
     Setting { table: None, name: "remote" },
@@ -62,7 +62,29 @@ pub(super) static SETTINGS: [Setting; 23] = [
     Setting { table: Some("new"), name: "no-start" },
     Setting { table: Some("attach"), name: "scrollback" },
     Setting { table: Some("share"), name: "url" },
+    Setting { table: Some("share"), name: "for" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "listen" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "host" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "base" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "cert" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "key" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "plain" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "metrics" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "session-metrics" },
+    #[cfg(feature = "web")]
+    Setting { table: Some("web"), name: "max-viewers" },
 ];
+
+/// What is between the values of a list, where that is one text.
+pub(super) const LIST_DELIMITER: char = ',';
 
 /// What kind of value a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +93,8 @@ pub(super) enum ValueKind {
     Number,
     Bytes,
     Text,
+    /// Several texts; in a variable, with commas between them.
+    List,
 }
 
 impl Setting {
@@ -118,6 +142,8 @@ impl Setting {
             ValueKind::Number
         } else if is_any(&[TypeId::of::<ByteCount>()]) {
             ValueKind::Bytes
+        } else if option.get_value_delimiter().is_some() {
+            ValueKind::List
         } else {
             ValueKind::Text
         }
@@ -147,7 +173,9 @@ impl Setting {
             };
         }
         let parser = self.option(command_line).get_value_parser().clone();
+        let is_list = self.kind(command_line) == ValueKind::List;
         let option = Arg::new(self.name).long(self.name).value_parser(parser);
+        let option = if is_list { option.value_delimiter(LIST_DELIMITER) } else { option };
         let mut word = OsString::from(format!("--{}=", self.name));
         word.push(value);
         let alone = clap::Command::new("").no_binary_name(true).arg(option);
@@ -330,7 +358,7 @@ impl GivenSettings {
 
     /// Makes what was given the defaults of the options.
     pub(super) fn apply(&self, mut command_line: clap::Command) -> clap::Command {
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             let Some(given) = self.find(setting) else { continue };
             let set = |command: clap::Command| {
                 let Some(id) = setting.option_of(&command).map(|option| option.get_id().clone()) else {

@@ -27,18 +27,37 @@ pub(super) struct Args {
     /// Who has it may also type, and size the terminal
     #[arg(long)]
     write: bool,
-    /// Valid for this long, such as 90m or 8h [default: until it is taken back]
-    #[arg(long = "for", value_name = "TIME")]
-    lifetime: Option<TimeSpan>,
+    /// Valid for this long, such as 90m, 8h or 2d; or forever: until it is taken back
+    #[arg(long = "for", value_name = "TIME", default_value = "forever")]
+    lifetime: LinkLifetime,
     /// For one viewer only: the first, who may come again
     #[arg(long)]
     once: bool,
+    /// For so many viewers only, each of whom may come again
+    #[arg(long, value_name = "N", conflicts_with = "once")]
+    uses: Option<u32>,
     /// What it is for, in `shares`
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     /// What it begins with [default: where `fugue-server web` runs]
     #[arg(long, value_name = "URL")]
     url: Option<WebUrl>,
+}
+
+/// How long a link is valid, in seconds; `None` of one without an end.
+#[derive(Clone, Copy, Debug)]
+struct LinkLifetime(Option<u64>);
+
+impl FromStr for LinkLifetime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        let TimeSpan(time) = text.parse::<TimeSpan>().map_err(|error| format!("{error}, or forever"))?;
+        Ok(Self(Some(time.as_secs() + u64::from(time.subsec_nanos() > 0))))
+    }
 }
 
 /// A URL that links begin with: one of a page, without a query or a fragment, with a slash at its end.
@@ -66,11 +85,10 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             (false, Some(SessionArg { target, .. })) => Share::of(target),
             (false, None) => Share::of(this_session(&mut client).await?),
         };
-        let seconds = |TimeSpan(time): TimeSpan| time.as_secs() + u64::from(time.subsec_nanos() > 0);
         let share = share
             .with_access(if args.write { Access::ReadWrite } else { Access::ReadOnly })
-            .with_uses(args.once.then_some(1))
-            .with_lifetime_seconds(args.lifetime.map(seconds))
+            .with_uses(if args.once { Some(1) } else { args.uses })
+            .with_lifetime_seconds(args.lifetime.0)
             .with_label(args.label);
         let shared = client.share(share).await?;
         let url = match args.url {
@@ -116,7 +134,11 @@ fn described(link: &LinkInfo) -> String {
         Some(session) => format!("session {}", session.name),
         None => "all sessions".to_owned(),
     };
-    let whom = if link.uses == Some(1) { "one viewer" } else { "any number of viewers" };
+    let whom = match link.uses {
+        None => "any number of viewers".to_owned(),
+        Some(1) => "one viewer".to_owned(),
+        Some(uses) => format!("{uses} viewers"),
+    };
     let until = link.expires_seconds.map_or_else(String::new, |seconds| format!(" for {}", age(seconds)));
     format!(
         "{what}, {}, {whom}{until}; `fugue-server unshare {}` takes it back",

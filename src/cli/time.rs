@@ -2,34 +2,46 @@
 
 use std::{str::FromStr, time::Duration};
 
-/// A span of time: a number, with a fraction if wanted, and ms, s, m or h; seconds without one.
+/// A span of time: numbers, with a fraction if wanted, each with ms, s, m, h, d or w; one alone is seconds without it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TimeSpan(pub(super) Duration);
 
 /// The longest that can be given, in seconds: a year. Timers have bounds of their own.
-const MOST: f64 = 365.0 * 24.0 * 3600.0;
+const MOST: f64 = 365.0 * DAY;
 
-const EXAMPLES: &str = "give a span of time such as 500ms, 2s, 1.5m or 1h";
+const DAY: f64 = 24.0 * 3600.0;
+
+const EXAMPLES: &str = "give a span of time such as 500ms, 2s, 1.5m, 1h30m or 2d";
 
 impl FromStr for TimeSpan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-        let unit = match &text[number.len()..] {
-            _ if number.is_empty() => return Err(EXAMPLES.to_owned()),
-            "" | "s" => 1.0,
-            "ms" => 0.001,
-            "m" => 60.0,
-            "h" => 3600.0,
-            unit => return Err(format!("unknown unit {unit:?}; use ms, s, m or h")),
-        };
-        let is_number = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        let seconds = number.parse::<f64>().ok().filter(|_| is_number).map(|number| number * unit);
+        let is_number = |letter: char| letter.is_ascii_digit() || letter == '.';
+        let (mut rest, mut seconds) = (text, 0.0);
+        loop {
+            let (number, after) = rest.split_at(rest.find(|letter| !is_number(letter)).unwrap_or(rest.len()));
+            let (unit, next) = after.split_at(after.find(is_number).unwrap_or(after.len()));
+            let unit = match unit {
+                "" if number.len() == text.len() => 1.0,
+                "ms" => 0.001,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                "d" => DAY,
+                "w" => 7.0 * DAY,
+                _ if number.is_empty() || unit.is_empty() => return Err(EXAMPLES.to_owned()),
+                _ => return Err(format!("unknown unit {unit:?}; use ms, s, m, h, d or w")),
+            };
+            seconds += number.parse::<f64>().map_err(|_| EXAMPLES.to_owned())? * unit;
+            if next.is_empty() {
+                break;
+            }
+            rest = next;
+        }
         match seconds {
-            Some(seconds) if seconds <= MOST => Ok(Self(Duration::from_secs_f64(seconds))),
-            Some(_) => Err("at most a year can be waited for".to_owned()),
-            None => Err(EXAMPLES.to_owned()),
+            seconds if seconds <= MOST => Ok(Self(Duration::from_secs_f64(seconds))),
+            _ => Err("a year is the longest".to_owned()),
         }
     }
 }
@@ -72,11 +84,18 @@ mod tests {
             ("0.5", 500),
             ("1.5m", 90_000),
             ("1h", 3_600_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+            ("1w1.5d", 734_400_000),
+            ("365d", 31_536_000_000),
             ("0", 0),
         ] {
             assert_eq!(text.parse(), Ok(TimeSpan(Duration::from_millis(milliseconds))), "{text}");
         }
-        for wrong in ["", "s", "-1", "1 s", "2d", "1e3", "inf", "nan", "1..2", "9999999h"] {
+        for wrong in [
+            "", "s", "-1", "1 s", "2y", "1e3", "inf", "nan", "1..2", "9999999h", "366d", "1h30", "1hm", "h1",
+            "1D", "1.h.", "365d1s", "300d66d",
+        ] {
             assert!(wrong.parse::<TimeSpan>().is_err(), "{wrong:?}");
         }
     }

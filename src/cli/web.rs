@@ -2,7 +2,7 @@
 
 mod running;
 
-use std::{fs::OpenOptions, path::PathBuf, sync::Arc, time::Instant};
+use std::{fs::OpenOptions, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context, bail};
 use tokio::sync::Mutex;
@@ -13,13 +13,20 @@ use super::{
     log::{self, LogFormat, LogSink},
     print, print_note,
     serve::leave_terminal,
+    settings::LIST_DELIMITER,
     signals::DeadlySignals,
 };
 use crate::{
     Client,
     client::{Backoff, ConnectError},
-    web::{BasePath, BoundGateway, Connector, DEFAULT_VIEWERS, GatewayConfig, HostName, ListenAddress},
+    web::{
+        BasePath, BoundGateway, Connector, DEFAULT_VIEWERS, GatewayConfig, GatewayError, HostName,
+        ListenAddress,
+    },
 };
+
+/// Where it listens on loopback if nobody says.
+const USUAL_PORT: u16 = 7681;
 
 /// Serves sessions to browsers that have a link, which `share` makes
 #[derive(Debug, clap::Args)]
@@ -28,11 +35,11 @@ A link lets who has it do what it says and nothing else; without one, nobody see
 Behind a reverse proxy: --listen unix:PATH, with --host as in the address that people open.
 It can be killed and started again at any time: pages reconnect, and nothing is lost.")]
 pub(super) struct Args {
-    /// Where: an address and a port, or unix:PATH
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681")]
-    listen: ListenAddress,
+    /// Where: an address and a port, or unix:PATH [default: 127.0.0.1:7681]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<ListenAddress>,
     /// A name that people open it by, besides its address and localhost; may be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_delimiter = LIST_DELIMITER)]
     host: Vec<HostName>,
     /// What its paths begin with, such as /term/
     #[arg(long, value_name = "PATH", default_value = "/")]
@@ -61,29 +68,49 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    if !args.listen.is_local() && args.cert.is_none() && !args.plain {
+    // One of them may be of a file, the other not.
+    if args.cert.is_some() != args.key.is_some() {
+        bail!("HTTPS takes both a certificate and its key: give --cert and --key, or neither");
+    }
+    if let Some(listen) = &args.listen
+        && !listen.is_local()
+        && args.cert.is_none()
+        && !args.plain
+    {
         bail!(
-            "others reach {}, and could read along: give --cert and --key, listen on 127.0.0.1 or unix:PATH behind a \
-             proxy that has HTTPS, or say --plain",
-            args.listen
+            "others reach {listen}, and could read along: give --cert and --key, listen on 127.0.0.1 or unix:PATH behind \
+             a proxy that has HTTPS, or say --plain"
         );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(common, args))
 }
 
-async fn serve(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    let mut signals = DeadlySignals::new()?;
-    let config = GatewayConfig {
-        listen: args.listen,
+/// Listens where it is told to. In the background, if nobody said where and something else is there, on a free port.
+async fn bind(common: &Globals, args: &Args) -> Result<BoundGateway, GatewayError> {
+    let config = |listen| GatewayConfig {
+        listen,
         hosts: args.host.clone(),
         base: args.base.clone(),
-        tls: args.cert.clone().zip(args.key),
-        metrics: args.metrics,
+        tls: args.cert.clone().zip(args.key.clone()),
+        metrics: args.metrics.clone(),
         session_metrics: args.session_metrics,
         viewers: args.max_viewers,
     };
-    let gateway = BoundGateway::bind(config, connector(common)).await?;
+    let here = |port| ListenAddress::Tcp((Ipv4Addr::LOCALHOST, port).into());
+    let wanted = args.listen.clone().unwrap_or_else(|| here(USUAL_PORT));
+    match BoundGateway::bind(config(wanted), connector(common)).await {
+        // Not of this server's own gateway, which was just started by something else.
+        Err(_) if args.background && args.listen.is_none() && running::find(&common.socket).is_none() => {
+            BoundGateway::bind(config(here(0)), connector(common)).await
+        }
+        bound => bound,
+    }
+}
+
+async fn serve(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    let mut signals = DeadlySignals::new()?;
+    let gateway = bind(common, &args).await?;
     let sink = match args.background {
         false => LogSink::Stderr,
         true => {

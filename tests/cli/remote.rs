@@ -149,8 +149,12 @@ fn machines_that_the_configuration_names_are_found_by_their_names() {
     assert!(succeed(&["config", "show", "--json"]).contains("\"remotes.far.ssh\""));
 }
 
-/// The process that runs this command.
+/// The process that relays to this socket.
 fn relay_to(socket: &Path) -> u64 {
+    relays_to(socket).pop().expect("a relay runs")
+}
+
+fn relays_to(socket: &Path) -> Vec<u64> {
     let is_it = |pid: &u64| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -159,8 +163,8 @@ fn relay_to(socket: &Path) -> u64 {
             && environment.split(|byte| *byte == 0).any(|word| word == socket.as_bytes())
     };
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.find(is_it).expect("a relay runs")
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(is_it).collect()
 }
 
 #[test]
@@ -196,6 +200,58 @@ impl Drop for Stopped {
         // Its client may have ended it already.
         self.signal("-KILL");
     }
+}
+
+#[test]
+fn a_link_of_another_machine_is_made_and_watched_by_and_taken_back() {
+    let (near, far) = (Home::new(), Far::pretended(""));
+    let script = "stty -echo; echo ready; read go; seq 1 100000; read end";
+    far.succeed(&near, &["new", "a", "-d", "--", "/bin/sh", "-c", script]);
+    // No gateway there is known here, and none is started here.
+    let link = far.succeed(&near, &["share", "a"]);
+    assert!(link.starts_with("http://127.0.0.1:7681/s/#") && !near.socket().exists(), "{link}");
+    let attach = ["attach", "--link", link.trim_end()];
+    let mut terminal = far.terminal(&near, &attach);
+    terminal.wait_for("ready");
+    let mut recorder = far.command(&near, &attach);
+    let mut recorder = recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(recorder.stdout.take().unwrap());
+    let mut recorded = String::new();
+    output.read_line(&mut recorded).unwrap();
+
+    // A line that is lost is made again, and the link redeemed again on it.
+    let relay = |before: u64| {
+        let mut found = 0;
+        eventually("both are there", || {
+            let clients = far.home.json(&["stats", "--json"]);
+            let watching =
+                |client: &&Value| client["session"].is_string() && client["id"].as_u64() > Some(before);
+            let ids = clients["by_client"].as_array().unwrap().iter().filter(watching);
+            let ids: Vec<_> = ids.map(|client| client["id"].as_u64().unwrap()).collect();
+            found = ids.iter().max().copied().unwrap_or(0);
+            ids.len() == 2
+        });
+        found
+    };
+    let last = relay(0);
+    let relays = relays_to(&far.home.socket());
+    assert_eq!(relays.len(), 2);
+    relays.into_iter().for_each(|process| signal(process, Signal::KILL));
+    relay(last);
+    far.succeed(&near, &["send", "a", "--keys", "Enter"]);
+    let expected: String = (1..=100_000).map(|number| format!("{number}\r\n")).collect();
+    while !recorded.ends_with("\n100000\r\n") {
+        assert!(output.read_line(&mut recorded).unwrap() > 0, "it ended after {} bytes", recorded.len());
+    }
+    assert!(recorded == format!("ready\r\n{expected}"), "{} bytes", recorded.len());
+    terminal.wait_for("100000");
+
+    let shares = far.succeed(&near, &["shares"]);
+    assert!(shares.contains("read-only"), "{shares}");
+    assert!(near.succeed(&["shares", "--json"]).starts_with("[]"));
+    far.succeed(&near, &["unshare", "--all"]);
+    assert_eq!(wait(&mut recorder).code(), Some(254));
+    terminal.ends_with(254);
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn a_session_that_ended_or_never_was_has_no_screen() {
     let home = Home::new();
     let _server = serve(&home, &["--ended", "0"]);
     home.run(&["new", "a", "--", "/bin/sh", "-c", "exit 3"]);
+    home.run(&["wait", "a"]);
     for (name, reason) in [("a", "session a has ended: exit status 3"), ("b", "there is no session b")] {
         let output = home.run(&["screen", name]);
         assert_eq!(output.status.code(), Some(1));

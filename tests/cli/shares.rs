@@ -39,7 +39,7 @@ fn a_link_is_made_listed_and_taken_back() {
     let home = Home::new();
     assert_eq!(home.succeed(&["shares", "--json"]), "[]\n");
     start(&home, "work");
-    let link = share(&home, &["work", "--for", "8h", "--once", "--label", "Ann\x1b[31m"]);
+    let link = share(&home, &["work", "--for", "7h60m", "--once", "--label", "Ann\x1b[31m"]);
     let (before, token) = link.split_once('#').unwrap();
     assert_eq!((before, token.len()), ("http://127.0.0.1:7681/s/", 22));
     let all =
@@ -102,6 +102,34 @@ fn a_terminal_watches_by_a_link_until_that_is_taken_back() {
     typing.wait_for("got still");
     home.succeed(&["kill", "work"]);
     typing.wait_for("session work ended");
+}
+
+#[test]
+fn a_link_for_two_viewers_admits_no_third() {
+    let home = Home::new();
+    start(&home, "work");
+    let link = share(&home, &["work", "--uses", "2", "--for", "1w"]);
+    let watch = || {
+        let terminal = home.terminal(&["attach", "--link", &link]);
+        terminal.wait_for("ready");
+        terminal
+    };
+    let _viewers = [watch(), watch()];
+    let said = refused(&home, &link);
+    assert!(said.contains("link"), "{said}");
+    let left = links(&home)[0]["expires_seconds"].as_u64();
+    assert!((600_000..=604_800).contains(&left.unwrap()), "{left:?}");
+    for (arguments, hint) in [
+        (&["--uses", "0"][..], "from 1 to"),
+        (&["--uses", "2", "--once"], "cannot be used with"),
+        (&["--for", "0"], "a second at least"),
+        (&["--for", "soon"], "or forever"),
+    ] {
+        let output = home.run(&[&["share", "work"], arguments].concat());
+        assert!(!output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(hint), "{arguments:?}: {said}");
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn wrong_usage_exits_2_with_a_hint() {
         (&["send", "x", "--keys", "a", "--paste"], "cannot be used with"),
         (&["wait", "x", "--for", "/(/"], "unclosed group"),
         (&["wait", "x", "--idle", "soon"], "500ms"),
-        (&["wait", "x", "--timeout", "9d"], "ms, s, m or h"),
+        (&["wait", "x", "--timeout", "9y"], "ms, s, m, h, d or w"),
         (&["wait", "x", "--since", "5"], "--for"),
         (&["wait", "x", "--for", "a", "--idle", "1s"], "cannot be used with"),
     ] {

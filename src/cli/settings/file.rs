@@ -12,7 +12,7 @@ use toml::{
     de::{DeInteger, DeTable, DeValue},
 };
 
-use super::{Given, GivenRemote, Origin, SETTINGS, Setting, SettingError, ValueKind};
+use super::{Given, GivenRemote, LIST_DELIMITER, Origin, SETTINGS, Setting, SettingError, ValueKind};
 use crate::cli::remote::{FORM, NamedRemote, RemoteName, program, remote_path};
 
 /// The machine's file, for all its users.
@@ -24,6 +24,9 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// The table of tables of other machines, and the keys of each.
 const REMOTES: &str = "remotes";
 const REMOTE_KEYS: [&str; 4] = ["url", "path", "socket", "ssh"];
+
+/// Tables of commands that are not there without a feature.
+const LEFT_OUT: &[&str] = if cfg!(feature = "web") { &[] } else { &["web"] };
 
 /// How alike two names are, from 0 to 1, if one may be meant by the other.
 const ALIKE: f64 = 0.8;
@@ -178,6 +181,8 @@ impl SettingsReader<'_> {
                 (None, None, other) if table.is_none() && name == REMOTES => {
                     self.wrong.push((value.span().start, no_table(name, other)));
                 }
+                // That of a command which this program is built without: another one may read the same file.
+                (None, None, DeValue::Table(_)) if table.is_none() && LEFT_OUT.contains(&name) => {}
                 (None, None, other) => {
                     let is_table = table.is_none() && matches!(other, DeValue::Table(_));
                     let what = if is_table { unknown_table(name) } else { unknown_key(table, name) };
@@ -250,7 +255,11 @@ impl SettingsReader<'_> {
         let text = match (kind, value.get_ref()) {
             (ValueKind::Flag, DeValue::Boolean(value)) => value.to_string(),
             (ValueKind::Number | ValueKind::Bytes, DeValue::Integer(number)) => decimal(number),
-            (ValueKind::Bytes | ValueKind::Text, DeValue::String(text)) => text.to_string(),
+            (ValueKind::Bytes | ValueKind::Text | ValueKind::List, DeValue::String(text)) => text.to_string(),
+            (ValueKind::List, DeValue::Array(items)) if items.iter().all(|item| item.get_ref().is_str()) => {
+                let texts = items.iter().filter_map(|item| item.get_ref().as_str());
+                texts.collect::<Vec<_>>().join(&LIST_DELIMITER.to_string())
+            }
             (_, other) => {
                 let wanted = self.wanted(setting, kind);
                 self.wrong.push((at, format!("{} is {wanted}, not {}", setting.key(), a_kind(other))));
@@ -273,6 +282,7 @@ impl SettingsReader<'_> {
             ValueKind::Flag => "true or false".to_owned(),
             ValueKind::Number => "a whole number, without quotes".to_owned(),
             ValueKind::Bytes => format!("a number of bytes, such as 65536 or {example:?}"),
+            ValueKind::List => "a list of strings, in brackets, or a string".to_owned(),
             ValueKind::Text if example.is_empty() => "a string, in quotes".to_owned(),
             ValueKind::Text => format!("a string, such as {example:?}"),
         }

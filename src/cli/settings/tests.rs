@@ -6,18 +6,20 @@ use super::*;
 
 /// Options of these commands that say what one call is to do, so that no file has them: a recording keeps its promise
 /// only if `from` and `on-lag` mean what they do by themselves.
-const OF_ONE_CALL: [(&str, &[&str]); 4] = [
+const OF_ONE_CALL: &[(&str, &[&str])] = &[
     ("serve", &["background", "take-over"]),
     ("new", &["attach", "detached", "directory", "env", "on-lag", "record", "title"]),
     ("attach", &["create", "from", "link", "on-lag", "read-only"]),
-    ("share", &["all", "for", "label", "once", "write"]),
+    ("share", &["all", "label", "once", "uses", "write"]),
+    #[cfg(feature = "web")]
+    ("web", &["background"]),
 ];
 
 #[test]
 fn every_option_is_a_setting_or_is_of_one_call() {
     let command_line = Args::command();
     let mut found = BTreeSet::new();
-    for (name, of_one_call) in OF_ONE_CALL {
+    for (name, of_one_call) in OF_ONE_CALL.iter().copied() {
         let command = command_line.find_subcommand(name).unwrap();
         let options: Vec<_> = command.get_arguments().filter_map(Arg::get_long).collect();
         for option in &options {
@@ -41,7 +43,7 @@ fn every_setting_has_a_variable_of_its_own_and_takes_its_default() {
     let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
     assert_eq!(variables.len(), SETTINGS.len());
     assert!(variables.contains("FUGUE_DETACH_KEY") && variables.contains("FUGUE_SERVE_MAX_CLIENTS"));
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         if let Ok(default) = setting.default(&command_line) {
             assert_eq!(setting.check(&command_line, default.as_ref()), Ok(()), "{}", setting.key());
         }
@@ -82,7 +84,21 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ("[new]\nlog = 'info'", "f:2:1: unknown key \"log\" in [new]; it belongs above all tables"),
         ("shards = 2", "f:1:1: unknown key \"shards\"; it belongs in [serve]"),
         ("[atach]\nx = 1", "f:1:2: unknown table [atach]; did you mean [attach]?"),
+        #[cfg(not(feature = "web"))]
         ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach, share, remotes"),
+        #[cfg(feature = "web")]
+        ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach, share, web, remotes"),
+        #[cfg(feature = "web")]
+        ("[web]\nhost = [1]", "f:2:8: web.host is a list of strings, in brackets, or a string, not a list"),
+        #[cfg(feature = "web")]
+        (
+            "[web]\nhost = ['a', 'b/']",
+            "f:2:8: web.host can't be \"a,b/\": write a name, as in the address that people open: term.example.com",
+        ),
+        (
+            "[share]\nfor = '2y'",
+            "f:2:7: share.for can't be \"2y\": unknown unit \"y\"; use ms, s, m, h, d or w, or forever",
+        ),
         (
             "[new]\nzoo = 1",
             "f:2:1: unknown key \"zoo\" in [new]; the keys in [new] are size, pace, login, no-start",
@@ -133,6 +149,13 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
     ] {
         assert_eq!(check_text(text).first().map(String::as_str), Some(told), "{text}");
     }
+}
+
+#[test]
+fn a_table_of_a_command_that_is_not_built_is_passed_over() {
+    assert_eq!(check_text("[web]\nlisten = '0.0.0.0:8443'\nhost = ['a.example', 'b.example']"), [""; 0]);
+    let wrong = check_text("[web]\nlisten = 'x'");
+    assert_eq!(wrong.len(), usize::from(cfg!(feature = "web")), "{wrong:?}");
 }
 
 #[test]

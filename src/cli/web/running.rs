@@ -32,9 +32,6 @@ const START_TIME: Duration = Duration::from_secs(10);
 /// The longest URL that is read.
 const MAX_URL: u64 = 1024;
 
-/// Where links of this machine begin if nobody says otherwise; the second if another user's gateway is there.
-const PLACES: [&str; 2] = ["127.0.0.1:7681", "127.0.0.1:0"];
-
 fn beside(socket: &Path, suffix: &str) -> PathBuf {
     let mut path = socket.as_os_str().to_owned();
     path.push(suffix);
@@ -74,28 +71,27 @@ pub(in super::super) fn find(socket: &Path) -> Option<String> {
     (is_url && url.ends_with('/') && !url.contains(char::is_whitespace)).then_some(url)
 }
 
-/// The same, after starting one in the background if none runs.
+/// The same, after starting one in the background if none runs. It listens where the configuration says, else on this
+/// machine's loopback.
 pub(in super::super) async fn find_or_start(common: &Globals) -> anyhow::Result<String> {
-    let mut complaint = String::new();
-    for place in PLACES {
-        if let Some(url) = find(&common.socket) {
-            return Ok(url);
-        }
-        complaint = timeout(START_TIME, start(common, place))
-            .await
-            .with_context(|| format!("the gateway was not ready within {} s", START_TIME.as_secs()))??;
+    if let Some(url) = find(&common.socket) {
+        return Ok(url);
     }
+    let complaint = timeout(START_TIME, start(common)).await;
+    let complaint = complaint
+        .with_context(|| format!("the gateway was not ready within {} s", START_TIME.as_secs()))??;
     match find(&common.socket) {
         Some(url) => Ok(url),
+        None if complaint.is_empty() => bail!("the gateway does not know where people open it: give --url"),
         None => bail!("starting a gateway failed: {complaint}"),
     }
 }
 
 /// Starts one, and waits until it is ready or has failed; returns what it complained of.
-async fn start(common: &Globals, place: &str) -> anyhow::Result<String> {
+async fn start(common: &Globals) -> anyhow::Result<String> {
     let program = env::current_exe().context("finding this program's own file failed")?;
     let mut gateway = Command::new(program);
-    gateway.args(["web", "--background", "--listen", place, "--socket"]).arg(&common.socket);
+    gateway.args(["web", "--background", "--socket"]).arg(&common.socket);
     gateway.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut gateway = gateway.spawn().context("starting a gateway failed")?;
     let (Some(stdout), Some(mut stderr)) = (gateway.stdout.take(), gateway.stderr.take()) else {
