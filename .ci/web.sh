@@ -20,4 +20,4 @@ command -v chromium > /dev/null ||
     { apt-get update && apt-get install -y --no-install-recommends chromium fonts-dejavu-core; } > /dev/null ||
     { echo "not checked: chromium is not installed, and could not be"; exit 0; }
 cargo build --locked --features web
-node --test --test-concurrency 1 tests/web/page.test.mjs tests/web/real.test.mjs
+node --test --test-concurrency 1 tests/web/page.test.mjs tests/web/real.test.mjs tests/web/corpus.test.mjs

@@ -88,15 +88,18 @@ export class RealGateway {
     await gone;
   }
 
-  /** A session that prints what a test tells it to, and keeps what is typed. */
-  async add(name) {
+  /**
+   * A session that prints what a test tells it to, and keeps what is typed. With a `size` such as 80x24 it
+   * keeps that.
+   */
+  async add(name, { size } = {}) {
     const path = (kind) => join(this.#directory, `${name}.${kind}`);
     await run("mkfifo", [path("printed")]);
     await writeFile(path("typed"), "");
     const script = `stty raw -echo; cat < /dev/tty > '${path("typed")}' & cat '${path("printed")}'; exit $(cat '${path("status")}')`;
-    await this.run("new", "-d", name, "--", "sh", "-c", script);
+    const printed = await this.run("new", "-d", name, ...(size ? ["--size", size] : []), "--", "sh", "-c", script);
     const pipe = await open(path("printed"), constants.O_WRONLY);
-    return new RealSession(this, name, path, pipe);
+    return new RealSession(this, name, printed.trim(), path, pipe);
   }
 
   /** The address of a link. */
@@ -126,9 +129,10 @@ class RealSession {
   #path;
   #pipe;
 
-  constructor(gateway, name, path, pipe) {
+  constructor(gateway, name, id, path, pipe) {
     this.#gateway = gateway;
     this.name = name;
+    this.id = id;
     this.#path = path;
     this.#pipe = pipe;
   }
