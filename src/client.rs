@@ -6,6 +6,7 @@ mod error;
 mod figures;
 mod input_stream;
 mod liveness;
+mod provider;
 mod reconnecting;
 mod requests;
 mod resume;
@@ -33,11 +34,12 @@ pub use self::{
     error::{ClientError, ConnectError},
     input_stream::InputStream,
     liveness::Keepalive,
+    provider::{ProvideError, Provider},
     reconnecting::{InputFull, ReconnectError, ReconnectingClient, Watched},
 };
 use crate::{
-    ClientId,
-    message::{ClientMessage, Event, Reply, RequestError},
+    ClientId, SessionId,
+    message::{ClientMessage, Event, ProviderNews, Reply, RequestError},
     wire::{self, Frame, FrameReader, Hello, HelloReply, Kind, Side, WireError},
 };
 
@@ -124,6 +126,7 @@ impl Early {
 fn weight(incoming: &Incoming) -> usize {
     let data = match incoming {
         Incoming::Output { data, .. } | Incoming::Screen { data, .. } => data.len(),
+        Incoming::Provider { news: ProviderNews::Typed { data, .. }, .. } => data.len(),
         Incoming::Event(Event::Notice(text)) => text.len(),
         _ => 0,
     };
@@ -171,6 +174,13 @@ pub enum Incoming {
         request: u64,
         /// The answer.
         answer: Result<Reply, RequestError>,
+    },
+    /// What this client is told of a session that it provides.
+    Provider {
+        /// Which session.
+        session: SessionId,
+        /// What it is told.
+        news: ProviderNews,
     },
     /// News. [`Event::Closing`] arrives as [`ClientError::Closed`] instead.
     Event(Event),
@@ -312,6 +322,13 @@ impl Client {
     #[must_use]
     pub fn can_follow(&self) -> bool {
         self.features & wire::FOLLOWS != 0
+    }
+
+    /// Whether the server knows sessions that a client [provides](Self::provide), and what is typed at terminals
+    /// elsewhere.
+    #[must_use]
+    pub fn can_provide(&self) -> bool {
+        self.features & wire::PROVIDES != 0
     }
 
     /// How long the server has to answer a request; the default is [`REQUEST_TIMEOUT`].
@@ -510,6 +527,10 @@ impl IncomingFrames {
             Kind::Output => Ok(Incoming::Output { offset: a, data: payload }),
             Kind::Screen => Ok(Incoming::Screen { offset: a, data: payload }),
             Kind::Reply => Ok(Incoming::Reply { request: a, answer: wire::decode_reply(&payload)? }),
+            Kind::Provider => {
+                let (session, news) = wire::decode_news(&payload)?;
+                Ok(Incoming::Provider { session, news })
+            }
             Kind::Event => match wire::decode_event(&payload)? {
                 Event::Closing(reason) => Err(ClientError::Closed(reason)),
                 event => Ok(Incoming::Event(event)),

@@ -6,9 +6,15 @@
 #[cfg(feature = "server")]
 mod environment;
 #[cfg(feature = "server")]
+mod input_place;
+#[cfg(feature = "server")]
 mod link_token;
 #[cfg(feature = "server")]
+mod pace;
+#[cfg(feature = "server")]
 mod pixels;
+#[cfg(feature = "server")]
+mod provide;
 #[cfg(feature = "server")]
 mod relay;
 #[cfg(feature = "server")]
@@ -19,6 +25,8 @@ mod request;
 mod settings;
 #[cfg(feature = "server")]
 mod share;
+#[cfg(feature = "server")]
+mod statement;
 
 use bytes::Bytes;
 
@@ -27,8 +35,11 @@ pub(crate) use self::share::kept_label;
 #[cfg(feature = "server")]
 pub use self::{
     environment::{ClientEnvironment, VARIABLES},
+    input_place::{InputPosition, InputStreamId},
     link_token::{LinkId, LinkToken, NotAToken, ViewerId},
+    pace::{Pace, SizePolicy},
     pixels::PixelSize,
+    provide::{Provide, Provided, ProviderId, Takes, WhenLost},
     relay::Relay,
     reply::{
         AttachedTo, ChangedSession, ClientState, ClientStats, CloseReason, Event, ExitStatus, Happened,
@@ -36,11 +47,12 @@ pub use self::{
         SessionStats,
     },
     request::{
-        Access, Attach, AttachOptions, ClientMessage, Create, DetachWhich, InputPosition, InputStreamId,
-        OnLag, Pace, SessionChange, Share, SizePolicy, StartAt, Target, UnshareWhich,
+        Access, Attach, AttachOptions, ClientMessage, Create, DetachWhich, OnLag, SessionChange, Share,
+        StartAt, Target, UnshareWhich,
     },
     settings::{ControlCharacter, TerminalFlag, TerminalSettings},
     share::{LinkInfo, LinkedSession, Redeemed, SharedLink, Unshared},
+    statement::{MAX_DRAWING, MAX_DRAWING_PIECE, MAX_PRINT, ProviderNews, ProviderStatement, STATEMENT_COST},
 };
 use crate::SessionId;
 

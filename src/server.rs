@@ -19,6 +19,7 @@ mod listener;
 mod live;
 mod nesting;
 mod peer;
+mod providing;
 mod restriction;
 mod router;
 mod sessions;

@@ -49,6 +49,7 @@ use self::{
     answers::Answers,
     ended::KEPT_COST,
     events::SessionEvents,
+    feed::FeedSide,
     history::History,
     kept::Kept,
     program::{KILLED, Process},
@@ -60,6 +61,7 @@ use self::{
 pub(crate) use self::{
     client_status::{ClientStatus, ClientTotals},
     events::{EventQueue, RecvError},
+    feed::{Answered, Broken, LOST_TIME, ProvidedNews, ProvidedSession},
     follower::{Draw, Followed, Follower, Next, NotFollowed},
     history::{NotHeld, Span},
     kept::{HeldListener, Keeper, KeeperPlace},
@@ -108,6 +110,10 @@ pub(crate) struct Session {
     /// The program's process, and its terminal; `None` of a [`Feed`].
     pid: Option<u32>,
     pty: Option<Arc<Pty>>,
+    /// What whoever prints to it has of it, if that is no program of this server's.
+    feed: Option<Arc<FeedSide>>,
+    /// How often its screen was given anew.
+    drawn: AtomicU64,
     /// What outlives this server, of a program that does and has not ended. A leaf lock.
     kept: Mutex<Option<Arc<Kept>>>,
     /// Who sizes the terminal. The terminal is resized under this lock, so that the latest decision is the last.
@@ -374,8 +380,26 @@ impl Session {
         self.size_by(|sizing| ((), sizing.ask(window)));
     }
 
-    /// Resizes the terminal if `decide` says so, and tells the clients that watch.
+    /// Resizes the terminal if `decide` says so, and tells the clients that watch. A provider that takes requests is
+    /// asked for the size, and says when it has it.
     fn size_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<Window>)) -> T {
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.takes_requests()) else {
+            return self.resize_by(decide);
+        };
+        let (decided, teller) = self.sizing.with(|sizing| {
+            let (decided, wanted) = decide(sizing);
+            (decided, wanted.and_then(|window| feed.requests.resize(window)))
+        });
+        teller.into_iter().for_each(std::task::Waker::wake);
+        decided
+    }
+
+    /// It has this size from the head on, as whoever prints to it says. For the session's pump.
+    fn resize_to(&self, size: TerminalSize) {
+        self.resize_by(|sizing| ((), Some(sizing.give(size))));
+    }
+
+    fn resize_by<T>(&self, decide: impl FnOnce(&mut Sizing) -> (T, Option<Window>)) -> T {
         let (decided, resized) = self.sizing.with(|sizing| {
             let (decided, changed) = decide(sizing);
             let resized = changed.map(|window| {
@@ -400,9 +424,8 @@ impl Session {
         }
         self.screen.appended();
         self.screen.hurry();
-        // Only the doorbell: a writer that misses it compares the size before it sleeps.
-        let resized = Arc::new(ServerMessage::Resized { session: self.id });
-        let _ = self.registry.broadcast_to_session(self.id, resized);
+        // A writer that misses it compares the size before it sleeps.
+        self.ring_all();
         decided
     }
 
@@ -423,10 +446,16 @@ impl Session {
         self.history.head()
     }
 
-    /// Takes note of what the program prints from offset `at` on; where there is none, nobody could answer. Returns
-    /// whether it asks something.
+    /// Takes note of what the program prints from offset `at` on. Returns whether it asks something.
     fn printed(&self, output: &[u8], at: u64) -> bool {
-        self.pty.is_some() && self.answers.printed(output, at)
+        self.answers.printed(output, at)
+    }
+
+    /// Has every client's writer look again.
+    fn ring_all(&self) {
+        // Only the doorbell: a full queue has one already.
+        let resized = Arc::new(ServerMessage::Resized { session: self.id });
+        let _ = self.registry.broadcast_to_session(self.id, resized);
     }
 
     /// Types what of `input`, from a client with this claim, the program may see, as [`type_in`](Self::type_in). What a
@@ -436,7 +465,7 @@ impl Session {
     /// As of `type_in`.
     pub(crate) async fn type_from(
         &self,
-        (client, claim): (ClientId, Claim),
+        (client, claim): (ClientId, Option<Claim>),
         typed: &mut ReplyFilter,
         input: &[u8],
         mark: Option<(InputMark, u64)>,
@@ -446,13 +475,20 @@ impl Session {
                 self.mark_typed(mark);
                 let passed = self.answers.filter(typed, client, input);
                 if passed.is_use {
-                    self.times.used.store(self.millis(Instant::now()), Ordering::Relaxed);
-                    self.surroundings.used(claim);
-                    self.size_by(|sizing| ((), sizing.used(claim)));
+                    self.is_used(claim);
                 }
                 passed.bytes
             })
             .await
+    }
+
+    /// A person used a terminal; one that shows the session elsewhere has no claim.
+    fn is_used(&self, claim: Option<Claim>) {
+        self.times.used.store(self.millis(Instant::now()), Ordering::Relaxed);
+        if let Some(claim) = claim {
+            self.surroundings.used(claim);
+            self.size_by(|sizing| ((), sizing.used(claim)));
+        }
     }
 
     /// Whether `input` interrupts the program, by the terminal's present settings.
@@ -537,7 +573,7 @@ impl Session {
             id: self.id,
             name: self.name(),
             command: self.command.clone(),
-            state: ended.map_or(SessionState::Running { pid: self.pid }, SessionState::Ended),
+            state: ended.map_or_else(|| self.live_state(), SessionState::Ended),
             clients,
             printed: head,
             is_held: true,
@@ -550,6 +586,13 @@ impl Session {
             unseen: head.saturating_sub(seen),
             bell: self.answers.newest_bell() > seen,
             latest: self.latest(),
+        }
+    }
+
+    fn live_state(&self) -> SessionState {
+        match self.feed.as_ref().and_then(|feed| feed.lost()) {
+            Some(lost) => SessionState::Provided { lost_seconds: lost.map(|lost| lost.as_secs()) },
+            None => SessionState::Running { pid: self.pid },
         }
     }
 

@@ -9,11 +9,12 @@
 //! | 4 | `kind` | what the payload is |
 //! | 5 | `flags` | bit 0: a receiver that does not know this kind may skip the frame |
 //! | 6..8 | | zero |
-//! | 8..16 | `a` | requests and replies: the request's id; output: its offset in the session's stream; a screen: the offset from which output follows it; else zero |
+//! | 8..16 | `a` | requests and replies: the request's id; output and prints: the offset in the session's stream; a screen: the offset from which output follows it; else zero |
 //!
 //! `length` is checked against the kind's own limit before anything is allocated. Output and screens are raw bytes, a
 //! screen in as many frames as it needs; input is the session's id (16 bytes), its place in a stream (the stream's id,
-//! 16 bytes, and an offset, 8; all zero where it has none) and raw bytes; hellos are fixed bytes, the same in every
+//! 16 bytes, and an offset, 8; all zero where it has none) and raw bytes; what a provider prints is the session's id
+//! and raw bytes; hellos are fixed bytes, the same in every
 //! version; all other payloads are [postcard](https://postcard.jamesmunns.com/wire-format). A connection starts with a
 //! client's hello and the server's hello reply. Nothing else is accepted before, but for what a relay says of its
 //! client: once, and before that one's hello.
@@ -27,16 +28,18 @@ mod reader;
 
 #[cfg(feature = "cli")]
 pub(crate) use self::hello::find_hello_reply;
-pub(crate) use self::hello::{FOLLOWS, LINKS};
+pub(crate) use self::hello::{FOLLOWS, LINKS, PROVIDES};
 pub use self::{
     codec::{
-        decode_event, decode_relay, decode_reply, decode_request, encode_event, encode_relay, encode_reply,
-        encode_request,
+        decode_event, decode_news, decode_relay, decode_reply, decode_request, encode_event, encode_news,
+        encode_relay, encode_reply, encode_request,
     },
     error::WireError,
     hello::{Hello, HelloReply},
     reader::{Frame, FrameDecoder, FrameReader},
 };
+
+use crate::message::{MAX_DRAWING_PIECE, MAX_PRINT};
 
 /// The newest version of the protocol that this side speaks.
 pub const VERSION: u16 = 4;
@@ -55,6 +58,9 @@ pub const MAX_INPUT: usize = 64 * 1024;
 
 /// Bytes of an input frame before what is typed.
 const INPUT_HEAD: usize = 16 + 16 + 8;
+
+/// Bytes of a print's frame before its output: the session's id.
+const PRINT_HEAD: usize = 16;
 
 /// The most that a relay says of its client.
 const MAX_RELAY: usize = 64 * 1024;
@@ -93,16 +99,21 @@ pub enum Kind {
     Shares = 20,
     Unshare = 21,
     Redeem = 22,
+    Provide = 23,
+    Print = 24,
+    Statement = 25,
+    RemoteInput = 26,
 
     HelloReply = 128,
     Reply = 129,
     Output = 130,
     Event = 131,
     Screen = 132,
+    Provider = 133,
 }
 
 impl Kind {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 32] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -125,11 +136,16 @@ impl Kind {
         Self::Shares,
         Self::Unshare,
         Self::Redeem,
+        Self::Provide,
+        Self::Print,
+        Self::Statement,
+        Self::RemoteInput,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
         Self::Event,
         Self::Screen,
+        Self::Provider,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -155,7 +171,14 @@ impl Kind {
             Self::Share => 1024,
             // With an environment: sixteen values of 1 KiB.
             Self::Attach => 256 + 17 * 1024,
-            Self::Input => INPUT_HEAD + MAX_INPUT,
+            Self::Input | Self::RemoteInput => INPUT_HEAD + MAX_INPUT,
+            // With a command line and a title.
+            Self::Provide => 8 * 1024,
+            Self::Print => PRINT_HEAD + MAX_PRINT,
+            // A piece of a drawing is the longest.
+            Self::Statement => PRINT_HEAD + MAX_DRAWING_PIECE + 16,
+            // What was typed is, with the session, a number and a place in a stream.
+            Self::Provider => MAX_INPUT + 128,
             // A command line and an environment: Linux allows a quarter of the stack, most often 2 MiB, for both.
             Self::Create => 2 * 1024 * 1024,
             // With an environment, which takes a few KiB.

@@ -9,6 +9,10 @@ mod chat;
 #[allow(dead_code, reason = "its main")]
 #[path = "../examples/embed.rs"]
 mod embed;
+#[cfg(feature = "server")]
+#[allow(dead_code, reason = "its main")]
+#[path = "../examples/provide.rs"]
+mod provide;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -64,4 +68,35 @@ async fn people_in_a_room_hear_each_other_and_of_departures() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_server_shows_its_client_the_whole_countdown() {
     assert_eq!(embed::run().await.unwrap(), "3\r\n2\r\n1\r\n");
+}
+
+#[cfg(feature = "server")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provided_file_is_a_session_that_shows_all_of_it() {
+    use fugue_server::{
+        Client, Server,
+        client::Incoming,
+        message::{AttachOptions, Event, OnLag, StartAt},
+    };
+
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, path) = (directory.path().join("fugue/server.sock"), directory.path().join("build.log"));
+    std::fs::write(&path, "one\ntwo\n").unwrap();
+    let server = Server::builder(&socket).bind().unwrap();
+    tokio::spawn(server.serve(std::future::pending()));
+    // Nothing here is sent to another thread.
+    provide::provide(&socket, &path, None).await.unwrap();
+    let mut client = Client::connect(&socket).await.unwrap();
+    let options = AttachOptions::new(StartAt::Oldest, OnLag::Lossless);
+    let name: fugue_server::SessionName = "build.log".parse().unwrap();
+    client.attach(name, options).await.unwrap();
+    let mut shown = Vec::new();
+    loop {
+        match timeout(Duration::from_secs(30), client.next()).await.unwrap().unwrap() {
+            Incoming::Output { data, .. } => shown.extend_from_slice(&data),
+            Incoming::Event(Event::Ended { .. }) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(shown, b"one\ntwo\n");
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::{Client, ConnectError},
-    message::{LinkId, LinkInfo, SessionState},
+    message::{LinkId, LinkInfo},
     server::{default_socket, other_default_sockets},
 };
 
@@ -158,7 +158,7 @@ impl SessionNames {
 /// The names of the live sessions.
 async fn session_names(client: &mut Client) -> Vec<String> {
     let sessions = client.list().await.unwrap_or_default();
-    let live = sessions.iter().filter(|info| matches!(info.state, SessionState::Running { .. }));
+    let live = sessions.iter().filter(|info| info.state.is_live());
     live.map(|info| info.name.to_string()).collect()
 }
 

@@ -122,14 +122,15 @@ async fn watch_server(client: &mut Client, args: &Args) -> anyhow::Result<Exit> 
 
 /// The one used last.
 fn latest(sessions: &[SessionInfo]) -> Option<usize> {
-    let live =
-        sessions.iter().enumerate().filter(|(_, info)| matches!(info.state, SessionState::Running { .. }));
+    let live = sessions.iter().enumerate().filter(|(_, info)| info.state.is_live());
     live.filter(|(_, info)| info.used_ms.is_some()).min_by_key(|(_, info)| info.used_ms).map(|(at, _)| at)
 }
 
 fn as_json(info: &SessionInfo, is_latest: bool) -> Value {
+    let lost = if let SessionState::Provided { lost_seconds } = info.state { lost_seconds } else { None };
     let (pid, ended) = match info.state {
         SessionState::Running { pid } => (pid, None),
+        SessionState::Provided { .. } => (None, None),
         SessionState::Ended(status) => (None, Some(status.as_exit_code())),
     };
     json!({
@@ -137,6 +138,8 @@ fn as_json(info: &SessionInfo, is_latest: bool) -> Value {
         "id": info.id.to_string(),
         "command": info.command,
         "running": ended.is_none(),
+        "provided": matches!(info.state, SessionState::Provided { .. }),
+        "provider_lost_seconds": lost,
         "pid": pid,
         "exit_code": ended,
         "clients": info.clients,
@@ -162,6 +165,10 @@ fn table(sessions: &[SessionInfo]) -> String {
         let state = match info.state {
             SessionState::Running { pid: Some(pid) } => format!("running, pid {pid}"),
             SessionState::Running { pid: None } => "running".to_owned(),
+            SessionState::Provided { lost_seconds: None } => "provided".to_owned(),
+            SessionState::Provided { lost_seconds: Some(lost) } => {
+                format!("provider lost {} ago", time::age(lost))
+            }
             SessionState::Ended(status) if info.is_held => status.to_string(),
             SessionState::Ended(status) => format!("{status}, output gone"),
         };

@@ -31,7 +31,7 @@ use super::{
     time::TimeSpan,
 };
 use crate::{
-    message::{SessionInfo, SessionState},
+    message::SessionInfo,
     server::{
         DEFAULT_ENDED_BYTES, DEFAULT_HISTORY_BYTES, DEFAULT_MAX_CLIENTS, DEFAULT_QUEUE_DEPTH,
         DEFAULT_SCROLLBACK, Server, ServerBuilder, ServerEnd, ServerError,
@@ -199,7 +199,7 @@ async fn bind(common: &Globals, args: &Args, listener: Option<UnixListener>) -> 
 fn status(server: &Server) -> impl Fn() -> String + use<> {
     let (sessions, clients) = (server.sessions(), server.clients());
     move || {
-        let runs = |info: &SessionInfo| matches!(info.state, SessionState::Running { .. });
+        let runs = |info: &SessionInfo| info.state.is_live();
         let counted = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let sessions = sessions.list().iter().filter(|info| runs(info)).count();
         format!("{}, {}", counted(sessions, "session"), counted(clients.count(), "client"))

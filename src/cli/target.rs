@@ -13,7 +13,7 @@ use super::{print_note, remote::RemoteName};
 use crate::{
     NameError, SessionId, SessionName,
     client::{Client, ClientError},
-    message::{RequestError, SessionInfo, SessionState, Target},
+    message::{RequestError, SessionInfo, Target},
 };
 
 /// A session as people type it: its name, or a beginning of it that no other has; after `=` its name and no other.
@@ -133,7 +133,7 @@ pub(super) async fn choose(client: &mut Client) -> anyhow::Result<Target> {
     } else {
         None
     };
-    let runs = |info: &SessionInfo| matches!(info.state, SessionState::Running { .. });
+    let runs = |info: &SessionInfo| info.state.is_live();
     let mut sessions = client.list().await?;
     sessions.retain(|info| runs(info) && Some(info.id) != here);
     match choose_alone(&sessions) {

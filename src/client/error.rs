@@ -114,6 +114,12 @@ pub enum ClientError {
         "this server is of an older build, which knows no links; `fugue-server restart` has the installed one go on"
     )]
     NoLinks,
+    /// The server is older than provided sessions are; nothing was asked.
+    #[error(
+        "this server is of an older build, in which clients can't provide sessions; `fugue-server restart` has the \
+         installed one go on"
+    )]
+    NoProviders,
     /// The server sent what can't be understood.
     #[error(
         "the server sent what this client does not understand, though both speak protocol version {VERSION}: they may \

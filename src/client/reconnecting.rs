@@ -393,6 +393,8 @@ impl ReconnectingClient {
                 self.line = Line::Over(Over::Ended(status));
                 self.news.push_back(Watched::Event(Event::Ended { session, status }));
             }
+            // It provides nothing.
+            Incoming::Provider { .. } => {}
             Incoming::Event(event) => self.news.push_back(Watched::Event(event)),
             Incoming::Reply { request, answer } => {
                 self.news.extend(self.typing.answered(request, answer));

@@ -9,8 +9,9 @@ use crate::{
     SessionId, TerminalSize,
     message::{
         Attach, AttachOptions, AttachedTo, ChangedSession, ClientEnvironment, ClientMessage, Create,
-        ExitStatus, LinkInfo, LinkToken, PixelSize, Redeemed, Reply, ServerStats, SessionChange, SessionInfo,
-        SessionScreen, Share, SharedLink, Target, UnshareWhich, Unshared, ViewerId, kept_label,
+        ExitStatus, LinkInfo, LinkToken, PixelSize, Provide, Provided, Redeemed, Reply, ServerStats,
+        SessionChange, SessionInfo, SessionScreen, Share, SharedLink, Target, UnshareWhich, Unshared,
+        ViewerId, kept_label,
     },
     wire::{self, WireError},
 };
@@ -184,6 +185,21 @@ impl Client {
         match self.request(&ClientMessage::Wait { session }).await? {
             Reply::Ended(status) => Ok(status),
             _ => unexpected("reply to a wait"),
+        }
+    }
+
+    /// Provides a session, or goes on with one whose provider was lost. What it is told then, [`next`](Self::next)
+    /// brings; [`Provider`](super::Provider) keeps the rules of what may be said.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); and [`ClientError::NoProviders`].
+    pub async fn provide(&mut self, provide: Provide) -> Result<Provided, ClientError> {
+        if !self.can_provide() {
+            return Err(ClientError::NoProviders);
+        }
+        match self.request(&ClientMessage::Provide(Box::new(provide))).await? {
+            Reply::Provided(provided) => Ok(*provided),
+            _ => unexpected("reply to a request to provide a session"),
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, ClientEnvironment, LinkId, LinkInfo, Redeemed, SharedLink, Unshared};
+use super::{Access, ClientEnvironment, LinkId, LinkInfo, Provided, Redeemed, SharedLink, Unshared};
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// The answer to a request that was carried out.
@@ -21,7 +21,7 @@ pub enum Reply {
     Attached(AttachedTo),
     /// To `Detach`. Also when nothing was watched.
     Detached,
-    /// To `Input`: the terminal has all of it, and all before it in its stream.
+    /// To `Input` and `RemoteInput`: the terminal has all of it, and all before it in its stream.
     Written,
     /// To `Resize`.
     Resized,
@@ -53,6 +53,8 @@ pub enum Reply {
     Unshared(Unshared),
     /// To `Redeem`.
     Redeemed(Box<Redeemed>),
+    /// To `Provide`.
+    Provided(Box<Provided>),
 }
 
 /// What a change concerned.
@@ -150,6 +152,19 @@ pub enum SessionState {
     },
     /// It ended.
     Ended(ExitStatus),
+    /// Another process provides it. A client that is older than this is told that it runs.
+    Provided {
+        /// Seconds since the connection to that process was lost; `None` while there is one.
+        lost_seconds: Option<u64>,
+    },
+}
+
+impl SessionState {
+    /// Whether it has not ended.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        !matches!(self, Self::Ended(_))
+    }
 }
 
 /// How a program ended.
@@ -577,6 +592,27 @@ pub enum RequestError {
     /// There are as many links as a server keeps.
     #[error("there are {0} links, which is the most; revoke some with `unshare`")]
     TooManyLinks(usize),
+    /// The id is that of a session that can't be provided: it has a program, or another provider.
+    #[error("session {name} is there already, and {why}; choose another id")]
+    NotProvided {
+        /// What the session is called.
+        name: SessionName,
+        /// What it is, in words that go on after its name.
+        why: String,
+    },
+    /// As many sessions are provided by one connection as may be.
+    #[error("this connection provides {0} sessions, which is the most; use another connection")]
+    TooManyProvided(usize),
+    /// The session's provider is lost, so that nobody could type.
+    #[error(
+        "what provides session {name} is lost for {seconds} s; nothing was typed, try again once it is back"
+    )]
+    ProviderLost {
+        /// What the session is called.
+        name: SessionName,
+        /// How long, in seconds.
+        seconds: u64,
+    },
     /// The connection came by a link, which does not allow this.
     #[error(
         "the link does not allow this{}; ask who shared it",

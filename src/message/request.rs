@@ -1,18 +1,20 @@
 //! What a client asks for.
 
-use std::{fmt, marker::PhantomData, num::NonZeroU128};
+use std::{fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, SeqAccess, Visitor},
 };
-use uuid::Uuid;
 
-use super::{ClientEnvironment, LinkId, LinkToken, PixelSize, TerminalSettings, ViewerId};
+use super::{
+    ClientEnvironment, InputPosition, LinkId, LinkToken, Pace, PixelSize, Provide, ProviderStatement,
+    SizePolicy, TerminalSettings, ViewerId,
+};
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
-/// A client's request. Each has exactly one reply, under the id it was sent with.
+/// A client's request. Each but a [`Statement`](Self::Statement) has exactly one reply, under the id it was sent with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientMessage {
@@ -33,6 +35,16 @@ pub enum ClientMessage {
         /// Where in a stream of input these are, for a client that sends again what was not answered when its
         /// connection was lost. Without it they are typed as they come, and not at all once the connection ends.
         position: Option<InputPosition>,
+        /// At most 64 KiB.
+        data: Bytes,
+    },
+    /// As [`Input`](Self::Input), from a terminal that shows this session elsewhere, as a mirror does. What it answers
+    /// by itself to the program's questions is not typed: the session has them answered here.
+    RemoteInput {
+        /// The session to type into.
+        session: SessionId,
+        /// Where in a stream of input these are.
+        position: InputPosition,
         /// At most 64 KiB.
         data: Bytes,
     },
@@ -102,50 +114,19 @@ pub enum ClientMessage {
         /// Who redeems it.
         viewer: ViewerId,
     },
+    /// Starts a session whose program is this connection, or goes on with one that was. Answered by `Reply::Provided`.
+    Provide(Box<Provide>),
+    /// What this connection says of a session that it provides. Not answered.
+    Statement {
+        /// Which session.
+        session: SessionId,
+        /// What is said.
+        statement: ProviderStatement,
+    },
     /// What the server counts. Answered by `Reply::Stats`.
     Stats,
     /// Answered by `Reply::Pong`.
     Ping,
-}
-
-/// One stream of input to one session, from whichever connections: drawn at random, by whoever types.
-///
-/// A server keeps how far it has taken each, so that what is sent twice is typed once: of 64 streams a session, for ten
-/// minutes after the last use. What it has taken is typed, though the connection that brought it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct InputStreamId(NonZeroU128);
-
-impl InputStreamId {
-    /// Draws an id from the system's random source: 122 random bits.
-    #[must_use]
-    pub fn random() -> Self {
-        // It says its version, so it is not zero.
-        Self(NonZeroU128::new(Uuid::new_v4().as_u128()).unwrap_or(NonZeroU128::MIN))
-    }
-
-    /// The id as 16 bytes, in the order they travel in.
-    #[must_use]
-    pub const fn to_bytes(self) -> [u8; 16] {
-        self.0.get().to_le_bytes()
-    }
-
-    /// The id that [`to_bytes`](Self::to_bytes) gave; `None` of zeros, which are no stream.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        match NonZeroU128::new(u128::from_le_bytes(bytes)) {
-            Some(id) => Some(Self(id)),
-            None => None,
-        }
-    }
-}
-
-/// A place in a stream of input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InputPosition {
-    /// Which stream.
-    pub stream: InputStreamId,
-    /// Bytes of it before this place.
-    pub offset: u64,
 }
 
 /// A session to be started.
@@ -527,34 +508,6 @@ pub enum Access {
     ReadWrite,
     /// While it watches, its connection can't type, size, start or end anything.
     ReadOnly,
-}
-
-/// Which clients a session's program waits for. A lossless one it always waits for, while that makes progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Pace {
-    /// The fastest: some client is always close to the newest byte.
-    #[default]
-    Fastest,
-    /// The slowest that takes at least 64 KiB in 10 s.
-    Slowest,
-    /// None.
-    Free,
-}
-
-/// What a session's terminal is sized by. Read-only clients never count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum SizePolicy {
-    /// The client that typed, attached or was resized last.
-    #[default]
-    Latest,
-    /// The fewest columns and the fewest lines of all clients.
-    Smallest,
-    /// The most columns and the most lines of all clients.
-    Largest,
-    /// Nothing: it stays as it was at the start.
-    Fixed,
 }
 
 /// Where in a session's stream a client starts.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     ServerMessage, TerminalSize,
     registry::ClientRegistry,
-    session::{Keeper, Manager, ReadTimes, SessionSettings},
+    session::{Keeper, LOST_TIME, Manager, ReadTimes, SessionSettings},
     terminal::{DEFAULT_SCROLLBACK, MakeModel, ScreenModel},
 };
 
@@ -88,6 +88,7 @@ pub struct ServerBuilder {
     resync_timeout: Option<Duration>,
     drain_timeout: Duration,
     hang_up_grace: Duration,
+    lost_time: Duration,
     model: ModelChoice,
     scrollback: usize,
     turns: Option<Arc<ReadTimes>>,
@@ -110,6 +111,7 @@ impl ServerBuilder {
             resync_timeout: None,
             drain_timeout: DRAIN_TIMEOUT,
             hang_up_grace: HANG_UP_GRACE,
+            lost_time: LOST_TIME,
             model: ModelChoice::OfThisCrate,
             scrollback: DEFAULT_SCROLLBACK,
             turns: None,
@@ -209,6 +211,12 @@ impl ServerBuilder {
     /// How long a program that is hung up has to go before it is killed. The default is 2 s.
     pub fn hang_up_grace(mut self, grace: Duration) -> Self {
         self.hang_up_grace = grace;
+        self
+    }
+
+    /// How long a session that a client provides stays without that client. The default is 30 s.
+    pub fn lost_provider_time(mut self, time: Duration) -> Self {
+        self.lost_time = time;
         self
     }
 
@@ -312,6 +320,7 @@ impl ServerBuilder {
             ended_bytes: self.ended_bytes,
             ended_time: self.ended_time,
             hang_up_grace: self.hang_up_grace,
+            lost_time: self.lost_time,
             make_model: match self.model {
                 ModelChoice::OfThisCrate => Some(live.make_model()),
                 ModelChoice::Given(make) => Some(make),

@@ -50,7 +50,11 @@ pub(super) fn run(
         let (read, mut write) = stream.split();
         // A frame that is never finished is a client that does not go on, as one that takes nothing is.
         let mut frames = FrameReader::new(read, Side::Client).stall_timeout(shared.timing.close);
-        let Some((version, relay)) = Box::pin(see_in(&shared, &mut frames, &mut write)).await else { return };
+        let Some(Greeted { version, features, relay }) =
+            Box::pin(see_in(&shared, &mut frames, &mut write)).await
+        else {
+            return;
+        };
 
         let client = shared.registry.next_client_id();
         let queue_depth = shared.live.queue_depth();
@@ -61,7 +65,7 @@ pub(super) fn run(
         };
         shared.counters.connected();
 
-        let link = Arc::new(Link::new(ClientStatus::new(client, process)));
+        let link = Arc::new(Link::new(ClientStatus::new(client, process), features));
         let follower = Follower::new(client, shared.registry.clone(), link.status(), queue, queue_depth);
         let _listed = ListingGuard::new(&shared, client, &link);
         let mut router = Router::new(Arc::clone(&shared), (client, process, relay), Arc::clone(&link));
@@ -77,13 +81,18 @@ pub(super) fn run(
     }
 }
 
-/// Sees a client in, in time, and returns the version to speak with it, and what its relay said of it, if it came by
-/// one; or says why not. Best effort: what did not send a hello may not read the answer either.
-async fn see_in(
-    shared: &ServerState,
-    frames: &mut Frames<'_>,
-    write: &mut WriteHalf<'_>,
-) -> Option<(u16, Option<Box<Relay>>)> {
+/// A client that said hello.
+struct Greeted {
+    /// The version to speak with it.
+    version: u16,
+    /// What it can do beyond, a bit each.
+    features: u64,
+    /// What its relay said of it, if it came by one.
+    relay: Option<Box<Relay>>,
+}
+
+/// Sees a client in, in time; or says why not. Best effort: what did not send a hello may not read the answer either.
+async fn see_in(shared: &ServerState, frames: &mut Frames<'_>, write: &mut WriteHalf<'_>) -> Option<Greeted> {
     let greeted = tokio::select! {
         biased;
         () = shared.closing.cancelled() => Err("the server is shutting down".to_owned()),
@@ -102,7 +111,7 @@ async fn see_in(
 
 /// Waits for a hello of a version that we speak, too; says what is wrong with any other. A relay may speak once before
 /// that.
-async fn handshake(frames: &mut Frames<'_>) -> Result<(u16, Option<Box<Relay>>), String> {
+async fn handshake(frames: &mut Frames<'_>) -> Result<Greeted, String> {
     let not_a_client = || "expected a fugue-server client hello".to_owned();
     let (mut first, mut relay) = (frames.next().await, None);
     if let Ok(Some(Frame { kind: Kind::Relay, payload, .. })) = &first {
@@ -114,7 +123,7 @@ async fn handshake(frames: &mut Frames<'_>) -> Result<(u16, Option<Box<Relay>>),
         _ => return Err(not_a_client()),
     };
     let hello = hello.map_err(|_| not_a_client())?;
-    let agreed = hello.agreed().map(|version| (version, relay));
+    let agreed = hello.agreed().map(|version| Greeted { version, features: hello.features, relay });
     agreed.ok_or_else(|| {
         format!(
             "the client speaks protocol version {} and this server version {}; use the client of the server's version, or \

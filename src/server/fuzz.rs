@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     TerminalSize,
     fuzz::input::{choice, pieces},
-    message::{CloseReason, Event, LinkToken, Pace, Reply, Share, Target},
+    message::{ClientMessage, CloseReason, Event, LinkToken, Pace, Reply, Share, Target},
     session::{Feed, SessionSettings},
     terminal::emulator,
     wire::{self, Frame, FrameDecoder, Hello, HelloReply, Kind, Side, WireError},
@@ -102,6 +102,7 @@ fn server() -> (Arc<ServerState>, Feed) {
         keeper: None,
         ended_bytes: 0,
         ended_time: Duration::ZERO,
+        lost_time: Duration::ZERO,
     };
     let sessions = Arc::new(Manager::new(registry.clone(), settings, None));
     let size = TerminalSize::new(20, 6).expect("a size");
@@ -157,15 +158,17 @@ impl Expected {
             *kind == Kind::Hello && Hello::decode(payload).is_ok_and(|hello| hello.agreed().is_some())
         });
         let rest = frames.get(1..).unwrap_or_default();
-        let requests: Vec<_> = rest
-            .iter()
-            .take_while(|frame| ![Kind::Hello, Kind::Relay].contains(&frame.kind))
-            .map(|frame| frame.a)
-            .collect();
-        let second_hello = requests.len() < rest.len();
-        let malformed = second_hello || end.is_some_and(|end| end != WireError::Cut.to_string());
+        let requests: Vec<_> = rest.iter().take_while(|frame| !ends(frame)).map(|frame| frame.a).collect();
+        let ended = requests.len() < rest.len();
+        let malformed = ended || end.is_some_and(|end| end != WireError::Cut.to_string());
         Self { greeted, requests, malformed }
     }
+}
+
+/// Whether the connection ends by it: it is not allowed here, and not answered.
+fn ends(frame: &Frame) -> bool {
+    let is_statement = || matches!(wire::decode_request(frame), Ok(ClientMessage::Statement { .. }));
+    matches!(frame.kind, Kind::Hello | Kind::Relay) || is_statement()
 }
 
 /// Whether somebody may be told this by a link to watch.

@@ -7,6 +7,7 @@
 //! A lane is its connection's, and ends with it; or it is a stream's, which outlives connections: it types what it has
 //! taken in any case, and takes nothing twice.
 
+mod elsewhere;
 mod lane;
 mod streams;
 
@@ -14,11 +15,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::lane::{InputChunk, Lane, Outstanding, type_all};
 pub(super) use self::streams::InputStreams;
+use self::{
+    elsewhere::type_elsewhere,
+    lane::{InputChunk, Lane, Outstanding, type_all},
+};
 use super::link::Link;
 use crate::{
-    ClientId, SessionId,
+    ClientId,
     message::{InputPosition, RequestError},
     session::{Claim, Session},
 };
@@ -40,7 +44,7 @@ impl Input {
         &mut self,
         (request, data): (u64, Bytes),
         session: &Arc<Session>,
-        terminal: Option<(ClientId, Claim)>,
+        terminal: Option<(ClientId, Option<Claim>)>,
         stream: Option<(InputPosition, &InputStreams)>,
     ) -> Result<(), RequestError> {
         let counts_as = data.len();
@@ -51,37 +55,41 @@ impl Input {
         let chunk = InputChunk { request, terminal, data, end: 0, outstanding, counts_as, link };
         let lane = match stream {
             Some((position, streams)) => streams.lane(session, position.stream)?,
-            None => self.lane(session.id()),
+            None => self.lane(session),
         };
         if lane.push(chunk, stream.map(|(position, _)| position.offset))? {
             return Ok(());
         }
-        let typing = type_all(lane, Arc::clone(session));
         let (link, is_stream) = (Arc::clone(&self.link), stream.is_some());
-        tokio::spawn(async move {
-            if is_stream {
-                // What it has taken is typed in any case.
-                return typing.await;
-            }
-            tokio::select! {
-                biased;
-                // The client is gone.
-                () = link.closed() => {}
-                () = typing => {}
-            }
-        });
+        if session.is_typed_elsewhere() {
+            tokio::spawn(unless_closed(link, is_stream, type_elsewhere(lane, Arc::clone(session))));
+        } else {
+            tokio::spawn(unless_closed(link, is_stream, type_all(lane, Arc::clone(session))));
+        }
         Ok(())
     }
 
     /// The connection's own lane to a session. Others that are idle and in the middle of nothing are let go.
-    fn lane(&mut self, session: SessionId) -> Arc<Lane> {
-        if let Some(lane) = self.lanes.iter().find(|lane| lane.session() == session) {
+    fn lane(&mut self, session: &Session) -> Arc<Lane> {
+        if let Some(lane) = self.lanes.iter().find(|lane| lane.session() == session.id()) {
             return Arc::clone(lane);
         }
         self.lanes.retain(|lane| !lane.is_at_rest());
         let lane = Arc::new(Lane::new(session));
         self.lanes.push(Arc::clone(&lane));
         lane
+    }
+}
+
+/// Types until all is typed. What a stream has taken is typed in any case; other input is not once the client is gone.
+async fn unless_closed(link: Arc<Link>, is_stream: bool, typing: impl Future<Output = ()>) {
+    if is_stream {
+        return typing.await;
+    }
+    tokio::select! {
+        biased;
+        () = link.closed() => {}
+        () = typing => {}
     }
 }
 

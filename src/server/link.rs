@@ -15,8 +15,10 @@ use tokio::sync::Notify;
 
 use super::command::Command;
 use crate::{
+    message::{SessionInfo, SessionState},
     session::ClientStatus,
     sync::{Mutex, Rank},
+    wire,
 };
 
 /// Commands that may wait for a connection. A client that sends requests and reads no replies stops being read when
@@ -27,6 +29,8 @@ const COMMANDS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) status: Arc<ClientStatus>,
+    /// What the client knows beyond the version, a bit each.
+    features: u64,
     /// A leaf lock, under which nothing is woken.
     state: Mutex<LinkState>,
     /// There is room for a command again, or never any more.
@@ -54,9 +58,19 @@ pub(super) enum NotTaken {
 }
 
 impl Link {
-    pub(super) fn new(status: ClientStatus) -> Self {
+    pub(super) fn new(status: ClientStatus, features: u64) -> Self {
         let state = Mutex::new(Rank::Leaf, LinkState::default());
-        Self { status: Arc::new(status), state, changed: Notify::new() }
+        Self { status: Arc::new(status), features, state, changed: Notify::new() }
+    }
+
+    /// A session as the client can be told of it: one that does not know of provided sessions takes them for others.
+    pub(super) fn known(&self, info: SessionInfo) -> SessionInfo {
+        match info.state {
+            SessionState::Provided { .. } if self.features & wire::PROVIDES == 0 => {
+                SessionInfo { state: SessionState::Running { pid: None }, ..info }
+            }
+            _ => info,
+        }
     }
 
     pub(super) fn status(&self) -> Arc<ClientStatus> {
@@ -190,7 +204,7 @@ mod tests {
     use crate::ClientId;
 
     fn link() -> Arc<Link> {
-        Arc::new(Link::new(ClientStatus::new(ClientId::from(1), None)))
+        Arc::new(Link::new(ClientStatus::new(ClientId::from(1), None), wire::PROVIDES))
     }
 
     fn is_ready(future: impl Future) -> bool {

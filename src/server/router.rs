@@ -19,16 +19,17 @@ use super::{
     link::{Closed, Link},
     nesting::Nested,
     peer::{Terminals, described},
+    providing::{BegunProviding, Providing},
     restriction::Restriction,
 };
 use crate::{
     ClientId, ServerMessage, SessionId,
     message::{
-        Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, Create,
-        InputPosition, LinkToken, Relay, Reply, RequestError, SessionChange, Share, StartAt, Target,
-        ViewerId,
+        Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, CloseReason, Create,
+        InputPosition, LinkToken, Provide, ProviderStatement, Relay, Reply, RequestError, SessionChange,
+        Share, StartAt, Target, ViewerId,
     },
-    session::{Claim, Session, Window},
+    session::{Broken, Claim, Session, Window},
     wire,
 };
 
@@ -48,6 +49,8 @@ pub(super) struct Router {
     /// What tells it what happens to sessions, if it asked.
     listening: Option<JoinSet<()>>,
     input: Option<Box<Input>>,
+    /// The sessions that it provides, if any.
+    providing: Option<Box<Providing>>,
     /// What it came by, if that is a relay.
     relay: Option<Box<Relay>>,
     /// What it may do, where that is not everything.
@@ -72,7 +75,7 @@ struct Watching {
 /// Who answers a request that was not refused.
 enum Handled {
     Reply(Reply),
-    /// The writer, or a task, once it has carried it out.
+    /// The writer, or a task, once it has carried it out; or nobody.
     Later,
 }
 
@@ -114,17 +117,22 @@ impl Router {
             waiting: None,
             listening: None,
             input: None,
+            providing: None,
             relay,
             restriction: only.map(|only| Box::new(Restriction::Watcher(only))),
             has_asked: false,
         }
     }
 
-    /// Carries out a request, or has it carried out; either way it is answered exactly once.
+    /// Carries out a request, or has it carried out; either way it is answered exactly once, unless it is a
+    /// [statement](Self::take_statement).
     pub(super) async fn route(&mut self, id: u64, request: ClientMessage) -> Result<(), Closed> {
         #[cfg(test)]
         if request == ClientMessage::Ping {
             super::tests::panic_if_asked(id);
+        }
+        if let ClientMessage::Statement { session, statement } = request {
+            return self.take_statement(session, statement).await;
         }
         match self.carry_out(id, request).await {
             Ok(Handled::Reply(reply)) => self.answer(id, Ok(reply)).await,
@@ -150,7 +158,16 @@ impl Router {
                 self.watching = None;
                 self.command(Command::Detach { request: id }).await?;
             }
-            ClientMessage::Input { session, position, data } => self.input((id, data), session, position)?,
+            ClientMessage::Input { session, position, data } => {
+                let claim = self.watching(session).and_then(|watching| watching.claim);
+                self.input((id, data), session, position, claim.map(|claim| (self.client, Some(claim))))?;
+            }
+            ClientMessage::RemoteInput { session, position, data } => {
+                self.input((id, data), session, Some(position), Some((self.client, None)))?;
+            }
+            ClientMessage::Provide(provide) => self.provide(id, &provide).await?,
+            // It was taken in above.
+            ClientMessage::Statement { .. } => {}
             ClientMessage::Resize { session, size, pixels } => {
                 return self.resize(id, session, Window { size, pixels }).await;
             }
@@ -177,7 +194,7 @@ impl Router {
             }
             ClientMessage::Find { session } => {
                 let info = self.shared.sessions.info(&*self.find(&session)?);
-                return Ok(Handled::Reply(Reply::Found(Box::new(info))));
+                return Ok(Handled::Reply(Reply::Found(Box::new(self.link.known(info)))));
             }
             ClientMessage::Change { session, change } => {
                 return Ok(Handled::Reply(self.change(&session, change)?));
@@ -205,6 +222,8 @@ impl Router {
             request,
             ClientMessage::Create(_)
                 | ClientMessage::Input { .. }
+                | ClientMessage::RemoteInput { .. }
+                | ClientMessage::Provide(_)
                 | ClientMessage::Kill { .. }
                 | ClientMessage::Change { .. }
                 | ClientMessage::Share(_)
@@ -294,12 +313,13 @@ impl Router {
             // Beside the output: one that is behind may not hear of it.
             let _ = registry.broadcast_to_session(session.id(), Arc::new(ServerMessage::Notice { text }));
         }
-        session.hang_up();
-        waiting.spawn(answer_when_gone(
-            request,
-            link,
-            async move { session.killed().await.map(Reply::Killed) },
-        ));
+        let asked = session.ask_to_end();
+        // It ends in time, whether this client waits for that or not.
+        let ending = tokio::spawn(session.seen_out(asked));
+        waiting.spawn(answer_when_gone(request, link, async move {
+            // An error says that the runtime ends.
+            ending.await.unwrap_or(Err(RequestError::ShuttingDown)).map(Reply::Killed)
+        }));
         Ok(())
     }
 
@@ -427,16 +447,36 @@ impl Router {
         }
     }
 
-    /// Has input typed, unless too much of it is outstanding.
+    /// Takes in what the client says of a session that it provides. One that may not provide any says nothing.
+    async fn take_statement(&mut self, session: SessionId, says: ProviderStatement) -> Result<(), Closed> {
+        let providing = self.providing.get_or_insert_default();
+        let Err(Broken(why)) = providing.take(session, says) else { return Ok(()) };
+        // The writer says why, and ends; until then nothing more is read.
+        self.command(Command::Close(CloseReason::Malformed(why))).await?;
+        std::future::pending().await
+    }
+
+    /// Provides a session from now on. The client knows before it is told of anything else.
+    async fn provide(&mut self, request: u64, provide: &Provide) -> Result<(), Failure> {
+        let providing = self.providing.get_or_insert_default();
+        let BegunProviding { provided, news, link } = providing.begin(&self.shared, provide, &self.link)?;
+        let reply = wire::encode_reply(request, &Ok(Reply::Provided(Box::new(provided))));
+        link.send(Command::Frame(reply)).await?;
+        providing.tell(provide.id, news, link);
+        Ok(())
+    }
+
+    /// Has input typed, unless too much of it is outstanding. `terminal` is the one that it comes from, with its claim
+    /// if it is this client's.
     fn input(
         &mut self,
         request: (u64, Bytes),
         session: SessionId,
         position: Option<InputPosition>,
+        terminal: Option<(ClientId, Option<Claim>)>,
     ) -> Result<(), RequestError> {
         let session = self.session(session)?;
-        let claim = self.watching(session.id()).and_then(|watching| watching.claim);
-        let terminal = claim.map(|claim| (self.client, claim));
+        session.may_be_typed_into()?;
         let input = self.input.get_or_insert_with(|| Box::new(Input::new(Arc::clone(&self.link))));
         let stream = position.map(|position| (position, &self.shared.input_streams));
         input.type_in(request, &session, terminal, stream)

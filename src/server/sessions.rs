@@ -56,8 +56,8 @@ impl Sessions {
     /// [`RequestError`]: there is no such session, it has ended already, or its program can't be ended.
     pub async fn kill(&self, session: &Target) -> Result<ExitStatus, RequestError> {
         let session = self.manager.find(session)?;
-        session.hang_up();
-        session.killed().await
+        let asked = session.ask_to_end();
+        session.seen_out(asked).await
     }
 
     /// Waits until a session has ended, and returns how.

@@ -201,7 +201,8 @@ impl<'a> Writer<'a> {
         match command {
             Command::Frame(frame) => self.write_buffer.push(frame),
             Command::List { request } => {
-                self.reply(request, &Ok(Reply::Sessions(self.shared.sessions.list())));
+                let sessions = self.shared.sessions.list().into_iter().map(|info| self.link.known(info));
+                self.reply(request, &Ok(Reply::Sessions(sessions.collect())));
             }
             Command::Shares { request } => self.reply(request, &Ok(Reply::Shares(self.shared.shares()))),
             Command::Stats { request } => {

@@ -34,8 +34,17 @@ pub(super) struct Answers {
 
 impl Answers {
     pub(super) fn new(has_model: bool) -> Self {
+        Self::of(Queries::new(has_model))
+    }
+
+    /// Of a session whose questions are answered where its program runs.
+    pub(super) fn elsewhere(has_model: bool) -> Self {
+        Self::of(Queries::new(has_model).answered_elsewhere())
+    }
+
+    fn of(queries: Queries) -> Self {
         Self {
-            queries: Mutex::new(Rank::Leaf, Queries::new(has_model)),
+            queries: Mutex::new(Rank::Leaf, queries),
             changed: Notify::new(),
             newest: AtomicU64::new(0),
             passed_to: AtomicU64::new(0),

@@ -33,7 +33,7 @@ use crate::{
     },
     registry::{AttachError, ClientRegistry},
     sync::Receiver,
-    terminal::{Part, Shows},
+    terminal::{Part, Shows, reset},
     wire::MAX_OUTPUT,
 };
 
@@ -79,6 +79,8 @@ struct Attachment {
     /// Of what is no terminal: changes of the size up to here were told, and output beyond the other is not sent before
     /// the next one is.
     sizes: (u64, u64),
+    /// How often the session's screen was given anew, as far as the client was shown.
+    drawn: u64,
     /// The screen is to be drawn before anything else is sent.
     redraw: bool,
     next_picture: Option<Instant>,
@@ -329,7 +331,7 @@ impl Follower {
             if let Some(size) = attachment.new_session_size(self.cursor) {
                 return Next::Event(Event::Resized { session: attachment.session.id(), size });
             }
-            attachment.redraw |= attachment.is_passed_a_question();
+            attachment.redraw |= attachment.is_passed_a_question() || attachment.is_drawn_anew();
             if attachment.is_pictured() {
                 return self.next_picture(now);
             }
@@ -408,7 +410,14 @@ impl Follower {
         let mut drawn = match draw {
             Draw::Redraw | Draw::RedrawAfterGap => {
                 let scrollback = Scrollback { lines: attachment.scrollback, since: Some(self.cursor) };
-                session.redraw(scrollback).await
+                let after_gap = match draw {
+                    Draw::RedrawAfterGap => attachment.after_gap(self.cursor),
+                    _ => None,
+                };
+                match after_gap {
+                    Some(after_gap) => after_gap,
+                    None => session.redraw(scrollback).await,
+                }
             }
             Draw::Picture(size) => {
                 let picture = session.picture(size, self.cursor).await;
@@ -424,8 +433,8 @@ impl Follower {
         let is_picture = matches!(draw, Draw::Picture(_));
         attachment.shows(drawn.at.max(self.cursor), is_picture.then_some(drawn.part));
         drawn.before = attachment.before(self.cursor, drawn.at);
-        // Where there is no model, it may lie before.
-        drawn.at = drawn.at.max(self.cursor);
+        // Where there is no model, it may lie before, or within a gap.
+        drawn.at = session.history.held_from(drawn.at.max(self.cursor));
         self.status.skipped(drawn.at - self.cursor);
         let gap = Event::Gap { from: self.cursor, to: drawn.at };
         // What is gathered or queued before that offset is recognised as such by its own.
@@ -462,7 +471,12 @@ impl Follower {
                 // The end is in the log, and the size with the session.
                 ServerMessage::Ended { .. } | ServerMessage::Resized { .. } => continue,
             };
-            if self.attachment.as_ref().is_none_or(|attachment| attachment.session.id() != session) {
+            let end = offset + data.len() as u64;
+            // What lies beyond its log is of a session that is provided under the same id after it had ended.
+            let is_its_own = |attachment: &Attachment| {
+                attachment.session.id() == session && end <= attachment.session.head()
+            };
+            if !self.attachment.as_ref().is_some_and(is_its_own) {
                 continue;
             }
             let Some(sent) = self.cursor.checked_sub(offset) else {
@@ -521,6 +535,7 @@ impl Attachment {
             claim: None,
             session_size: session.size(),
             sizes: (0, u64::MAX),
+            drawn: session.drawn(),
             redraw: false,
             next_picture: None,
             pictures_failed: !session.screen.has_model(),
@@ -534,6 +549,12 @@ impl Attachment {
     /// that wants every byte gets the bytes all the same.
     fn is_pictured(&self) -> bool {
         !self.pictures_failed && self.is_drawn() && !self.follows && self.size != Some(self.session_size)
+    }
+
+    /// Whether the session's screen was given anew since the last look, and that is not what the client shows.
+    fn is_drawn_anew(&mut self) -> bool {
+        let drawn = self.session.drawn();
+        std::mem::replace(&mut self.drawn, drawn) != drawn && self.is_drawn()
     }
 
     /// Whether a drawn screen serves this client as well as the output it stands for.
@@ -602,6 +623,19 @@ impl Attachment {
         }
         // Its output may have ended within a sequence.
         [&[CANCEL], &asides[..], &question[..]].concat().into()
+    }
+
+    /// What a client that wants every byte, and is in a gap of the log itself, is shown of its end: it misses no byte
+    /// that was there.
+    fn after_gap(&self, cursor: u64) -> Option<ScreenDump> {
+        if self.on_lag != OnLag::Lossless {
+            return None;
+        }
+        let at = self.session.history.held_from(cursor);
+        let drawing = self.session.screen.after_skip(at)?;
+        let bytes = if drawing.is_empty() { reset().into() } else { drawing };
+        let size = self.session.size_at(at);
+        Some(ScreenDump { bytes, at, part: (0, 0), size, before: Bytes::new() })
     }
 
     /// The session's size, if the client has not been told of it. Terminals reflow in their own ways, so it is drawn.

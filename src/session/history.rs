@@ -105,7 +105,7 @@ pub(crate) enum Read {
     AtHead,
     /// The cursor is at the head, and the stream ends here.
     Ended(ExitStatus),
-    /// What comes next is no longer held; this is the oldest that is.
+    /// What comes next is no longer held, or never was; this is the oldest after it that is.
     Evicted { oldest: u64 },
 }
 
@@ -193,6 +193,20 @@ impl History {
             self.head.store(log.head, Ordering::Relaxed);
             log.head
         })
+    }
+
+    /// Goes on at offset `to`: what lies between the head and that is missing, and readers find it so.
+    pub(super) fn skip_to(&self, to: u64) {
+        self.with(|log| {
+            log.head = log.head.max(to);
+            // Relaxed: as in `append`.
+            self.head.store(log.head, Ordering::Relaxed);
+        });
+    }
+
+    /// The first offset from `from` on that is held, or the head.
+    pub(super) fn held_from(&self, from: u64) -> u64 {
+        self.with(|log| log.held_from(from))
     }
 
     /// Writes the final entry.
@@ -321,12 +335,17 @@ impl History {
             if from >= log.head {
                 return log.ended.map_or(Read::AtHead, Read::Ended);
             }
-            if from < log.oldest() {
-                return Read::Evicted { oldest: log.oldest() };
+            let oldest = log.held_from(from);
+            if from < oldest {
+                return Read::Evicted { oldest };
             }
             let first = log.chunks.partition_point(|chunk| chunk.end() <= from);
             let (mut cursor, mut room) = (from, max);
             for chunk in log.chunks.range(first..) {
+                if chunk.offset > cursor {
+                    // What lies between is missing.
+                    break;
+                }
                 let skip = usize::try_from(cursor - chunk.offset).unwrap_or(usize::MAX);
                 let piece = chunk.data.slice(skip..chunk.data.len().min(skip.saturating_add(room)));
                 cursor += piece.len() as u64;
@@ -340,11 +359,20 @@ impl History {
         })
     }
 
-    /// All that it holds, and the offset of the first byte of that.
+    /// All that it holds after the last gap, and the offset of the first byte of that.
     pub(super) fn all(&self) -> (u64, Vec<u8>) {
-        let (start, pieces) = self.with(|log| {
-            (log.oldest(), log.chunks.iter().map(|chunk| chunk.data.clone()).collect::<Vec<_>>())
+        let (start, mut pieces) = self.with(|log| {
+            let mut start = log.head;
+            let is_next = |chunk: &&LogChunk| {
+                let is_next = chunk.end() == start;
+                start = if is_next { chunk.offset } else { start };
+                is_next
+            };
+            let pieces: Vec<_> =
+                log.chunks.iter().rev().take_while(is_next).map(|chunk| chunk.data.clone()).collect();
+            (start, pieces)
         });
+        pieces.reverse();
         (start, pieces.concat())
     }
 
@@ -372,9 +400,15 @@ impl Log {
         self.chunks.front().map_or(self.head, |chunk| chunk.offset)
     }
 
+    /// The first offset from `from` on that is held, or the head.
+    fn held_from(&self, from: u64) -> u64 {
+        let next = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        self.chunks.get(next).map_or(self.head, |chunk| chunk.offset.max(from))
+    }
+
     /// Where the newest `bytes` that are held begin, or the first line in them.
     fn newest(&self, bytes: u64) -> u64 {
-        self.line_start(self.head.saturating_sub(bytes).max(self.oldest()))
+        self.line_start(self.held_from(self.head.saturating_sub(bytes)))
     }
 
     /// Where the first line that begins at `from` or soon after begins; `from` itself where none does.
@@ -393,7 +427,7 @@ impl Log {
             let rest = chunk.data.get(skip..).unwrap_or_default();
             let rest = &rest[..rest.len().min(left)];
             if let Some(feed) = memchr::memchr(b'\n', rest) {
-                let start = chunk.offset + (skip + feed) as u64 + 1;
+                let start = self.held_from(chunk.offset + (skip + feed) as u64 + 1);
                 return if start < self.head { start } else { from };
             }
             left -= rest.len();
@@ -411,7 +445,8 @@ impl Log {
         while let Some(before) = self.chunks.len().checked_sub(2) {
             let (first, second) = (&self.chunks[before], &self.chunks[before + 1]);
             let length = first.data.len() + second.data.len();
-            if first.data.len() > second.data.len() || length > MERGE_UP_TO {
+            let is_next = first.end() == second.offset;
+            if !is_next || first.data.len() > second.data.len() || length > MERGE_UP_TO {
                 return;
             }
             let mut merged = BytesMut::with_capacity(length);

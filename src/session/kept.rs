@@ -38,7 +38,7 @@ pub(crate) use self::place::is_kept;
 use self::state::memory_file;
 #[cfg(feature = "cli")]
 use self::state::try_size;
-pub(super) use self::state::{KeptEnded, KeptFile, KeptLog, KeptServer, KeptState};
+pub(super) use self::state::{KeptEnded, KeptFile, KeptLog, KeptProvided, KeptServer, KeptState};
 use super::{
     marks::SessionMarks,
     pty::{self, Pty},
@@ -234,15 +234,15 @@ impl Keeper {
     ///
     /// # Errors
     /// There is a keeper that does not answer, or speaks otherwise.
-    pub(super) async fn find(self: &Arc<Self>) -> io::Result<(Vec<FoundSession>, Vec<KeptEnded>)> {
+    pub(super) async fn find(self: &Arc<Self>) -> io::Result<(Vec<FoundSession>, KeptServer)> {
         let _beginning = self.beginning.lock().await;
         let met = self.state.with(|state| state.met.take());
         let is_met = met.is_some();
-        let (link, ended) = match met {
-            Some((link, KeptServer::First { ended })) => (link, ended),
+        let (link, rest) = match met {
+            Some(met) => met,
             None => match self.place.connect_if_any()? {
-                Some(link) => (Arc::new(link), Vec::new()),
-                None => return Ok((Vec::new(), Vec::new())),
+                Some(link) => (Arc::new(link), KeptServer::First { ended: Vec::new() }),
+                None => return Ok((Vec::new(), KeptServer::First { ended: Vec::new() })),
             },
         };
         let answers = timeout(ANSWER_TIME, all_of(&link, is_met)).await.unwrap_or_else(|_| {
@@ -271,7 +271,7 @@ impl Keeper {
             }
         }
         self.go_on(link);
-        Ok((found, ended))
+        Ok((found, rest))
     }
 
     fn found(&self, id: SessionId, pid: u32, descriptors: Vec<OwnedFd>) -> io::Result<FoundSession> {

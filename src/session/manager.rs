@@ -22,7 +22,7 @@ use super::{
     command_line::{shell_words, shown_title},
     ended::{EndedSessions, ended_at},
     events::{EventQueue, SessionEvents},
-    feed::{PrintQueue, Prints},
+    feed::FeedSide,
     history::History,
     kept::{Keeper, Kept, KeptLog},
     output::{OutputSink, ReadTimes},
@@ -37,9 +37,9 @@ use super::{
     terminal::ProgramTerminal,
 };
 use crate::{
-    ServerMessage, SessionId, SessionName, TerminalSize,
+    ServerMessage, SessionId, SessionName,
     message::{
-        Create, ExitStatus, Happened, Pace, RequestError, SessionInfo, SessionState, SessionStats,
+        Create, ExitStatus, Happened, Pace, Provide, RequestError, SessionInfo, SessionState, SessionStats,
         SizePolicy, Target,
     },
     registry::ClientRegistry,
@@ -47,6 +47,7 @@ use crate::{
     terminal::MakeModel,
 };
 
+mod feeds;
 mod kept;
 #[cfg(test)]
 #[cfg(not(fugue_model))]
@@ -81,6 +82,8 @@ pub(crate) struct SessionSettings {
     pub(crate) ended_time: Duration,
     /// Where sessions' links to agents are made; `None` to do without.
     pub(crate) links: Option<LinkDirectory>,
+    /// How long a provided session stays without its provider.
+    pub(crate) lost_time: Duration,
     /// What has the programs; `None` where they are this process's children, and end with it.
     pub(crate) keeper: Option<Arc<Keeper>>,
 }
@@ -132,6 +135,19 @@ struct Program {
     kept: Option<Kept>,
 }
 
+/// What runs in a session.
+enum Runs {
+    Program(Program),
+    /// Somebody prints to it.
+    Feed {
+        side: Arc<FeedSide>,
+        command: String,
+        title: Option<String>,
+    },
+    /// It is over.
+    Nothing,
+}
+
 /// A program that has just started, or was found.
 pub(super) struct StartedProgram {
     pty: Pty,
@@ -153,17 +169,18 @@ pub(super) struct NewSession {
 }
 
 impl NewSession {
-    /// One that an embedder prints to.
-    fn of_feed(name: &SessionName, size: TerminalSize, pace: Pace) -> Self {
+    /// One that an embedder prints to, or a client.
+    fn provided(provide: &Provide) -> Self {
+        let Provide { id, name, size, start, size_policy, pace, .. } = provide;
         Self {
-            id: SessionId::random(),
+            id: *id,
             name: name.clone(),
             surroundings: Surroundings::none(),
-            window: Window { size, pixels: None },
-            size_policy: SizePolicy::Fixed,
-            pace,
+            window: Window { size: *size, pixels: None },
+            size_policy: *size_policy,
+            pace: *pace,
             started: Instant::now(),
-            log: KeptLog::begin_at(0, size),
+            log: KeptLog::begin_at(*start, *size),
         }
     }
 }
@@ -260,43 +277,32 @@ impl Manager {
         Ok(StartedProgram { pty, program, kept: None })
     }
 
-    /// Starts a session that prints what is queued, until the feed ends.
-    pub(super) fn create_feed(
-        self: &Arc<Self>,
-        name: &SessionName,
-        size: TerminalSize,
-        pace: Pace,
-        prints: crate::sync::Arc<PrintQueue>,
-    ) -> Result<Arc<Session>, RequestError> {
-        self.reserve(name)?;
-        let session = self.open(NewSession::of_feed(name, size, pace), None);
-        info!(session = %session.id, %name, "started");
-        self.enter(&session);
-        let mut pump = Pump::new(Arc::clone(&session), Prints::new(prints), self.output(&session));
-        let (manager, ended) = (Arc::clone(self), Arc::clone(&session));
-        let mut undrained = Some(self.undrained.token());
-        self.tasks.spawn(async move {
-            let status = pump.run(manager.stopping.clone(), &mut undrained).await;
-            manager.end(&ended, pump.into_printer(), status);
-        });
-        Ok(session)
-    }
-
     /// Enters a session into the book under the name that was reserved for it; before it runs, and so may end.
     fn enter(&self, session: &Arc<Session>) {
+        let is_only = self.enter_unless_there(session);
+        debug_assert!(is_only, "an id was drawn twice");
+    }
+
+    /// The same, unless there is a live session of its id.
+    fn enter_unless_there(&self, session: &Arc<Session>) -> bool {
         let name = session.name();
         let is_late = self.with(|book| {
+            if book.live.contains_key(&session.id) {
+                return None;
+            }
             if let Some(reserved) = book.names.get_mut(&name) {
                 *reserved = Some(session.id);
             }
             book.live.insert(session.id, Arc::clone(session));
-            book.closed
+            Some(book.closed)
         });
+        let Some(is_late) = is_late else { return false };
         session.tell(Happened::Created);
         // It was not in the book yet when all were hung up. That wakes its tasks, so not under the lock.
         if is_late {
             session.hang_up();
         }
+        true
     }
 
     /// Frees a name that was reserved for a session that failed to start.
@@ -353,7 +359,8 @@ impl Manager {
     ) -> Arc<Session> {
         let pty = Arc::new(pty);
         let pid = program.id().unwrap_or_default();
-        let session = self.open(new, Some(Program { command, title, pid, pty: Arc::clone(&pty), kept }));
+        let runs = Program { command, title, pid, pty: Arc::clone(&pty), kept };
+        let session = self.open(new, Runs::Program(runs));
         self.enter(&session);
         let supervisor = self.tasks.spawn(program::supervise(
             program,
@@ -386,7 +393,7 @@ impl Manager {
     }
 
     /// Sets up what every session has, and starts to keep its screen.
-    fn open(&self, new: NewSession, program: Option<Program>) -> Arc<Session> {
+    fn open(&self, new: NewSession, runs: Runs) -> Arc<Session> {
         let NewSession { id, name, surroundings, window, size_policy, pace, started, log } = new;
         let KeptLog { start, bytes, picture, sizes, seen, .. } = log;
         let resized_at = sizes.last().unwrap_or(0);
@@ -399,10 +406,21 @@ impl Manager {
             history.set_floor(head);
             model.advance(&picture);
         }
-        let answers = Arc::new(Answers::new(model.is_some()));
-        let (command, title, pid, pty, kept) = match program {
-            Some(Program { command, title, pid, pty, kept }) => (command, title, Some(pid), Some(pty), kept),
-            None => (String::new(), None, None, None, None),
+        let answers = Arc::new(match &runs {
+            Runs::Program(_) => Answers::new(model.is_some()),
+            Runs::Feed { .. } | Runs::Nothing => Answers::elsewhere(model.is_some()),
+        });
+        let (mut feed, mut pid, mut pty, mut kept) = (None, None, None, None);
+        let (command, title) = match runs {
+            Runs::Program(program) => {
+                (pid, pty, kept) = (Some(program.pid), Some(program.pty), program.kept);
+                (program.command, program.title)
+            }
+            Runs::Feed { side, command, title } => {
+                feed = Some(side);
+                (command, title)
+            }
+            Runs::Nothing => (String::new(), None),
         };
         let session = Arc::new(Session {
             id,
@@ -411,6 +429,8 @@ impl Manager {
             started,
             pid,
             pty,
+            feed,
+            drawn: AtomicU64::new(0),
             kept: Mutex::new(Rank::Leaf, kept.map(Arc::new)),
             sizing: Mutex::new(Rank::Size, Sizing::new(size_policy, window).with_log(sizes)),
             surroundings,
@@ -444,6 +464,9 @@ impl Manager {
     fn end(self: &Arc<Self>, session: &Arc<Session>, output: OutputSink, status: ExitStatus) {
         // Free the name first: a client that hears of the end may use it again.
         self.forget(session, status);
+        if let Some(feed) = &session.feed {
+            feed.requests.end();
+        }
         session.surroundings.end();
         output.finish(status);
         session.gone.cancel();

@@ -69,6 +69,8 @@ pub(super) fn session_with(
         started: Instant::now(),
         pid: None,
         pty: None,
+        feed: None,
+        drawn: AtomicU64::new(0),
         kept: Mutex::new(Rank::Leaf, None),
         sizing: Mutex::new(Rank::Size, Sizing::new(SizePolicy::Fixed, Window { size, pixels: None })),
         surroundings: Surroundings::none(),

@@ -63,6 +63,11 @@ impl OutputSink {
         self.head
     }
 
+    /// The log's head may be another, because of a gap.
+    pub(super) fn skipped(&mut self) {
+        self.head = self.session.head();
+    }
+
     /// Something may be read now, to be printed.
     pub(super) fn begin(&self) {
         if let Some(kept) = &self.kept {

@@ -66,6 +66,11 @@ impl<S: Source> Pump<S> {
         self.output.head()
     }
 
+    /// The log's head may have moved without the pump.
+    pub(super) fn skipped(&mut self) {
+        self.output.skipped();
+    }
+
     /// What the pump printed with.
     pub(super) fn into_printer(self) -> OutputSink {
         self.output

@@ -82,7 +82,12 @@ struct Beside {
     drawings: Vec<Drawing>,
     /// The title that the program set.
     title: Option<String>,
+    /// The newest gaps in the log, by where they end, and what the screen showed there.
+    skips: VecDeque<(u64, Bytes)>,
 }
+
+/// Gaps that are kept so.
+const MAX_SKIPS: usize = 4;
 
 /// Which lines above a screen are drawn: the newest `lines` of those that scrolled off after the offset `since`, if
 /// there is one.
@@ -346,6 +351,44 @@ impl Screen {
                 resizes.pop_front();
             }
             (due, u64::MAX)
+        })
+    }
+
+    /// Goes on at offset `to` in the log, which has nothing between its head and that. `drawing`, if it is not empty,
+    /// is what the model shows there; otherwise it shows what it did. For the log's only writer.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it is done, or nothing is.
+    pub(super) async fn skip(&self, history: &History, to: u64, drawing: &Bytes) {
+        self.catch_up(history).await;
+        let mut model = self.model.lock().await;
+        // A size that holds from the head on was there before.
+        self.step(&mut model, history);
+        let to = to.max(history.head());
+        history.skip_to(to);
+        if !drawing.is_empty() {
+            model.with(|model| model.advance(drawing));
+            model.scrolled = Scrolled::default();
+        }
+        let outdated = self.beside.with(|beside| {
+            if beside.skips.len() == MAX_SKIPS {
+                beside.skips.pop_front();
+            }
+            let drawing = if drawing.len() > MAX_DRAWING_BYTES { Bytes::new() } else { drawing.clone() };
+            beside.skips.push_back((to, drawing));
+            std::mem::take(&mut beside.drawings)
+        });
+        drop(outdated);
+        model.at = to;
+        // Its state is another now, and what it keeps of the log.
+        self.step(&mut model, history);
+    }
+
+    /// What the screen showed after a gap that ends at `to`, if there was one; empty if that is not known.
+    pub(super) fn after_skip(&self, to: u64) -> Option<Bytes> {
+        self.beside.with(|beside| {
+            let skip = beside.skips.iter().rev().find(|(at, _)| *at == to);
+            skip.map(|(_, drawing)| drawing.clone())
         })
     }
 

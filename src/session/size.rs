@@ -47,6 +47,8 @@ pub(super) struct Sizing {
     /// The latest to be used, attach or be resized comes last.
     claims: Vec<(Claim, Window)>,
     last_claim: u64,
+    /// It has the size that its provider says: what clients want is asked for, and may be again.
+    is_given: bool,
     log: SizeLog,
 }
 
@@ -76,7 +78,14 @@ impl SizeLog {
 
 impl Sizing {
     pub(super) fn new(policy: SizePolicy, window: Window) -> Self {
-        Self { policy, window, claims: Vec::new(), last_claim: 0, log: SizeLog::new(window.size) }
+        Self {
+            policy,
+            window,
+            claims: Vec::new(),
+            last_claim: 0,
+            is_given: false,
+            log: SizeLog::new(window.size),
+        }
     }
 
     /// That of a session that an earlier server had.
@@ -141,7 +150,7 @@ impl Sizing {
     /// A client was used: a key, a paste, a button or the wheel. Returns the session's new size, if it changed.
     pub(super) fn used(&mut self, claim: Claim) -> Option<Window> {
         let at = self.claims.iter().position(|(other, _)| *other == claim)?;
-        if at + 1 == self.claims.len() {
+        if at + 1 == self.claims.len() && !self.is_given {
             return None;
         }
         let claim = self.claims.remove(at);
@@ -153,6 +162,13 @@ impl Sizing {
     pub(super) fn leave(&mut self, claim: Claim) -> Option<Window> {
         self.claims.retain(|(other, _)| *other != claim);
         self.settle()
+    }
+
+    /// Its provider says that it has this size.
+    pub(super) fn give(&mut self, size: TerminalSize) -> Window {
+        self.is_given = true;
+        self.window = self.window.with_size(size);
+        self.window
     }
 
     /// One who does not watch asks for a size.

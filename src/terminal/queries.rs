@@ -116,6 +116,8 @@ pub(crate) struct Queries {
     /// Who is in the middle of a paste, and until when that is waited for.
     pasting: Option<(ClientId, Instant)>,
     has_model: bool,
+    /// Whoever prints has all of it answered: nothing is asked, and nothing typed.
+    is_answered_elsewhere: bool,
     modes: Reports,
     /// The last terminal left, and none has come since.
     is_left: bool,
@@ -242,11 +244,17 @@ impl Queries {
             outbox: Vec::new(),
             pasting: None,
             has_model,
+            is_answered_elsewhere: false,
             modes: Reports::default(),
             is_left: false,
             is_focused: true,
             is_told_of_leaving: false,
         }
+    }
+
+    /// These, where none of them is answered here: they are noted to recognise what terminals reply to them.
+    pub(crate) fn answered_elsewhere(self) -> Self {
+        Self { is_answered_elsewhere: true, ..self }
     }
 
     /// Takes note of what the program printed just now, from offset `at` on; it may be split over calls at any byte.
@@ -276,6 +284,7 @@ impl Queries {
         let mut bytes = Some(bytes);
         for (place, kind) in kinds.iter().enumerate() {
             let state = match kind {
+                _ if self.is_answered_elsewhere => TurnState::Settled(now),
                 kind if self.has_model && kind.is_for_the_model() => TurnState::Unknown,
                 kind if kind.is_for_a_terminal() => TurnState::Ask,
                 _ => TurnState::Settled(now),
@@ -427,7 +436,8 @@ impl Queries {
 
     /// Tells a program that thinks it has the focus that its last terminal left.
     fn tell_of_leaving(&mut self) {
-        if self.is_left && self.modes.focus && std::mem::take(&mut self.is_focused) {
+        let is_here = self.is_left && !self.is_answered_elsewhere;
+        if is_here && self.modes.focus && std::mem::take(&mut self.is_focused) {
             self.is_told_of_leaving = true;
             self.outbox.extend_from_slice(b"\x1b[O");
         }
@@ -461,7 +471,7 @@ impl Queries {
 
     /// The session has another size now, in rows and columns.
     pub(crate) fn resized(&mut self, rows: u16, cols: u16) {
-        if self.modes.size && self.outbox.len() < MAX_OUTBOX {
+        if self.modes.size && !self.is_answered_elsewhere && self.outbox.len() < MAX_OUTBOX {
             self.outbox.extend_from_slice(format!("\x1b[48;{rows};{cols};0;0t").as_bytes());
         }
     }

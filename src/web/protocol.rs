@@ -293,7 +293,7 @@ impl<'a> From<&'a SessionInfo> for ListedSession<'a> {
             title: info.title.as_deref(),
             command: &info.command,
             state: match info.state {
-                SessionState::Running { .. } => "running".to_owned(),
+                SessionState::Running { .. } | SessionState::Provided { .. } => "running".to_owned(),
                 SessionState::Ended(status) => status.to_string(),
             },
             columns: info.size.cols(),

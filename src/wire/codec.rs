@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Frame, Header, INPUT_HEAD, Kind, WireError};
+use super::{Frame, Header, INPUT_HEAD, Kind, PRINT_HEAD, WireError};
 use crate::{
     SessionId,
-    message::{ClientMessage, Event, InputPosition, InputStreamId, Relay, Reply, RequestError},
+    message::{
+        ClientMessage, Event, InputPosition, InputStreamId, ProviderNews, ProviderStatement, Relay, Reply,
+        RequestError,
+    },
 };
 
 /// Reads a request from a client's frame.
@@ -23,6 +26,25 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
         Kind::Input => {
             let (session, position) = input_head(payload).ok_or(WireError::Payload { what: "input" })?;
             ClientMessage::Input { session, position, data: payload.slice(INPUT_HEAD..) }
+        }
+        Kind::RemoteInput => {
+            let head = input_head(payload).and_then(|(session, position)| Some((session, position?)));
+            let (session, position) = head.ok_or(WireError::Payload { what: "remote input" })?;
+            ClientMessage::RemoteInput { session, position, data: payload.slice(INPUT_HEAD..) }
+        }
+        Kind::Provide => ClientMessage::Provide(from_postcard(payload, "request to provide a session")?),
+        Kind::Print => {
+            let session = payload.first_chunk().ok_or(WireError::Payload { what: "print" })?;
+            let data = payload.slice(PRINT_HEAD..);
+            let statement = ProviderStatement::Print { offset: frame.a, data };
+            ClientMessage::Statement { session: SessionId::from_bytes(*session), statement }
+        }
+        Kind::Statement => {
+            let (session, statement) = from_postcard(payload, "statement of a provider")?;
+            if let ProviderStatement::Print { .. } = statement {
+                return Err(WireError::Payload { what: "statement of a provider" });
+            }
+            ClientMessage::Statement { session, statement }
         }
         Kind::Resize => {
             let (session, size, pixels) = from_postcard(payload, "resize request")?;
@@ -55,7 +77,7 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
         Kind::Resync => ClientMessage::Resync,
         Kind::Hello => return Err(WireError::Payload { what: "request: a second hello" }),
         Kind::Relay => return Err(WireError::Payload { what: "request: a relay after the hello" }),
-        Kind::HelloReply | Kind::Reply | Kind::Output | Kind::Event | Kind::Screen => {
+        Kind::HelloReply | Kind::Reply | Kind::Output | Kind::Event | Kind::Screen | Kind::Provider => {
             return Err(WireError::Payload { what: "request" });
         }
     })
@@ -86,13 +108,19 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Attach(attach) => encode(Kind::Attach, id, attach),
         ClientMessage::Detach => encode(Kind::Detach, id, &()),
         ClientMessage::Input { session, position, data } => {
-            let length = INPUT_HEAD + data.len();
-            check_length(Kind::Input, length)?;
-            let header = Header { length, kind: Kind::Input, a: id }.encode();
-            let stream = position.map_or([0; 16], |position| position.stream.to_bytes());
-            let offset = position.map_or(0, |position| position.offset).to_le_bytes();
-            Ok([&header[..], &session.to_bytes(), &stream, &offset, data].concat().into())
+            encode_input((Kind::Input, id), *session, *position, data)
         }
+        ClientMessage::RemoteInput { session, position, data } => {
+            encode_input((Kind::RemoteInput, id), *session, Some(*position), data)
+        }
+        ClientMessage::Provide(provide) => encode(Kind::Provide, id, provide),
+        ClientMessage::Statement { session, statement: ProviderStatement::Print { offset, data } } => {
+            let length = PRINT_HEAD + data.len();
+            check_length(Kind::Print, length)?;
+            let header = Header { length, kind: Kind::Print, a: *offset }.encode();
+            Ok([&header[..], &session.to_bytes(), data].concat().into())
+        }
+        ClientMessage::Statement { session, statement } => encode(Kind::Statement, id, &(session, statement)),
         ClientMessage::Resize { session, size, pixels } => encode(Kind::Resize, id, &(session, size, pixels)),
         ClientMessage::Kill { session } => encode(Kind::Kill, id, session),
         ClientMessage::Environment { session } => encode(Kind::Environment, id, session),
@@ -109,6 +137,20 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         ClientMessage::Ping => encode(Kind::Ping, id, &()),
         ClientMessage::Resync => encode(Kind::Resync, id, &()),
     }
+}
+
+fn encode_input(
+    (kind, id): (Kind, u64),
+    session: SessionId,
+    position: Option<InputPosition>,
+    data: &[u8],
+) -> Result<Bytes, WireError> {
+    let length = INPUT_HEAD + data.len();
+    check_length(kind, length)?;
+    let header = Header { length, kind, a: id }.encode();
+    let stream = position.map_or([0; 16], |position| position.stream.to_bytes());
+    let offset = position.map_or(0, |position| position.offset).to_le_bytes();
+    Ok([&header[..], &session.to_bytes(), &stream, &offset, data].concat().into())
 }
 
 /// Reads what a relay says of its client.
@@ -166,6 +208,22 @@ fn from_postcard<T: DeserializeOwned>(payload: &[u8], what: &'static str) -> Res
         Ok((message, [])) => Ok(message),
         _ => Err(WireError::Payload { what }),
     }
+}
+
+/// Reads what a provider is told, and of which session.
+///
+/// # Errors
+/// [`WireError::Payload`] when it is none.
+pub fn decode_news(payload: &[u8]) -> Result<(SessionId, ProviderNews), WireError> {
+    from_postcard(payload, "news of a provided session")
+}
+
+/// What a provider is told of a session, as a frame.
+///
+/// # Errors
+/// [`WireError::TooLong`] for more than 64 KiB that was typed at once.
+pub fn encode_news(session: SessionId, news: &ProviderNews) -> Result<Bytes, WireError> {
+    encode(Kind::Provider, 0, &(session, news))
 }
 
 fn encode(kind: Kind, a: u64, message: &impl Serialize) -> Result<Bytes, WireError> {

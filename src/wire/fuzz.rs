@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Frame, FrameDecoder, HEADER_LEN, Header, Hello, HelloReply, Kind, OLDEST_VERSION, Side, VERSION,
-    WireError, decode_event, decode_relay, decode_reply, decode_request, encode_event, encode_relay,
-    encode_reply, encode_request,
+    WireError, decode_event, decode_news, decode_relay, decode_reply, decode_request, encode_event,
+    encode_news, encode_relay, encode_reply, encode_request,
 };
 use crate::fuzz::input::{choice, pieces};
 
@@ -138,5 +138,11 @@ pub(crate) fn messages(input: &[u8]) {
     if let Ok(event) = decode_event(payload) {
         let again = encode_event(&event).ok();
         assert_eq!(again.and_then(|frame| decode_event(&frame[HEADER_LEN..]).ok()), Some(event));
+    }
+    if let Ok((session, news)) = decode_news(payload)
+        && payload.len() <= Kind::Provider.limit()
+    {
+        let again = encode_news(session, &news).expect("what came in a frame fits a frame");
+        assert_eq!(decode_news(&again[HEADER_LEN..]).ok(), Some((session, news)));
     }
 }

@@ -21,9 +21,12 @@ pub(crate) const FOLLOWS: u64 = 1;
 /// The server knows links.
 pub(crate) const LINKS: u64 = 2;
 
+/// The server knows sessions that a client provides, and what is typed at terminals elsewhere.
+pub(crate) const PROVIDES: u64 = 4;
+
 /// Features of this side: bits that say what it can do beyond its version. Those that a receiver does not know it
 /// ignores.
-const FEATURES: u64 = FOLLOWS | LINKS;
+const FEATURES: u64 = FOLLOWS | LINKS | PROVIDES;
 
 /// The client's first frame: who speaks which versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

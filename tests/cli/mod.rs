@@ -20,6 +20,7 @@ mod memory;
 mod nesting;
 mod new_terminals;
 mod outlasting;
+mod provided;
 mod recorders;
 mod recording;
 mod relay;

@@ -139,8 +139,8 @@ async fn a_later_version_that_speaks_ours_is_let_in_at_ours() {
     else {
         panic!("refused")
     };
-    // What this server has of them: a size that is followed, and links.
-    assert_eq!((version, features), (wire::VERSION, 3));
+    // What this server has of them: a size that is followed, links, and sessions that clients provide.
+    assert_eq!((version, features), (wire::VERSION, 7));
 }
 
 #[tokio::test]

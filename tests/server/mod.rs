@@ -21,6 +21,7 @@ mod limits;
 mod new_terminals;
 mod pace;
 mod programs;
+mod providing;
 mod reconnecting;
 mod refusals;
 mod relayed;

@@ -272,7 +272,7 @@ fn hellos_tell_versions_apart_and_may_grow() {
     let hello = Hello::encode();
     assert_eq!(hello.len(), HEADER_LEN + 64);
     let read = Hello::decode(&hello[HEADER_LEN..]).unwrap();
-    assert_eq!((read.version, read.oldest, read.features), (wire::VERSION, wire::OLDEST_VERSION, 3));
+    assert_eq!((read.version, read.oldest, read.features), (wire::VERSION, wire::OLDEST_VERSION, 7));
     let longer = [&hello[HEADER_LEN..], b"what a later version adds"].concat();
     assert_eq!(Hello::decode(&longer).unwrap(), read);
     // As it was before there were ranges.

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::{
     SessionId, SessionName,
     client::Reached,
-    message::{AttachedTo, SessionInfo, SessionState},
+    message::{AttachedTo, SessionInfo},
 };
 
 pub(super) struct Current {
@@ -146,11 +146,7 @@ impl Current {
 
 /// The session that runs and follows this one, and after the last the first.
 fn next_of(sessions: &[SessionInfo], session: SessionId) -> Option<SessionId> {
-    let live: Vec<_> = sessions
-        .iter()
-        .filter(|info| matches!(info.state, SessionState::Running { .. }))
-        .map(|info| info.id)
-        .collect();
+    let live: Vec<_> = sessions.iter().filter(|info| info.state.is_live()).map(|info| info.id).collect();
     let next = match live.iter().position(|id| *id == session) {
         Some(at) => (at + 1) % live.len(),
         None => 0,

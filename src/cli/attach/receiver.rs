@@ -79,6 +79,8 @@ impl Receiver<'_> {
                         return outcome;
                     }
                 }
+                // It provides nothing.
+                Ok(Incoming::Provider { .. }) => {}
                 Err(ClientError::Closed(CloseReason::Detached)) if display.is_terminal() => {
                     return Outcome::Detached;
                 }
@@ -96,6 +98,9 @@ impl Receiver<'_> {
                 self.notices
                     .push(format!("of {bytes} bytes typed into {}, some may be lost", current.name()));
             }
+        } else if let Err(why @ RequestError::ProviderLost { .. }) = answer {
+            self.typing.refused(request);
+            self.notices.push(why.to_string());
         } else {
             self.typing.answered(request);
         }

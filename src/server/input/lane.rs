@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::timeout};
 use super::super::{command::Command, link::Link};
 use crate::{
     ClientId, SessionId,
-    message::{InputStreamId, Reply, RequestError},
+    message::{InputPosition, InputStreamId, Reply, RequestError},
     session::{Claim, InputMark, Session},
     sync::{Mutex, Rank},
     terminal::{HOLD_TIME, ReplyFilter},
@@ -33,6 +33,8 @@ pub(super) struct Lane {
     session: SessionId,
     /// Where its place is kept for the next server.
     mark: Option<InputMark>,
+    /// The stream that a provider is told, if it is one that types.
+    elsewhere: Option<InputStreamId>,
     /// A leaf lock.
     state: Mutex<InputState>,
     /// There is more while a task types.
@@ -46,6 +48,8 @@ struct InputState {
     bytes: usize,
     /// Bytes of its stream that were taken.
     taken: u64,
+    /// How many were before it began is not known here: it begins with the first that come.
+    begins_anywhere: bool,
     /// What the client's terminal is in the middle of; with the task while there is one.
     typed: ReplyFilter,
     is_typing: bool,
@@ -72,7 +76,7 @@ impl Outstanding {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn remove(&self, bytes: usize) {
+    pub(super) fn remove(&self, bytes: usize) {
         self.frames.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -90,8 +94,8 @@ impl Outstanding {
 #[derive(Debug)]
 pub(super) struct InputChunk {
     pub(super) request: u64,
-    /// The client and its claim, where a terminal of its shows this session.
-    pub(super) terminal: Option<(ClientId, Claim)>,
+    /// The client and its claim, where a terminal of its shows this session; without a claim, where one does elsewhere.
+    pub(super) terminal: Option<(ClientId, Option<Claim>)>,
     /// What is to be typed; of a stream, what was not taken before.
     pub(super) data: Bytes,
     /// Of a stream, the bytes of it up to the end of this; set when it is taken.
@@ -104,16 +108,41 @@ pub(super) struct InputChunk {
 }
 
 impl Lane {
-    pub(super) fn new(session: SessionId) -> Self {
+    /// A connection's own.
+    pub(super) fn new(session: &Session) -> Self {
+        let elsewhere = session.is_typed_elsewhere().then(InputStreamId::random);
         let state = Mutex::new(Rank::Leaf, InputState::default());
-        Self { session, mark: None, state, more: Notify::new() }
+        Self { session: session.id(), mark: None, elsewhere, state, more: Notify::new() }
     }
 
-    /// Of a stream, from where an earlier server left it.
+    /// Of a stream, from where an earlier server left it. Of one that a provider types, its own server knows that.
     pub(super) fn of_stream(session: &Session, stream: InputStreamId) -> Self {
         let (mark, taken) = session.input_mark(stream);
-        let state = Mutex::new(Rank::Leaf, InputState { taken, ..InputState::default() });
-        Self { session: session.id(), mark, state, more: Notify::new() }
+        let begins_anywhere = session.is_typed_elsewhere();
+        let elsewhere = begins_anywhere.then_some(stream);
+        let state = InputState { taken, begins_anywhere, ..InputState::default() };
+        let state = Mutex::new(Rank::Leaf, state);
+        Self { session: session.id(), mark, elsewhere, state, more: Notify::new() }
+    }
+
+    /// The place before what ends at `end`, as a provider is told it.
+    pub(super) fn place(&self, end: u64, bytes: usize) -> Option<InputPosition> {
+        self.elsewhere.map(|stream| InputPosition { stream, offset: end - bytes as u64 })
+    }
+
+    /// Waits until there may be more, while a task types.
+    pub(super) async fn more(&self) {
+        self.more.notified().await;
+    }
+
+    /// What was typed is, or is not going to be.
+    pub(super) fn is_typed(&self, bytes: usize) {
+        self.state.with(|state| state.bytes -= bytes);
+    }
+
+    /// What a terminal is in the middle of, for the task that types.
+    pub(super) fn take_typed(&self) -> ReplyFilter {
+        self.state.with(|state| std::mem::take(&mut state.typed))
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -130,7 +159,10 @@ impl Lane {
     pub(super) fn push(&self, mut chunk: InputChunk, offset: Option<u64>) -> Result<bool, RequestError> {
         let (pushed, dropped) = self.state.with(|state| {
             let mut dropped = VecDeque::new();
-            if let Some(offset) = offset {
+            if let Some(offset) = offset.or_else(|| self.elsewhere.map(|_| state.taken)) {
+                if std::mem::take(&mut state.begins_anywhere) {
+                    state.taken = offset;
+                }
                 let taken = state.taken;
                 let Some(known) = taken.checked_sub(offset) else {
                     return (Err(RequestError::InputMissing { offset, taken }), dropped);
@@ -161,11 +193,12 @@ impl Lane {
         pushed
     }
 
-    /// The next chunk; without one, the task that asks has ended, unless it is in the middle of a terminal's reply.
-    fn next(&self, typed: &mut ReplyFilter) -> Option<InputChunk> {
+    /// The next chunk. Without one, the task that asks has ended, unless it `goes_on`, or is in the middle of a
+    /// terminal's reply.
+    pub(super) fn next(&self, typed: &mut ReplyFilter, goes_on: bool) -> Option<InputChunk> {
         self.state.with(|state| {
             let chunk = state.chunks.pop_front();
-            if chunk.is_none() && !typed.is_holding() {
+            if chunk.is_none() && !goes_on && !typed.is_holding() {
                 // An idle client is not to keep room for a paste.
                 state.chunks = VecDeque::new();
                 state.typed = std::mem::take(typed);
@@ -178,9 +211,9 @@ impl Lane {
 
 /// Types all there is. Dropping the future may leave a part of a chunk typed.
 pub(super) async fn type_all(lane: Arc<Lane>, session: Arc<Session>) {
-    let mut typed = lane.state.with(|state| std::mem::take(&mut state.typed));
+    let mut typed = lane.take_typed();
     loop {
-        let Some(chunk) = lane.next(&mut typed) else {
+        let Some(chunk) = lane.next(&mut typed, false) else {
             if !typed.is_holding() {
                 return;
             }
@@ -198,7 +231,7 @@ pub(super) async fn type_all(lane: Arc<Lane>, session: Arc<Session>) {
             None => session.type_in(&data, mark).await,
         };
         outstanding.remove(counts_as);
-        lane.state.with(|state| state.bytes -= data.len());
+        lane.is_typed(data.len());
         let answer = answer(result, &session);
         // Errors say that the connection has ended. With its own lane, this has as well.
         if is_interrupt {

@@ -290,3 +290,28 @@ fn a_log_holds_its_bound_and_not_a_byte_more() {
     print(&history, 1, 1);
     assert_eq!(history.read(0, 1, &mut Vec::new()), Read::Evicted { oldest: half });
 }
+
+#[test]
+fn what_was_skipped_is_no_longer_held_and_the_rest_is_where_it_was() {
+    let history = History::new(LIMIT, Pace::Free);
+    print(&history, 100, 100);
+    history.skip_to(1000);
+    assert_eq!((history.head(), history.span().head, history.held_from(50)), (1000, 1000, 50));
+    let mut pieces = Vec::new();
+    assert_eq!(history.read(100, 10, &mut pieces), Read::Evicted { oldest: 1000 });
+    print(&history, 50, 1);
+    history.skip_to(1000);
+    assert_eq!(history.head(), 1050, "there is nothing to skip");
+    assert_eq!(read_all(&history, 20, 4096), pattern(20..100));
+    for within in [100, 101, 999] {
+        assert_eq!(history.read(within, 10, &mut pieces), Read::Evicted { oldest: 1000 });
+    }
+    assert_eq!(read_all(&history, 1000, 4096), pattern(1000..1050));
+    assert_eq!(history.attach(Offset(500), OnLag::Resync).unwrap().start(), 500);
+    // The first line that begins after the gap.
+    assert_eq!(history.attach(StartAt::Last(500), OnLag::Resync).unwrap().start(), 1015);
+    assert_eq!(history.attach(Oldest, OnLag::Resync).unwrap().start(), 0);
+    assert_eq!(history.all(), (1000, pattern(1000..1050).to_vec()));
+    history.skip_to(2000);
+    assert_eq!(history.all(), (2000, Vec::new()));
+}

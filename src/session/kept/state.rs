@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     SessionName, TerminalSize,
-    message::{Pace, SessionInfo, SizePolicy},
+    message::{Pace, Provide, SessionInfo, SizePolicy},
     session::size::SizeLog,
 };
 
@@ -73,6 +73,28 @@ pub(in crate::session) enum KeptServer {
         /// The one that ended first is the first.
         ended: Vec<KeptEnded>,
     },
+    /// With the sessions that clients provide.
+    Second { ended: Vec<KeptEnded>, provided: Vec<KeptProvided> },
+}
+
+impl KeptServer {
+    /// What ended, and what clients provide.
+    pub(in crate::session) fn into_parts(self) -> (Vec<KeptEnded>, Vec<KeptProvided>) {
+        match self {
+            Self::First { ended } => (ended, Vec::new()),
+            Self::Second { ended, provided } => (ended, provided),
+        }
+    }
+}
+
+/// A session that a client provides, which is to come back.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::session) struct KeptProvided {
+    /// As it was provided, with its name, size and policy now.
+    pub(in crate::session) provide: Provide,
+    /// In seconds since the machine was started.
+    pub(in crate::session) started: u64,
+    pub(in crate::session) log: KeptLog,
 }
 
 /// A session that ended.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -10,15 +10,17 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Manager, NewSession, StartedProgram};
+use super::{Manager, NewSession, Runs, StartedProgram};
 use crate::{
     SessionId, TerminalSize,
     message::{Create, OnLag, Pace, SessionState, SizePolicy, StartAt},
     session::{
+        Session,
         command_line::{shell_words, shown_title},
+        feed::FeedSide,
         kept::{
-            ForKeeper, FoundSession, HeldListener, Keeper, Kept, KeptEnded, KeptFile, KeptLog, KeptServer,
-            KeptState,
+            ForKeeper, FoundSession, HeldListener, Keeper, Kept, KeptEnded, KeptFile, KeptLog, KeptProvided,
+            KeptServer, KeptState,
         },
         program::Process,
         pump::TURN_BYTES,
@@ -70,13 +72,17 @@ impl Manager {
     /// The keeper of the earlier server does not answer, or is of another version.
     pub(crate) async fn take_over(self: &Arc<Self>) -> io::Result<()> {
         let Some(keeper) = &self.settings.keeper else { return Ok(()) };
-        let (found, ended) = keeper.find().await?;
+        let (found, rest) = keeper.find().await?;
+        let (ended, provided) = rest.into_parts();
         let ids: Vec<_> = found.iter().map(|found| found.id).collect();
         for one in found {
             self.take_over_one(one, keeper);
         }
         for one in ended {
             self.take_over_ended(one);
+        }
+        for one in provided {
+            self.take_over_provided(one);
         }
         if let Some(links) = &self.settings.links {
             links.remove_leftovers(&ids);
@@ -146,6 +152,22 @@ impl Manager {
         }
     }
 
+    /// Goes on with a session that a client provides, which is to come back.
+    fn take_over_provided(self: &Arc<Self>, KeptProvided { provide, started, log }: KeptProvided) {
+        let age = Duration::from_secs(now().saturating_sub(started));
+        let side = Arc::new(FeedSide::new(&provide, self.history_bytes.load(Ordering::Relaxed), false));
+        let new = NewSession {
+            log,
+            started: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
+            ..NewSession::provided(&provide)
+        };
+        self.with(|book| book.names.insert(provide.name.clone(), None));
+        let said = (&provide.command[..], provide.title.as_deref());
+        let Some(session) = self.run_feed(new, Arc::clone(&side), said) else { return };
+        info!(session = %session.id, name = %provide.name, "taken over from an earlier server");
+        side.begins_lost(&session, self.settings.lost_time);
+    }
+
     /// Remembers a session that ended, with what it printed.
     fn take_over_ended(self: &Arc<Self>, KeptEnded { info, at, log }: KeptEnded) {
         let SessionState::Ended(status) = info.state else { return };
@@ -163,7 +185,7 @@ impl Manager {
                 started: ago(since + info.age_seconds),
                 log,
             };
-            let session = self.open(new, None);
+            let session = self.open(new, Runs::Nothing);
             session.history.end(status);
             session.gone.cancel();
             session
@@ -184,7 +206,8 @@ impl Manager {
     pub(crate) async fn prepare_handover(&self) -> io::Result<()> {
         let Some(keeper) = &self.settings.keeper else { return Err(io::ErrorKind::Unsupported.into()) };
         let live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
-        if let Some(session) = live.iter().find(|session| session.kept().is_none()) {
+        let is_kept = |session: &Session| session.kept().is_some() || session.is_provided();
+        if let Some(session) = live.iter().find(|session| !is_kept(session)) {
             return Err(io::Error::other(format!("session {} would end with this server", session.name())));
         }
         for session in &live {
@@ -210,12 +233,12 @@ impl Manager {
     /// The keeper does not take it. What runs goes on, for whatever server comes.
     pub(crate) async fn hand_over(&self, held: HeldListener) -> io::Result<()> {
         let Some(keeper) = &self.settings.keeper else { return Err(io::ErrorKind::Unsupported.into()) };
-        self.stopping.cancel();
+        self.drain_feeds().await;
         let live: Vec<_> = self.with(|book| {
             book.closed = true;
             book.live.values().cloned().collect()
         });
-        for session in &live {
+        for session in live.iter().filter(|session| !session.is_provided()) {
             tokio::select! {
                 () = session.stands.cancelled() => {}
                 () = session.gone.cancelled() => continue,
@@ -225,7 +248,7 @@ impl Manager {
                 warn!(session = %session.id, %error, "what a session printed could not be handed over");
             }
         }
-        let rest = self.rest().await.file().or_else(|error| {
+        let rest = self.rest(&live).await.file().or_else(|error| {
             warn!(%error, "sessions that had ended could not be handed over");
             KeptServer::First { ended: Vec::new() }.file()
         });
@@ -233,8 +256,8 @@ impl Manager {
     }
 
     /// What the next server has to know beside the sessions that run.
-    async fn rest(&self) -> KeptServer {
-        let mut ended = Vec::new();
+    async fn rest(&self, live: &[Arc<Session>]) -> KeptServer {
+        let (mut ended, mut provided) = (Vec::new(), Vec::new());
         for (info, at, output) in self.with(|book| book.ended.all()) {
             let log = match output {
                 Some(session) => Some(session.whole_log().await),
@@ -242,7 +265,12 @@ impl Manager {
             };
             ended.push(KeptEnded { info, at: now().saturating_sub(at.elapsed().as_secs()), log });
         }
-        KeptServer::First { ended }
+        for session in live.iter().filter(|session| !session.is_over()) {
+            let Some(provide) = session.provided_as() else { continue };
+            let started = now().saturating_sub(session.started.elapsed().as_secs());
+            provided.push(KeptProvided { provide, started, log: session.whole_log().await });
+        }
+        KeptServer::Second { ended, provided }
     }
 
     /// What another keeper is given of a session.

@@ -25,6 +25,7 @@ fn manager() -> Arc<Manager> {
         keeper: None,
         ended_bytes: 0,
         ended_time: Duration::ZERO,
+        lost_time: Duration::ZERO,
     };
     let mut manager = Manager::new(ClientRegistry::new(), settings, None);
     // A paused clock jumps while it waits for another test's turn.

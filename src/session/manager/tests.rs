@@ -10,6 +10,7 @@ use std::{
 
 use super::*;
 use crate::{
+    TerminalSize,
     session::{Feeds, UNTIL_REST, feed::Feed, screen::Scrollback},
     terminal::{Picture, ScreenModel},
 };
@@ -35,6 +36,7 @@ fn start_with(
         keeper: None,
         ended_bytes: 0,
         ended_time: Duration::ZERO,
+        lost_time: Duration::ZERO,
     };
     let manager = Arc::new(Manager::new(registry.clone(), settings, None));
     let name: SessionName = "feed".parse().unwrap();
@@ -84,8 +86,8 @@ impl Wake for LooksIntoTheBook {
 async fn a_session_started_while_the_server_stops_is_hung_up() {
     let (manager, _session, _feed) = start(&ClientRegistry::new());
     let name: SessionName = "late".parse().unwrap();
-    let new = NewSession::of_feed(&name, TerminalSize::DEFAULT, Pace::Free);
-    let late = manager.open(new, None);
+    let new = NewSession::provided(&Provide::new(name.clone(), TerminalSize::DEFAULT));
+    let late = manager.open(new, Runs::Nothing);
     let mut hung_up = pin!(late.hang_up.cancelled());
     let waker = Waker::from(Arc::new(LooksIntoTheBook(Arc::clone(&manager))));
     assert!(hung_up.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
