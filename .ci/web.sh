@@ -8,7 +8,7 @@ command -v npm > /dev/null ||
 npm ci --prefix src/web/page --ignore-scripts --no-audit --no-fund
 cargo clippy --locked --features web --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --features web
-cargo test --locked --features web --lib -- web:: fuzz:: cli::
+cargo test --locked --features web --lib -- web:: wire:: fuzz:: cli::
 # It judges the rules and the dashboard of packaging/monitoring; without it the test says so.
 command -v prometheus > /dev/null || apt-get install -y --no-install-recommends prometheus > /dev/null || true
 cargo test --locked --features web --test web

@@ -148,6 +148,14 @@ pub struct IncomingFrames {
     frames: FrameReader<StreamReader>,
 }
 
+#[cfg(feature = "web")]
+impl IncomingFrames {
+    /// Receives output in pieces of about so many bytes.
+    pub(crate) fn set_at_once(&mut self, bytes: usize) {
+        self.frames.set_at_once(bytes);
+    }
+}
+
 /// Something from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

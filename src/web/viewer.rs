@@ -60,6 +60,10 @@ const STALL_TIME: Duration = Duration::from_secs(60);
 /// How long what a page is told in the end may take.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
+/// Output that is read of the server at once, in bytes. A page that takes nothing has so much waiting here, and as much
+/// again in the buffer for the next.
+const MAX_READ: usize = 64 * 1024;
+
 /// The longest text that a page is sent: a list, or a drawing. What is longer is left out.
 pub(super) const MAX_TEXT: usize = 1024 * 1024;
 
@@ -274,7 +278,8 @@ async fn begin(
     gateway.count(true);
     info!(link = %link.link, %address, "a page was let in");
     // Nothing was asked for yet that comes by itself.
-    let (requests, incoming, _) = client.into_split();
+    let (requests, mut incoming, _) = client.into_split();
+    incoming.set_at_once(MAX_READ);
     let mut viewer = Viewer {
         gateway: Arc::clone(gateway),
         link,
@@ -379,6 +384,8 @@ impl Viewer {
                 },
                 written = write(sink, &mut self.outbox), if self.outbox.is_pending() => {
                     self.took = Instant::now();
+                    // Other pages on this thread have had to wait for it.
+                    tokio::task::yield_now().await;
                     written.map_err(|_| Farewell::with(GONE))
                 }
                 came = incoming.next(), if may_read => match came {

@@ -16,7 +16,7 @@ use super::{HEADER_LEN, Header, Kind, MAX_OUTPUT, Side, WireError};
 /// Bytes that a server reads at once between frames: most requests whole, and without any memory for one that is idle.
 const SMALL: usize = 64;
 
-/// Bytes that a client reads at once: one whole frame of output.
+/// Bytes that a client reads at once, unless it wants less: one whole frame of output.
 const LARGE: usize = HEADER_LEN + MAX_OUTPUT;
 
 /// A client reads into what room is left of that until less than this is.
@@ -110,7 +110,12 @@ impl FrameDecoder {
 
     /// Whether a part of a frame of output is there, and the rest is not. A part is of use without the rest.
     pub(super) fn has_part(&self, bytes: &BytesMut) -> bool {
-        !bytes.is_empty() && self.header.is_some_and(|header| header.kind == Kind::Output)
+        !bytes.is_empty() && self.awaits_output()
+    }
+
+    /// Whether the header of a frame of output was read, and not all of its payload.
+    fn awaits_output(&self) -> bool {
+        self.header.is_some_and(|header| header.kind == Kind::Output)
     }
 
     /// Takes what is there of a frame of output, as a frame. The rest becomes one of its own.
@@ -140,6 +145,9 @@ pub struct FrameReader<R> {
     decoder: FrameDecoder,
     bytes: BytesMut,
     stall: Option<Duration>,
+    /// Bytes that are read at once from a server. Once so many of a frame of output are there they are a frame by
+    /// themselves.
+    at_once: usize,
     /// Why there is no more, once the part before that was handed out.
     failed: Option<WireError>,
 }
@@ -148,7 +156,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads what `from` sends.
     #[must_use]
     pub fn new(io: R, from: Side) -> Self {
-        Self { io, decoder: FrameDecoder::new(from), bytes: BytesMut::new(), stall: None, failed: None }
+        Self {
+            io,
+            decoder: FrameDecoder::new(from),
+            bytes: BytesMut::new(),
+            stall: None,
+            at_once: LARGE,
+            failed: None,
+        }
     }
 
     /// Gives up on a frame that was begun and of which nothing more arrives for this long. By default it is waited for.
@@ -156,6 +171,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.stall = Some(timeout);
         self
+    }
+
+    /// Reads so many bytes at once, in place of a whole frame of output: for one of many clients in a process.
+    #[cfg(feature = "web")]
+    pub(crate) fn set_at_once(&mut self, bytes: usize) {
+        self.at_once = bytes.clamp(LEAST, LARGE);
+        // The room that there is may be for more.
+        let mut bytes = BytesMut::with_capacity(self.at_once);
+        bytes.extend_from_slice(&self.bytes);
+        self.bytes = bytes;
     }
 
     /// The next frame; `None` at the end of the stream.
@@ -181,6 +206,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Ok(Some(frame));
             }
             if self.decoder.has_part(&self.bytes) {
+                if self.bytes.len() >= self.at_once {
+                    return Ok(self.decoder.take_part(&mut self.bytes));
+                }
                 match now(self.read()).await {
                     Some(Ok(read)) if read > 0 => continue,
                     none_now => self.failed = none_now.map(|ended| ended.err().unwrap_or(WireError::Cut)),
@@ -219,8 +247,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let missing = self.decoder.missing(&self.bytes);
         if self.decoder.from == Side::Server {
             let room = self.bytes.capacity() - self.bytes.len();
+            // Of output, a part will do.
+            let missing = if self.decoder.awaits_output() { missing.min(self.at_once) } else { missing };
             if room < LEAST.max(missing) {
-                self.bytes.reserve(LARGE.max(missing));
+                self.bytes.reserve(self.at_once.max(missing));
             }
             return Ok(self.io.read_buf(&mut self.bytes).await?);
         }
@@ -315,6 +345,27 @@ mod tests {
         assert_eq!(frames, 16);
         // 1 MiB, in pieces of 256 KiB and a little more.
         assert!(reads <= 6, "{reads}");
+    }
+
+    #[cfg(feature = "web")]
+    #[tokio::test]
+    async fn a_reader_that_reads_less_at_once_hands_out_parts_and_holds_no_more() {
+        let (frame, payload) = output(5, MAX_OUTPUT);
+        let (mut write, read) = tokio::io::duplex(1 << 20);
+        let mut reader = FrameReader::new(read, Side::Server);
+        // What is read before is read as by any client.
+        write.write_all(&output(0, 5).0).await.unwrap();
+        assert_eq!(reader.next().await.unwrap().unwrap().payload.len(), 5);
+        reader.set_at_once(20_000);
+        write.write_all(&frame.repeat(3)).await.unwrap();
+        drop(write);
+        let mut came = Vec::new();
+        while let Some(Frame { a, payload, .. }) = reader.next().await.unwrap() {
+            assert_eq!(a, 5 + (came.len() % MAX_OUTPUT) as u64);
+            assert!(payload.len() <= 40_000 && reader.bytes.capacity() <= 40_000, "{}", payload.len());
+            came.extend_from_slice(&payload);
+        }
+        assert!(came == payload.repeat(3));
     }
 
     /// A frame of output at `offset`, and its payload.

@@ -83,6 +83,8 @@ export class RealGateway {
 
   /** Ends the gateway without a word to anyone. */
   async killWeb() {
+    // One that could not start has ended already.
+    if (this.#web.exitCode !== null || this.#web.signalCode !== null) return;
     const gone = new Promise((done) => this.#web.once("exit", done));
     this.#web.kill("SIGKILL");
     await gone;
