@@ -14,6 +14,7 @@ mod suite;
 mod system;
 mod target;
 mod terminal;
+mod web;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, anyhow};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use crate::{payload::lines, receiver, served};
+use crate::{
+    payload::{lines, numbered_lines},
+    receiver, served, web,
+};
 
 /// Plays the part that the first argument names, if it names one.
 pub(crate) fn play() -> Option<anyhow::Result<()>> {
@@ -21,6 +24,11 @@ pub(crate) fn play() -> Option<anyhow::Result<()>> {
             (Some(bytes), Some(ready)) => print(&bytes, ready.as_ref()),
             _ => Err(anyhow!("how much to print, and a file to make before")),
         },
+        "role-number" => match (argument, arguments.next()) {
+            (Some(bytes), Some(ready)) => number(&bytes, ready.as_ref()),
+            _ => Err(anyhow!("how much to print, and a file to make before")),
+        },
+        "role-view" => argument.context("what to view").and_then(|plan| web::run(&plan)),
         "role-echo" => argument.context("a file to make before").and_then(|ready| echo(ready.as_ref())),
         "role-serve" => match (argument, arguments.next()) {
             (Some(socket), Some(history)) => served::run(socket.as_ref(), &history),
@@ -45,6 +53,25 @@ fn print(bytes: &str, ready: &Path) -> anyhow::Result<()> {
         left -= piece;
     }
     Ok(out.flush()?)
+}
+
+/// As `print`, with lines that differ.
+fn number(bytes: &str, ready: &Path) -> anyhow::Result<()> {
+    let all: u64 = bytes.parse()?;
+    make_raw()?;
+    std::fs::write(ready, "")?;
+    let mut out = std::io::stdout().lock();
+    while std::io::stdin().read(&mut [0])? == 0 {}
+    let mut at = 0;
+    while at < all {
+        let piece = numbered_lines(at, all - at);
+        out.write_all(&piece)?;
+        at += piece.len() as u64;
+    }
+    out.flush()?;
+    // What is shown of a program ends with it, in some systems before its last bytes.
+    while std::io::stdin().read(&mut [0])? > 0 {}
+    Ok(())
 }
 
 /// Makes a file to say that it is ready, and prints what is typed.

@@ -15,6 +15,8 @@ mod scale;
 mod sessions;
 mod shards;
 mod stall;
+mod web;
+mod web_echo;
 
 use std::time::Duration;
 
@@ -54,6 +56,10 @@ pub(crate) enum Suite {
     Stall,
     /// Keystroke to screen, idle and beside a flood.
     Echo,
+    /// Viewers in browsers, half of which never read.
+    Web,
+    /// Keystroke to screen, in a browser.
+    WebEcho,
     /// How long a person waits for a command, and for the first screen.
     Commands,
     /// What a restart and a lost line cost who types, and what keeping programs costs.
@@ -92,6 +98,8 @@ impl Suite {
             Self::Pty => pty::run(scale),
             Self::Stall => stall::run(scale),
             Self::Echo => echo::run(scale),
+            Self::Web => web::run(scale),
+            Self::WebEcho => web_echo::run(scale),
             Self::Commands => commands::run(scale),
             Self::Outages => outages::run(scale),
             Self::Memory => memory::run(scale),

@@ -67,6 +67,8 @@ const IDLE_CLIENT: (&str, &str, &str) = ("memory", "idle", "bytes_per_client");
 const PTY: (&str, &str, &str) = ("pty", "viewers", "mib_per_s");
 const SOCKETS: (&str, &str, &str) = ("fanout", "payload=64KiB", "mib_per_s");
 const STALL_MEMORY: (&str, &str, &str) = ("stall", "stalled=8,memory", "seconds_over_alone");
+const WEB_STALL: (&str, &str, &str) = ("web", "stalled=128", "speed_over_alone");
+const WEB_WATCHING: (&str, &str, &str) = ("web", "alone", "mib_per_s");
 const STALL_PTY: (&str, &str, &str) = ("stall", "stalled=8,pty", "seconds_over_alone");
 const FAN_OUT: (&str, &str, &str) = ("registry", "payload=4KiB", "ns_per_delivery");
 
@@ -103,6 +105,8 @@ const TARGETS: &[Target] = &[
     ratio(PTY, "fugue", "floor", EVERY_N, Bound::AtLeast(0.9)),
     figure(STALL_MEMORY, "fugue", Bound::AtMost(1.05)),
     figure(STALL_PTY, "fugue", Bound::AtMost(1.05)),
+    figure(WEB_STALL, "fugue", Bound::AtLeast(0.9)),
+    ratio(WEB_WATCHING, "fugue", "terminado", EVERY_N, Bound::AtLeast(1.0)),
     figure(ECHO_IDLE, "fugue", Bound::AtMost(1000.0)),
     figure(ECHO_FLOOD, "fugue", Bound::AtMost(5000.0)),
     // As they were before there were settings to be read: 7 ms against 9, 14 against 21.

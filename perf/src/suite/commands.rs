@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     contest::Contest,
+    process::binary,
     row::{Row, Spread},
     suite::Scale,
 };
@@ -92,10 +93,7 @@ struct Tool {
 
 impl Tool {
     fn fugue() -> anyhow::Result<Self> {
-        let binary = std::env::current_exe()?.with_file_name("fugue-server");
-        if !binary.exists() {
-            bail!("{} is not built: cargo build --release", binary.display());
-        }
+        let binary = binary()?;
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("fugue/server.sock").display().to_string();
         Ok(Self {

@@ -39,11 +39,11 @@ const FIGURES: [(&str, f64); 5] = [
 ];
 
 /// What one round recorded.
-struct Typed {
+pub(super) struct Typed {
     /// Until a key was back.
-    shown: Histogram<u64>,
+    pub(super) shown: Histogram<u64>,
     /// How late it was typed, which is in the figures above too.
-    late: Histogram<u64>,
+    pub(super) late: Histogram<u64>,
 }
 
 pub(crate) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
@@ -132,7 +132,7 @@ fn start_flood(
     Ok(receivers)
 }
 
-async fn type_to_fugue(directory: &Path, socket: &Path, keys: u64) -> anyhow::Result<Typed> {
+pub(super) async fn type_to_fugue(directory: &Path, socket: &Path, keys: u64) -> anyhow::Result<Typed> {
     let ready = directory.join("echo-ready");
     let (mut client, session) = create(socket, &echo_program(&ready)?).await?;
     client.attach(session, AttachOptions::new(StartAt::Oldest, OnLag::Lossless)).await?;
@@ -191,18 +191,18 @@ fn type_to_floor(directory: &Path, keys: u64) -> anyhow::Result<Typed> {
     })
 }
 
-fn echo_program(ready: &Path) -> anyhow::Result<Vec<String>> {
+pub(super) fn echo_program(ready: &Path) -> anyhow::Result<Vec<String>> {
     role_program(&["role-echo", &ready.display().to_string()])
 }
 
 /// When each key is due.
 #[derive(Clone, Copy)]
-struct Keyboard {
+pub(super) struct Keyboard {
     begin: Instant,
 }
 
 impl Keyboard {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { begin: Instant::now() + PAUSE }
     }
 
@@ -212,7 +212,7 @@ impl Keyboard {
     }
 
     /// Returns how late the keys were typed.
-    fn type_keys(
+    pub(super) fn type_keys(
         self,
         keys: u64,
         mut press: impl FnMut() -> anyhow::Result<()>,
@@ -229,14 +229,14 @@ impl Keyboard {
 }
 
 /// Where the keys come back to.
-struct Screen {
+pub(super) struct Screen {
     keyboard: Keyboard,
-    latency: Histogram<u64>,
-    keys: u64,
+    pub(super) latency: Histogram<u64>,
+    pub(super) keys: u64,
 }
 
 impl Screen {
-    fn new(keyboard: Keyboard) -> anyhow::Result<Self> {
+    pub(super) fn new(keyboard: Keyboard) -> anyhow::Result<Self> {
         Ok(Self { keyboard, latency: histogram()?, keys: 0 })
     }
 
@@ -251,7 +251,7 @@ impl Screen {
         Ok(())
     }
 
-    fn show(&mut self, more: usize) -> anyhow::Result<()> {
+    pub(super) fn show(&mut self, more: usize) -> anyhow::Result<()> {
         for key in self.keys..self.keys + u64::try_from(more)? {
             self.latency.saturating_record(self.keyboard.micros_since_due(key));
         }
@@ -260,6 +260,6 @@ impl Screen {
     }
 }
 
-fn histogram() -> anyhow::Result<Histogram<u64>> {
+pub(super) fn histogram() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 600_000_000, 3)?)
 }

@@ -21,7 +21,7 @@ use tokio::{net::UnixStream as TokioStream, runtime::Runtime, time::timeout};
 
 use crate::{
     contest::Contest,
-    process::private,
+    process::{binary, private},
     row::{Row, Spread},
     suite::Scale,
     terminal::{create, role_program},
@@ -181,10 +181,7 @@ struct BinaryServer {
 
 impl BinaryServer {
     fn start() -> anyhow::Result<Self> {
-        let binary = std::env::current_exe()?.with_file_name("fugue-server");
-        if !binary.exists() {
-            bail!("{} is not built: cargo build --release", binary.display());
-        }
+        let binary = binary()?;
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("fugue/server.sock");
         let server = Self { directory, socket, binary };
