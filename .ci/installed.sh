@@ -26,6 +26,18 @@ fugue-server wait shell --timeout 60s --for 'kill workshop'
 fugue-server send shell --keys Enter
 fugue-server wait workshop --timeout 60s || [ $? = 129 ]
 fugue-server list
+
+# A link opens: its page, and what that loads, are in the package.
+fugue-server web --help > /dev/null
+link=$(fugue-server share shell)
+place=${link#http://} place=${place%%/*}
+get() {
+    exec 3<> "/dev/tcp/${place%:*}/${place##*:}"
+    printf 'GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$1" "$place" >&3
+    tr -d '\0' <&3
+}
+get /s/ | grep -F '<title>'
+get /assets/xterm.js | grep -a 'HTTP/1.1 200'
 fugue-server stop
 TYPED
 

@@ -4,7 +4,8 @@
 #
 #   cargo build --locked --release && bash packaging/assets.sh [BINARY]      # into target/assets
 #
-# BINARY is run, so it is one for this machine. By default it is the release build.
+# BINARY is run, so it is one for this machine. By default it is the release build. What is compiled in is what it takes
+# with or without the feature `web`, as BINARY is.
 set -euo pipefail
 binary=$(realpath "${1:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/fugue-server}")
 cd "$(dirname "$0")/.."
@@ -31,21 +32,36 @@ gzip -9n "$assets"/man/*.1
     printf '\nLicense: Apache-2.0\n On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0.\n'
 } > "$assets/copyright"
 
+features=()
+! "$binary" web --help > /dev/null 2>&1 || features=(--features web)
+
 # A library's own files, wherever cargo keeps its sources: in its registry, or where somebody vendored them.
-manifests=$(cargo metadata --locked --format-version 1 | grep -o '"manifest_path":"[^"]*"' | cut -d'"' -f4)
-cargo tree --locked --edges normal,no-proc-macro --prefix none --format '{p}|{l}' | sed 's/ (\*)$//' | sort -u |
-    while IFS='|' read -r package terms; do
-        read -r name version _ <<< "$package"
-        [ "$name" != fugue-server ] || continue
-        printf '== %s %s: %s\n\n' "$name" "${version#v}" "$terms"
-        sources=$(grep -m 1 -F -e "/$name-${version#v}/Cargo.toml" <<< "$manifests" ||
-            grep -m 1 -F -e "/$name/Cargo.toml" <<< "$manifests")
-        texts=$(find "$(dirname "$sources")" -maxdepth 1 -type f -iregex '.*/\(licen[cs]e\|copying\|notice\|unlicense\).*' | sort)
-        # Of several to choose from, MIT's is the shortest.
-        if [[ $terms == *MIT* && $texts == *MIT* ]]; then
-            texts=$(grep MIT <<< "$texts")
-        fi
-        [ -z "$texts" ] || xargs -d '\n' cat <<< "$texts"
+of_crates() {
+    manifests=$(cargo metadata --locked --format-version 1 "${features[@]}" | grep -o '"manifest_path":"[^"]*"' | cut -d'"' -f4)
+    cargo tree --locked "${features[@]}" --edges normal,no-proc-macro --prefix none --format '{p}|{l}' |
+        sed 's/ (\*)$//' | sort -u |
+        while IFS='|' read -r package terms; do
+            read -r name version _ <<< "$package"
+            [ "$name" != fugue-server ] || continue
+            printf '== %s %s: %s\n\n' "$name" "${version#v}" "$terms"
+            sources=$(grep -m 1 -F -e "/$name-${version#v}/Cargo.toml" <<< "$manifests" ||
+                grep -m 1 -F -e "/$name/Cargo.toml" <<< "$manifests")
+            texts=$(find "$(dirname "$sources")" -maxdepth 1 -type f -iregex '.*/\(licen[cs]e\|copying\|notice\|unlicense\).*' | sort)
+            # Of several to choose from, MIT's is the shortest.
+            if [[ $terms == *MIT* && $texts == *MIT* ]]; then
+                texts=$(grep MIT <<< "$texts")
+            fi
+            [ -z "$texts" ] || xargs -d '\n' cat <<< "$texts"
+            printf '\n\n'
+        done
+}
+of_page() {
+    for package in src/web/page/node_modules/@xterm/{xterm,addon-unicode11}; do
+        version=$(sed -n 's/^ *"version": "\(.*\)".*/\1/p' "$package/package.json")
+        printf '== @xterm/%s %s: MIT\n\n' "${package##*/}" "$version"
+        cat "$package/LICENSE"
         printf '\n\n'
-    done > "$assets/libraries"
+    done
+}
+{ of_crates && { [ ${#features[@]} = 0 ] || of_page; }; } > "$assets/libraries"
 gzip -9n "$assets/libraries"

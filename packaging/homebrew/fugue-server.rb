@@ -6,11 +6,13 @@ class FugueServer < Formula
   sha256 "its checksum"
   license any_of: ["MIT", "Apache-2.0"]
 
+  depends_on "node" => :build
   depends_on "rust" => :build
   depends_on :linux # ARCHITECTURE.md says what macOS would take
 
   def install
-    system "cargo", "install", *std_cargo_args
+    system "npm", "ci", "--prefix", "src/web/page", "--ignore-scripts"
+    system "cargo", "install", *std_cargo_args(features: "web")
     system bin/"fugue-server", "man", man1
     generate_completions_from_executable(bin/"fugue-server", "completions", shells: [:bash, :zsh, :fish])
   end

@@ -1,3 +1,4 @@
+# Without the feature `web`: its page has packages of npm, whose checksums a lock file without addresses does not give nix.
 # Builds the checkout that this file is in: nix-build -E 'with import <nixpkgs> { }; callPackage ./packaging/nix/package.nix { }'
 {
   lib,
