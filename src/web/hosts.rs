@@ -117,13 +117,17 @@ impl FromStr for HostName {
 /// Hosts and origins as a browser may send them: what is allowed is one that is listed.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(input: &[u8]) {
+    use std::net::Ipv6Addr;
+
     let text = String::from_utf8_lossy(input);
     let (host, origin) = text.split_once('\n').unwrap_or((&text, ""));
     let given = [HostName { name: "term.example.com".to_owned(), port: None }];
     let hosts = HostList::new(Some(IpAddr::from([127, 0, 0, 1])), &given);
     let listed = |text: &str| {
         let text = text.to_ascii_lowercase();
-        ["127.", "localhost", "[::1]", "::1", "term.example.com"].iter().any(|name| text.starts_with(name))
+        let address = text.strip_prefix('[').and_then(|rest| rest.split(']').next()?.parse::<Ipv6Addr>().ok());
+        address.is_some_and(|address| address.is_loopback())
+            || ["127.", "localhost", "term.example.com"].iter().any(|name| text.starts_with(name))
     };
     assert!(!hosts.allows_host(host) || listed(host), "{host:?}");
     if hosts.allows_origin(origin, host) {

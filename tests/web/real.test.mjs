@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { Browser, expected, flood, picture, shows, textOf, unlock, until, visible } from "./browser.mjs";
+import { Browser, expected, flood, hidden, picture, shows, textOf, unlock, until, visible } from "./browser.mjs";
 import { RealGateway } from "./real.mjs";
 
 let browser;
@@ -145,6 +145,7 @@ test("the program's end is shown after its last output, with its exit status", a
   await visible(page, "#end");
   assert.equal(await page.textContent("#end .text"), "The session has ended: exit status 3.");
   await shows(page, "last words");
+  await hidden(page, "#viewers");
   await picture(page, "real-end");
 });
 

@@ -122,6 +122,7 @@ export class Shell {
   ended({ status, text }, hasOthers) {
     this.state = "over";
     this.#chip("lag", null);
+    this.viewers = 0;
     this.#bar("end", text ? `The session has ended: ${title(text)}.` : "The session has ended.");
     byId("end").querySelector(".act").hidden = !hasOthers;
     byId("end").classList.toggle("is-bad", status !== null && status?.code !== 0);
