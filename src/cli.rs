@@ -23,6 +23,8 @@ mod list;
 mod log;
 mod man;
 mod new;
+#[cfg(feature = "nodes")]
+mod node;
 mod relay;
 mod remote;
 mod rename;
@@ -73,6 +75,8 @@ const SELDOM: &[&str] = &[
     "completions",
     "env",
     "export",
+    #[cfg(feature = "nodes")]
+    "node",
     "relay",
     "resize",
     "restart",
@@ -149,6 +153,8 @@ enum Command {
     #[command(hide = true)]
     Complete(completions::CompleteArgs),
     Man(man::Args),
+    #[cfg(feature = "nodes")]
+    Node(node::Args),
     #[cfg(feature = "web")]
     Web(web::Args),
     #[cfg(feature = "bench")]
@@ -242,6 +248,8 @@ pub fn run() -> ExitCode {
         Command::Completions(args) => completions::run(args),
         Command::Complete(args) => completions::complete(args),
         Command::Man(args) => man::run(args),
+        #[cfg(feature = "nodes")]
+        Command::Node(args) => node::run(&common, args),
         #[cfg(feature = "web")]
         Command::Web(args) => web::run(&common, args),
         #[cfg(feature = "bench")]

@@ -44,7 +44,7 @@ mod message;
 #[cfg(feature = "server")]
 mod name;
 #[cfg(all(feature = "server", any(test, fuzzing, feature = "nodes"), not(fugue_model)))]
-#[cfg_attr(not(test), allow(dead_code, reason = "the carrier that uses it is on its way"))]
+#[cfg_attr(not(feature = "nodes"), allow(dead_code, reason = "tests and fuzzing use a part of it"))]
 mod nodes;
 mod registry;
 #[cfg(all(feature = "server", not(fugue_model)))]

@@ -1,23 +1,43 @@
 //! Sessions of other machines: a node follows sessions of its own server for the nodes that watch them, and provides
 //! the sessions of others that somebody watches here.
 //!
-//! All but the carriers is pure: no I/O and no clock. `now` is the time since any moment of the caller's.
+//! The protocol is pure: no I/O and no clock. `now` is the time since any moment of the caller's. `nats` carries it
+//! between machines, `local` is what a node is to its server, and `run` is the process that has all of them.
 
 mod allow;
 #[cfg(test)]
 mod bus;
 mod carrier;
+#[cfg(feature = "nodes")]
+mod control;
 mod core;
 mod directory;
 mod host;
+#[cfg(feature = "nodes")]
+mod local;
 mod message;
+#[cfg(feature = "nodes")]
+mod nats;
+mod permissions;
 mod requests;
+#[cfg(feature = "nodes")]
+mod run;
 mod subject;
 #[cfg(test)]
 mod tests;
 mod typing;
 mod watch;
 mod window;
+
+#[cfg(feature = "nodes")]
+pub(crate) use self::{
+    allow::{AllowList, NodePattern},
+    control::{ControlAnswer, ControlRequest, NodeLine, ask},
+    nats::{NatsAddress, NatsConfig},
+    permissions::permissions,
+    run::{NodeConfig, RunningNode},
+    subject::{NodeName, Tenant},
+};
 
 /// What takes bytes from other nodes.
 #[cfg(any(test, fuzzing))]

@@ -86,6 +86,7 @@ Where stdout is no terminal, every byte is written and none added; a gap is an e
 Exit status: 0 detached; the program's own at its end; 254 closed by the server; 255 not attached.")]
 pub(super) struct Args {
     /// The session's name, or its beginning [default: the only one, or the one used last]
+    #[cfg_attr(feature = "nodes", arg(value_parser = super::target::session_anywhere))]
     name: Option<SessionArg>,
     /// Create it, with a shell, if there is none of this very name
     #[arg(short = 'A', long = "create", requires = "name")]
@@ -187,6 +188,10 @@ impl Args {
                 "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
             );
         }
+        #[cfg(feature = "nodes")]
+        if self.create && self.name.as_ref().is_some_and(|session| session.node.is_some()) {
+            bail!("a session of another node is there, or not: leave out --create");
+        }
         if self.link.is_some() && matches!(self.watch.on_lag, Some(Lag::Lossless)) {
             bail!("who watches by a link holds nobody up: use `--on-lag resync` or `disconnect`");
         }
@@ -225,6 +230,10 @@ pub(super) fn run(common: &Globals, mut args: Args) -> anyhow::Result<Exit> {
         let mut client = common.connect().await?;
         let linked = args.redeem(&mut client).await?;
         let target = match (&args.name, linked) {
+            #[cfg(feature = "nodes")]
+            (Some(SessionArg { target, node: Some(node), .. }), _) => {
+                super::node::watch(common, node, target).await?.into()
+            }
             (Some(SessionArg { target, .. }), _) => target.clone(),
             (None, Some(linked)) => linked.into(),
             (None, None) => choose(&mut client).await?,

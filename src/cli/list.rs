@@ -30,6 +30,10 @@ pub(super) struct Args {
     /// List who is attached instead: process, terminal, size, access, since when
     #[arg(long)]
     clients: bool,
+    /// List the other nodes and their sessions instead, as the node of this machine knows them
+    #[cfg(feature = "nodes")]
+    #[arg(long, conflicts_with_all = ["clients", "watch"])]
+    nodes: bool,
     /// Again whenever something happens: in place at a terminal, else one after the other
     #[arg(long)]
     watch: bool,
@@ -37,6 +41,12 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
+        #[cfg(feature = "nodes")]
+        if args.nodes {
+            let nodes = super::node::nodes(common).await?;
+            print(&if args.json { super::node::as_json(&nodes) } else { super::node::table(&nodes) })?;
+            return Ok(Exit::SUCCESS);
+        }
         let mut client = match common.connect().await {
             Ok(client) => client,
             // Nothing runs, so there is nothing to list: an answer, not a failure.

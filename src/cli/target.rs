@@ -22,6 +22,21 @@ use crate::{
 pub(super) struct SessionArg {
     pub(super) target: Target,
     machine: Option<RemoteName>,
+    /// The node that it is on, if that is another.
+    #[cfg(feature = "nodes")]
+    pub(super) node: Option<String>,
+}
+
+/// A session as [`SessionArg`], or one of another node: `SESSION@NODE`.
+#[cfg(feature = "nodes")]
+pub(super) fn session_anywhere(text: &str) -> Result<SessionArg, String> {
+    let Some((name, node)) = text.rsplit_once('@') else { return text.parse() };
+    let session: SessionArg = name.parse()?;
+    if session.machine.is_some() {
+        return Err("a session is on another machine or on another node, not on both".to_owned());
+    }
+    let node = node.parse::<crate::nodes::NodeName>()?.to_string();
+    Ok(SessionArg { node: Some(node), ..session })
 }
 
 impl FromStr for SessionArg {
@@ -33,7 +48,11 @@ impl FromStr for SessionArg {
             Some(name) => Target::Name(parse_name(name)?),
             None => Target::Prefix(parse_name(text)?),
         };
-        Ok(Self { target, machine })
+        #[cfg(feature = "nodes")]
+        let session = Self { target, machine, node: None };
+        #[cfg(not(feature = "nodes"))]
+        let session = Self { target, machine };
+        Ok(session)
     }
 }
 

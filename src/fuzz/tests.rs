@@ -13,7 +13,7 @@ use super::*;
 mod random;
 
 /// How many changed inputs each target is given: together they take a few seconds of a debug build.
-const CHANGED: [(&str, usize); 11] = [
+const CHANGED: [(&str, usize); 12] = [
     ("frames", 3000),
     ("messages", 3000),
     ("connection", 1000),
@@ -22,6 +22,7 @@ const CHANGED: [(&str, usize); 11] = [
     ("modes", 2000),
     ("command_line", 200),
     ("settings", 300),
+    ("nodes", 3000),
     ("names", 3000),
     ("page", 3000),
     ("hosts", 3000),
@@ -143,6 +144,11 @@ fn settings_hold() {
 #[test]
 fn names_hold() {
     holds("names");
+}
+
+#[test]
+fn nodes_hold() {
+    holds("nodes");
 }
 
 #[cfg(feature = "web")]

@@ -28,6 +28,8 @@ pub(crate) enum CarrierEvent {
     Message(CarrierMessage),
     /// Nobody subscribes to what was sent with this number.
     NobodyThere { to: NodeName, reply: u64 },
+    /// The broker does not let this node publish to this subject.
+    Denied(Subject),
 }
 
 /// A node's two connections to the others. Bounded: what finds no room is not taken.

@@ -277,7 +277,8 @@ impl NodeCore {
         }
     }
 
-    pub(super) fn draw_number(&mut self) -> u64 {
+    /// A number that nothing else of this run has.
+    pub(crate) fn draw_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }
@@ -296,6 +297,8 @@ impl NodeCore {
                 (state.is_connected, state.is_up) = (false, false);
             }
             CarrierEvent::NobodyThere { to, reply } => self.nobody_there(now, &to, reply),
+            CarrierEvent::Denied(Subject { class, to: Some(to), .. }) => self.denied(now, &to, class),
+            CarrierEvent::Denied(_) => {}
             CarrierEvent::Message(message) => self.receive(now, message),
         }
     }
@@ -386,7 +389,20 @@ impl NodeCore {
             }
             return;
         }
-        let Some(purpose) = self.requests.answered(number, from) else { return };
+        if let Some(purpose) = self.requests.answered(number, from) {
+            self.take_answer(now, from, purpose, answer);
+        }
+    }
+
+    /// The broker refuses what was to be asked.
+    fn denied(&mut self, now: Duration, to: &NodeName, class: Class) {
+        while let Some(purpose) = self.requests.denied(to, class) {
+            let why = "the permissions that this node has at nats-server do not allow that";
+            self.take_answer(now, to, purpose, Answer::Refused(Refusal::failed(why)));
+        }
+    }
+
+    fn take_answer(&mut self, now: Duration, from: &NodeName, purpose: Purpose, answer: Answer) {
         match purpose {
             Purpose::List { list, sessions } => self.listed(now, from, (list, sessions), answer),
             Purpose::Input { mirror, stream } => self.typed(now, mirror, stream, answer),

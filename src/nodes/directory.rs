@@ -124,11 +124,6 @@ impl Directory {
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (&NodeName, &KnownNode)> {
         self.nodes.iter()
     }
-
-    /// Whether this node is known and there.
-    pub(crate) fn is_there(&self, name: &NodeName) -> bool {
-        self.nodes.get(name).is_some_and(|known| !known.is_lost)
-    }
 }
 
 #[cfg(test)]
@@ -152,11 +147,11 @@ mod tests {
         assert_eq!(directory.lose(at(17) - Duration::from_millis(1)), []);
         assert_eq!(directory.lose(at(17)), std::slice::from_ref(&b));
         assert_eq!(directory.lose(at(18)), []);
-        assert!(!directory.is_there(&b));
+        assert!(directory.nodes().all(|(_, known)| known.is_lost));
         assert_eq!(directory.hear(at(20), &b, beat(1, 10_000)), BeatNews::Came);
         assert_eq!(directory.hear(at(21), &b, beat(2, 0)), BeatNews::Came, "another run");
         assert_eq!(directory.hear(at(22), &b, Beat { is_last: true, ..beat(2, 1000) }), BeatNews::Left);
-        assert!(!directory.is_there(&b));
+        assert!(directory.nodes().all(|(_, known)| known.is_lost));
     }
 
     #[test]

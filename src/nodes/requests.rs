@@ -69,6 +69,13 @@ impl<T> Requests<T> {
         self.table.remove(&number).map(|request| request.purpose)
     }
 
+    /// The next request of this class to this node, which can't be said.
+    pub(crate) fn denied(&mut self, to: &NodeName, class: Class) -> Option<T> {
+        let is_it = |request: &Request<T>| request.to == *to && request.class == class;
+        let number = *self.table.iter().find(|(_, request)| is_it(request))?.0;
+        self.table.remove(&number).map(|request| request.purpose)
+    }
+
     /// Nobody takes requests to this node. What is given up in time is given up now; the rest is said again later.
     pub(crate) fn nobody_there(&mut self, now: Duration, number: u64) -> Option<T> {
         let request = self.table.get_mut(&number)?;

@@ -315,7 +315,11 @@ impl Watch {
             return true;
         }
         match self.head.replace(start) {
-            None => outcome.news.push(WatchNews::Begins { start, name, size }),
+            None => {
+                // Before its first byte there is nothing to draw.
+                self.needs_screen = start > 0;
+                outcome.news.push(WatchNews::Begins { start, name, size });
+            }
             Some(head) => {
                 if start > head {
                     outcome.news.push(WatchNews::Item(StreamItem::Gap { from: head, to: start }));

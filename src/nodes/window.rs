@@ -19,9 +19,6 @@ const LARGEST_WINDOW: usize = 1024 * 1024;
 /// All windows of a node together.
 pub(crate) const POOL: usize = 16 * 1024 * 1024;
 
-/// The most streams that a node watches: each has a window.
-pub(crate) const MAX_WATCHED: usize = POOL / SMALLEST_WINDOW;
-
 /// For how long a stream may take to deliver its window.
 const FLOW_TIME: Duration = Duration::from_millis(100);
 
@@ -156,7 +153,7 @@ mod tests {
             windows.push(window);
         }
         assert!(windows.iter().map(|window| window.size).sum::<usize>() <= POOL);
-        assert!(windows.len() > MAX_WATCHED / 2);
+        assert!(windows.len() > POOL / FIRST_WINDOW);
         windows.into_iter().for_each(|window| window.close(&mut pool));
         assert_eq!(pool.0, POOL);
     }

@@ -9,14 +9,14 @@ use super::{
 
 /// What each module of `src/` may import. Tests may import more.
 const ARROWS: [(&str, &[&str]); 15] = [
-    ("cli", &["client", "id", "keeper", "message", "name", "server", "terminal", "web", "wire"]),
+    ("cli", &["client", "id", "keeper", "message", "name", "nodes", "server", "terminal", "web", "wire"]),
     ("client", &["id", "message", "terminal", "wire"]),
     ("fuzz", &["cli", "id", "name", "nodes", "server", "terminal", "web", "wire"]),
     ("id", &[]),
     ("keeper", &["id", "message"]),
     ("message", &["id", "name", "terminal"]),
     ("name", &[]),
-    ("nodes", &["id", "message", "name", "terminal"]),
+    ("nodes", &["client", "id", "message", "name", "terminal", "wire"]),
     ("registry", &["id", "message", "sync"]),
     ("server", &["id", "message", "name", "registry", "session", "sync", "terminal", "wire"]),
     ("session", &["id", "keeper", "message", "name", "registry", "sync", "terminal", "wire"]),

@@ -134,7 +134,7 @@ impl ModelMirror {
             base: start,
             log: VecDeque::new(),
             gaps: Vec::new(),
-            awaits_screen: true,
+            awaits_screen: start > 0,
             ended: None,
             viewers: (0..20).map(|_| viewer(dice)).collect(),
             silences: 0,
@@ -408,7 +408,7 @@ impl ModelFollow {
             self.needs_screen = true;
             return Some(StreamItem::Gap { from, to: self.at });
         }
-        if std::mem::take(&mut self.needs_screen) {
+        if std::mem::take(&mut self.needs_screen) && self.at > 0 {
             let data = screen(session.id, self.at);
             return Some(StreamItem::Screen { offset: self.at, data, is_last: true });
         }

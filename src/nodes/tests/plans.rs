@@ -11,8 +11,10 @@ use crate::{
     message::ExitStatus,
     nodes::{
         bus::{Dice, Faults},
-        core::{LocalEvent, Report},
-        message::Refusal,
+        carrier::{CarrierEvent, CarrierMessage},
+        core::{LocalCommand, LocalEvent, Report},
+        message::{Begin, ReadRequest, Refusal, WriteRequest, encode},
+        subject::{Class, Lane, Subject},
     },
 };
 
@@ -323,6 +325,20 @@ fn sizes_and_kills_reach_the_host() {
 }
 
 #[test]
+fn what_the_broker_does_not_allow_is_refused_at_once() {
+    let (mut simulation, sessions) = watched(Faults::none(3), 17, false);
+    simulation.run_until(at(2));
+    let (mirror, _) = simulation.nodes[1].server.mirror_of(sessions[0]).unwrap();
+    let core = &mut simulation.nodes[1].core;
+    core.handle_carrier(at(2), CarrierEvent::Disconnected { lane: Lane::Quick });
+    core.handle_local(at(2), LocalEvent::MirrorKill { mirror });
+    core.handle_carrier(at(2), CarrierEvent::Denied(Subject::new(Class::Write, &name(0), &name(1))));
+    let told: Vec<_> = std::iter::from_fn(|| core.next_local()).collect();
+    let [LocalCommand::MirrorKilled { result: Err(why), .. }] = &told[..] else { panic!("{told:?}") };
+    assert!(why.to_string().contains("permissions"), "{why}");
+}
+
+#[test]
 fn of_two_nodes_of_one_name_one_is_told_to_end() {
     let mut simulation = Simulation::of(&[name(0), name(0)], Faults::none(2), 14);
     simulation.run_until(at(3));
@@ -342,6 +358,54 @@ fn nodes_know_of_each_other_what_they_have() {
             node.core.nodes().map(|(_, known)| (known.beat.sessions, known.beat.streams)).collect();
         assert_eq!(known, [(1, 2), (1, 2)]);
     }
+}
+
+#[test]
+fn a_stream_of_which_nothing_comes_is_opened_again() {
+    let (mut simulation, sessions) = watched(Faults::none(3), 18, false);
+    simulation.run_until(at(2));
+    // Its host has forgotten it, and all else goes on.
+    let core = &mut simulation.nodes[0].core;
+    let stream = core.hosted_streams().find(|stream| stream.watcher == name(1)).unwrap().number;
+    let subject = Subject::new(Class::Read, &name(0), &name(1));
+    let payload = encode(&ReadRequest::Close { stream });
+    core.handle_carrier(at(2), CarrierEvent::Message(CarrierMessage { subject, reply: None, payload }));
+    simulation.nodes[0].server.print(sessions[0], 1000);
+    simulation.run_until(at(8));
+    let (_, mirror) = simulation.nodes[1].server.mirror_of(sessions[0]).unwrap();
+    assert_eq!((mirror.head, &*mirror.gaps), (1000, &[][..]));
+}
+
+#[test]
+fn a_line_lost_before_the_first_byte_costs_none() {
+    let mut faults = Faults::none(3);
+    faults.disconnected.push((at(1), at(2), 1));
+    let (mut simulation, sessions) = watched(faults, 20, false);
+    simulation.run_until(Duration::from_millis(1500));
+    simulation.nodes[0].server.print(sessions[0], 1000);
+    simulation.run_until(at(5));
+    let (_, mirror) = simulation.nodes[1].server.mirror_of(sessions[0]).unwrap();
+    assert_eq!((mirror.head, &*mirror.gaps), (1000, &[][..]));
+}
+
+#[test]
+fn what_comes_late_undoes_nothing_that_came_after_it() {
+    let mut simulation = Simulation::new(1, Faults::none(1), 19);
+    let (core, session) = (&mut simulation.nodes[0].core, SessionId::from(7_u64));
+    let mut say = |class, payload| {
+        let subject = Subject::new(class, &name(0), &name(1));
+        let message = CarrierMessage { subject, reply: Some(1), payload };
+        core.handle_carrier(at(0), CarrierEvent::Message(message));
+        std::iter::from_fn(|| core.next_local()).count()
+    };
+    let open = |stream| encode(&ReadRequest::Open { stream, session, begin: Begin::Screen, limit: 0 });
+    // One after the other; then the second takes the place of the first.
+    assert_eq!([5, 3, 5, 6].map(|stream| say(Class::Read, open(stream))), [1, 0, 0, 2]);
+    let size = TerminalSize::DEFAULT;
+    let resize = |order| encode(&WriteRequest::Resize { session, size, order });
+    assert_eq!([5, 3, 6].map(|order| say(Class::Write, resize(order))), [1, 0, 1]);
+    // Another run of the node counts from elsewhere.
+    assert_eq!((say(Class::Read, open(1 << 32)), say(Class::Write, resize(1 << 32))), (2, 1));
 }
 
 #[test]

@@ -1,0 +1,181 @@
+//! `node`: sessions of other machines, over NATS.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+use super::{
+    Exit, Globals,
+    log::{self, LogFormat, LogSink},
+    print, print_note,
+    signals::DeadlySignals,
+    start::connect_or_start,
+};
+use crate::{
+    SessionId,
+    message::{Access, Target},
+    nodes::{
+        AllowList, ControlAnswer, ControlRequest, NatsAddress, NatsConfig, NodeConfig, NodeLine, NodeName,
+        NodePattern, RunningNode, Tenant, ask, permissions,
+    },
+};
+
+/// Makes this machine a node: others see its sessions, and it sees theirs
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "\
+Then `list --nodes` shows the sessions of all nodes, and `attach SESSION@NODE` watches one.
+It can be killed and started again at any time: sessions and their servers notice nothing.")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<NodeCommand>,
+    /// What this machine is called: letters, digits, _ and -
+    #[arg(long, required = true)]
+    name: Option<NodeName>,
+    /// A nats-server; several of one cluster, with commas
+    #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
+    nats: Vec<NatsAddress>,
+    /// A file with the credentials of a user
+    #[arg(long, value_name = "FILE")]
+    creds: Option<PathBuf>,
+    /// A file with the seed of an nkey
+    #[arg(long, value_name = "FILE", conflicts_with = "creds")]
+    nkey: Option<PathBuf>,
+    /// Certificates to trust besides the system's
+    #[arg(long, value_name = "PEM")]
+    ca: Option<PathBuf>,
+    /// A certificate of this node's
+    #[arg(long, value_name = "PEM", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Without TLS to another machine: others can read along, and type
+    #[arg(long)]
+    plain: bool,
+    /// Only nodes of the same one see each other
+    #[arg(long, default_value = "main")]
+    tenant: Tenant,
+    /// What nodes may do here, such as ci-*=read; the first that fits holds [default: *=write]
+    #[arg(long, value_name = "NODE=WHAT", value_parser = allowed)]
+    allow: Vec<(NodePattern, Access)>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum NodeCommand {
+    Permissions(PermissionsArgs),
+}
+
+/// Prints what a node's user may do at the broker, for nats-server's configuration
+#[derive(Debug, clap::Args)]
+struct PermissionsArgs {
+    /// The node
+    name: NodeName,
+    /// It changes nothing on other nodes
+    #[arg(long)]
+    read_only: bool,
+    /// As the node's
+    #[arg(long, default_value = "main")]
+    tenant: Tenant,
+}
+
+/// Reads `NODE=read` or `NODE=write`.
+fn allowed(text: &str) -> Result<(NodePattern, Access), &'static str> {
+    match text.split_once('=') {
+        Some((pattern, "read")) => Ok((pattern.parse()?, Access::ReadOnly)),
+        Some((pattern, "write")) => Ok((pattern.parse()?, Access::ReadWrite)),
+        _ => Err("write NODE=read or NODE=write, such as ci-*=read"),
+    }
+}
+
+pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    if let Some(NodeCommand::Permissions(PermissionsArgs { name, read_only, tenant })) = &args.command {
+        print(&permissions(tenant, name, !read_only))?;
+        return Ok(Exit::SUCCESS);
+    }
+    let Some(name) = args.name else { bail!("say what this machine is called: --name NAME") };
+    if common.remote.is_some() {
+        bail!("a node is of the machine that it runs on: leave out --remote");
+    }
+    let allow = if args.allow.is_empty() { AllowList::everything() } else { AllowList::new(args.allow) };
+    let nats = NatsConfig {
+        servers: args.nats,
+        creds: args.creds,
+        nkey: args.nkey,
+        ca: args.ca,
+        identity: args.cert.zip(args.key),
+        is_plain: args.plain,
+    };
+    let config = NodeConfig { name, tenant: args.tenant, nats, allow, socket: common.socket.clone() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(common, config))
+}
+
+async fn serve(common: &Globals, config: NodeConfig) -> anyhow::Result<Exit> {
+    let mut signals = DeadlySignals::new()?;
+    log::start(common.log, LogFormat::Text, LogSink::Stderr);
+    if config.nats.is_exposed() {
+        print_note(format_args!("without TLS, others can read along and type"));
+    }
+    let name = config.name.clone();
+    // So that there is a server to provide sessions to.
+    drop(connect_or_start(common).await?);
+    let node = RunningNode::start(config).await?;
+    print_note(format_args!("node {name} is connected, and asked at {}", node.control_path().display()));
+    // For what waits for this.
+    print(&format!("{name}\n"))?;
+    let stop = async {
+        let _ = signals.next().await;
+    };
+    node.serve(stop).await?;
+    Ok(Exit::SUCCESS)
+}
+
+/// Has the node of this machine watch a session of another. Returns the id under which the server has it then.
+pub(super) async fn watch(common: &Globals, host: &str, session: &Target) -> anyhow::Result<SessionId> {
+    let (Target::Name(name) | Target::Prefix(name)) = session else { bail!("write SESSION@NODE") };
+    if common.remote.is_some() {
+        bail!("it is watched by the node of the machine that this runs on: leave out --remote");
+    }
+    let request = ControlRequest::Watch { host: host.to_owned(), name: name.to_string() };
+    match ask(&common.socket, &request).await? {
+        ControlAnswer::Watching { session } => Ok(session),
+        ControlAnswer::Refused(why) => bail!("{name}@{host}: {why}"),
+        ControlAnswer::Nodes(_) => bail!("the node answers what was not asked"),
+    }
+}
+
+/// The other nodes, and their sessions.
+pub(super) async fn nodes(common: &Globals) -> anyhow::Result<Vec<NodeLine>> {
+    match ask(&common.socket, &ControlRequest::Nodes).await? {
+        ControlAnswer::Nodes(nodes) => Ok(nodes),
+        ControlAnswer::Refused(why) => bail!(why),
+        ControlAnswer::Watching { .. } => bail!("the node answers what was not asked"),
+    }
+}
+
+/// A row for each session of each node, and one for a node that has none or is lost.
+pub(super) fn table(nodes: &[NodeLine]) -> String {
+    let mut table = super::table(["NODE", "SESSION", "STATE", "SIZE", "PRINTED"]);
+    for node in nodes {
+        if node.is_lost || node.sessions.is_empty() {
+            let state = match node.is_lost {
+                true => format!("lost {} ago", super::time::age(node.heard_seconds)),
+                false => "no sessions".to_owned(),
+            };
+            table.add_row([&node.name, "-", &state, "-", "-"]);
+            continue;
+        }
+        for session in &node.sessions {
+            let state = if session.is_running { "running" } else { "ended" };
+            let printed = super::bytes::about(session.printed);
+            table.add_row([&node.name, &session.name, state, &session.size, &printed]);
+        }
+    }
+    format!("{table}\n")
+}
+
+/// The nodes as docs/json.md has them.
+pub(super) fn as_json(nodes: &[NodeLine]) -> String {
+    serde_json::to_string(nodes).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,191 @@
+//! The local server, as a node's loop has it: each session that is followed, each that is provided and each that is
+//! typed into has a task and a connection of its own.
+//!
+//! What a server that is lost was asked for is not answered: the node that asked asks again.
+
+mod following;
+mod mirror;
+mod typist;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, Receiver, Sender},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{
+    following::follow,
+    mirror::{MirrorSaid, MirrorTask},
+    typist::{Typist, count, once},
+};
+use super::{
+    core::{FollowId, LocalCommand, LocalEvent, MirrorId},
+    message::{Refusal, StreamItem},
+};
+use crate::SessionId;
+
+/// What the tasks have to say and the loop has not taken.
+const MAX_EVENTS: usize = 64;
+
+/// Requests that are made at once, besides typing.
+const MAX_ONCE: usize = 16;
+
+/// Sessions that are typed into at once, and pieces that wait for each. What finds no room comes again.
+const MAX_TYPISTS: usize = 256;
+const MAX_PIECES: usize = 16;
+
+/// What a mirror is told that it has not taken. Its stream's credit bounds the bytes.
+const MAX_TOLD: usize = 64 * 1024;
+
+/// What the local side says.
+#[derive(Debug)]
+pub(super) enum LocalNews {
+    /// For the core.
+    Event(LocalEvent),
+    /// The local server has the mirror, and people may attach to it.
+    Provided(MirrorId),
+    /// It does not, for this reason.
+    NotProvided(MirrorId, String),
+}
+
+/// The connections to the local server.
+#[derive(Debug)]
+pub(super) struct LocalSide {
+    socket: Arc<PathBuf>,
+    sender: Sender<LocalNews>,
+    news: Receiver<LocalNews>,
+    follows: HashMap<FollowId, Follow>,
+    mirrors: HashMap<MirrorId, MirrorTask>,
+    typists: HashMap<SessionId, Typist>,
+    room: Arc<Semaphore>,
+    _counting: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug)]
+struct Follow {
+    items: Receiver<StreamItem>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl LocalSide {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        let (sender, news) = mpsc::channel(MAX_EVENTS);
+        let socket = Arc::new(socket);
+        let counting = tokio::spawn(count(Arc::clone(&socket), sender.clone()));
+        Self {
+            socket,
+            _counting: AbortOnDropHandle::new(counting),
+            sender,
+            news,
+            follows: HashMap::new(),
+            mirrors: HashMap::new(),
+            typists: HashMap::new(),
+            room: Arc::new(Semaphore::new(MAX_ONCE)),
+        }
+    }
+
+    /// Does what the core says.
+    pub(super) fn carry_out(&mut self, command: LocalCommand) {
+        match command {
+            LocalCommand::Follow { follow: id, session, begin } => {
+                // One piece at a time, so that the session is read as its stream has room.
+                let (sender, items) = mpsc::channel(1);
+                let (socket, events) = (Arc::clone(&self.socket), self.sender.clone());
+                let task = tokio::spawn(follow(socket, (id, session, begin), sender, events));
+                self.follows.insert(id, Follow { items, _task: AbortOnDropHandle::new(task) });
+            }
+            LocalCommand::Unfollow { follow } => drop(self.follows.remove(&follow)),
+            LocalCommand::Type { reply, session, piece } => {
+                self.typists.retain(|_, typist| !typist.is_over());
+                if self.typists.len() >= MAX_TYPISTS && !self.typists.contains_key(&session) {
+                    return;
+                }
+                let new = || Typist::new(Arc::clone(&self.socket), session, self.sender.clone());
+                self.typists.entry(session).or_insert_with(new).type_in(reply, piece);
+            }
+            request @ (LocalCommand::Resize { .. }
+            | LocalCommand::Kill { .. }
+            | LocalCommand::List { .. }) => {
+                if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+                    let (socket, sender) = (Arc::clone(&self.socket), self.sender.clone());
+                    tokio::spawn(async move {
+                        once(&socket, request, &sender).await;
+                        drop(permit);
+                    });
+                }
+            }
+            LocalCommand::Provide { mirror, host, session, name, size, start } => {
+                let begins = mirror::Begins { mirror, host, session, name, size, start };
+                let task = MirrorTask::new(Arc::clone(&self.socket), begins, self.sender.clone());
+                self.mirrors.insert(mirror, task);
+            }
+            LocalCommand::Item { mirror, item } => self.tell(mirror, MirrorSaid::Item(item)),
+            LocalCommand::HostSilent { mirror, since } => {
+                self.tell(mirror, MirrorSaid::Silent(since.is_some()))
+            }
+            LocalCommand::MirrorTyped { mirror, stream, taken } => {
+                self.tell(mirror, MirrorSaid::Typed { stream, taken });
+            }
+            LocalCommand::MirrorNotTyped { mirror, stream, why } => {
+                self.tell(mirror, MirrorSaid::NotTyped { stream, why });
+            }
+            LocalCommand::MirrorKilled { mirror, result } => self.tell(mirror, MirrorSaid::Killed(result)),
+            LocalCommand::EndMirror { mirror, why } => self.end_mirror(mirror, &why),
+        }
+    }
+
+    fn tell(&mut self, mirror: MirrorId, said: MirrorSaid) {
+        if let Some(task) = self.mirrors.get(&mirror)
+            && !task.tell(said)
+        {
+            // It does not take what it is told: without a part of that it is worth nothing.
+            self.mirrors.remove(&mirror);
+        }
+    }
+
+    fn end_mirror(&mut self, mirror: MirrorId, why: &Refusal) {
+        match self.mirrors.get(&mirror) {
+            Some(task) => {
+                task.tell(MirrorSaid::Over(why.clone()));
+            }
+            None => {
+                // It has not begun: who asked for it is told.
+                let (sender, why) = (self.sender.clone(), why.to_string());
+                tokio::spawn(async move {
+                    let _ = sender.send(LocalNews::NotProvided(mirror, why)).await;
+                });
+            }
+        }
+    }
+
+    /// The next thing to say: of sessions that are followed, only of those that the core wants more of.
+    pub(super) fn poll_news(
+        &mut self,
+        context: &mut Context<'_>,
+        wants: impl Fn(FollowId) -> bool,
+    ) -> Poll<LocalNews> {
+        if let Poll::Ready(Some(news)) = self.news.poll_recv(context) {
+            if let LocalNews::Event(LocalEvent::MirrorGone { mirror }) = &news {
+                self.mirrors.remove(mirror);
+            }
+            return Poll::Ready(news);
+        }
+        for (id, follow) in self.follows.iter_mut().filter(|(id, _)| wants(**id)) {
+            if let Poll::Ready(Some(item)) = follow.items.poll_recv(context) {
+                return Poll::Ready(LocalNews::Event(LocalEvent::FollowItem { follow: *id, item }));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// The pause before a lost server is looked for again.
+const LOST_PAUSE: Duration = Duration::from_millis(200);

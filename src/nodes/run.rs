@@ -1,0 +1,325 @@
+//! The process of a node: the core, its carrier, the local server, and who asks it for something on this machine.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep_until, timeout},
+};
+
+use super::{
+    allow::AllowList,
+    carrier::{Carrier, CarrierEvent},
+    control::{ControlAnswer, ControlError, ControlListener, ControlRequest, NodeLine, SessionLine},
+    core::{MirrorId, NodeCore, Report},
+    local::{LocalNews, LocalSide},
+    message::{Incarnation, Refusal, RemoteSession},
+    nats::{NatsCarrier, NatsConfig, NatsError},
+    subject::{Lane, NodeName, Tenant},
+};
+use crate::SessionName;
+
+/// How long the last beat may take.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
+
+/// How many things are done before others have their turn.
+const TURN: usize = 64;
+
+/// What a node is told.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeConfig {
+    pub(crate) name: NodeName,
+    pub(crate) tenant: Tenant,
+    pub(crate) nats: NatsConfig,
+    pub(crate) allow: AllowList,
+    /// The local server's.
+    pub(crate) socket: PathBuf,
+}
+
+/// Why a node does not run, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodeError {
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("another node is called {0}, and was there before; give this one another --name")]
+    NameTaken(NodeName),
+}
+
+/// A node that is connected.
+pub(crate) struct RunningNode {
+    started: Instant,
+    name: NodeName,
+    core: NodeCore,
+    carrier: NatsCarrier,
+    local: LocalSide,
+    control: ControlListener,
+    asked: mpsc::Receiver<(ControlRequest, oneshot::Sender<ControlAnswer>)>,
+    /// Lists that are awaited, by their numbers.
+    lists: HashMap<u64, Awaited>,
+    /// Answers to `list --nodes` that are not whole, each with what is still awaited.
+    overviews: HashMap<u64, Overview>,
+    /// Who waits for a mirror; and the mirrors that the local server has.
+    watchers: HashMap<MirrorId, Vec<(crate::SessionId, oneshot::Sender<ControlAnswer>)>>,
+    provided: HashMap<MirrorId, crate::SessionId>,
+}
+
+enum Awaited {
+    /// For a session of this name.
+    Watch { host: NodeName, name: SessionName, answer: oneshot::Sender<ControlAnswer> },
+    /// For a line of this overview.
+    Line { overview: u64, node: NodeName },
+}
+
+struct Overview {
+    lines: Vec<NodeLine>,
+    missing: usize,
+    answer: oneshot::Sender<ControlAnswer>,
+}
+
+impl RunningNode {
+    /// Connects, and listens for who asks on this machine.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub(crate) async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let NodeConfig { name, tenant, nats, allow, socket } = config;
+        let (sender, asked) = mpsc::channel(16);
+        let control = ControlListener::bind(&socket, sender)?;
+        let carrier = NatsCarrier::connect(&nats, &tenant, &name).await?;
+        let mut bits = [0; 8];
+        // Without random bits no two runs are told apart: rather none.
+        getrandom::fill(&mut bits).map_err(|error| ControlError::Random(error.to_string()))?;
+        let incarnation = Incarnation(u64::from_le_bytes(bits));
+        Ok(Self {
+            started: Instant::now(),
+            core: NodeCore::new(Duration::ZERO, name.clone(), incarnation, allow),
+            name,
+            carrier,
+            local: LocalSide::new(socket),
+            control,
+            asked,
+            lists: HashMap::new(),
+            overviews: HashMap::new(),
+            watchers: HashMap::new(),
+            provided: HashMap::new(),
+        })
+    }
+
+    /// Where it listens for who asks on this machine.
+    pub(crate) fn control_path(&self) -> &Path {
+        self.control.path()
+    }
+
+    /// Serves until `stop`. Then the others are told that it leaves.
+    ///
+    /// # Errors
+    /// [`NodeError::NameTaken`].
+    pub(crate) async fn serve(mut self, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+        tokio::pin!(stop);
+        loop {
+            if let Some(taken) = self.settle() {
+                return Err(taken);
+            }
+            let due = self.started + self.core.due().min(Duration::from_secs(3600));
+            let [is_bulk_full, is_quick_full] = Lane::ALL.map(|lane| !self.carrier.has_room(lane));
+            let (bulk, quick) = (self.carrier.room(Lane::Bulk), self.carrier.room(Lane::Quick));
+            tokio::select! {
+                () = &mut stop => break,
+                Some((request, answer)) = self.asked.recv() => self.ask(request, answer),
+                event = poll_fn(|context| self.carrier.poll_event(context)) => self.hear(event),
+                news = poll_fn(|context| self.local.poll_news(context, |follow| self.core.wants(follow))) => {
+                    self.hear_local(news);
+                }
+                () = bulk, if is_bulk_full => {}
+                () = quick, if is_quick_full => {}
+                () = sleep_until(due.into()) => {}
+            }
+        }
+        let last = self.core.beat(self.now(), true);
+        if timeout(LEAVE_TIME, self.carrier.room(Lane::Quick)).await.is_ok() {
+            self.carrier.publish(last);
+            let _ = timeout(LEAVE_TIME, self.carrier.flush()).await;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Does all that can be done at once. Returns why it can't go on.
+    fn settle(&mut self) -> Option<NodeError> {
+        let now = self.now();
+        self.core.tick(now);
+        for lane in Lane::ALL {
+            for _ in 0..TURN {
+                if !self.carrier.has_room(lane) {
+                    break;
+                }
+                match self.core.poll_publish(now, lane) {
+                    Some(message) => self.carrier.publish(message),
+                    None => break,
+                }
+            }
+        }
+        while let Some(command) = self.core.next_local() {
+            self.local.carry_out(command);
+        }
+        while let Some(report) = self.core.next_report() {
+            match report {
+                Report::Came(node) => tracing::info!(%node, "a node is there"),
+                Report::Lost(node) => tracing::info!(%node, "a node is lost"),
+                Report::NameTaken => return Some(NodeError::NameTaken(self.name.clone())),
+                Report::NameWanted => {
+                    tracing::warn!(name = %self.name, "another node tries to have this name")
+                }
+                Report::Listed { list, result } => self.listed(list, result),
+            }
+        }
+        None
+    }
+
+    fn hear(&mut self, event: CarrierEvent) {
+        self.core.handle_carrier(self.now(), event);
+        // What has come already, in the same turn.
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for _ in 0..TURN {
+            let std::task::Poll::Ready(event) = self.carrier.poll_event(&mut context) else { break };
+            self.core.handle_carrier(self.now(), event);
+        }
+    }
+
+    fn hear_local(&mut self, news: LocalNews) {
+        match news {
+            LocalNews::Event(event) => {
+                if let super::core::LocalEvent::MirrorGone { mirror } = &event {
+                    self.provided.remove(mirror);
+                    self.refuse(*mirror, "its session ended");
+                }
+                self.core.handle_local(self.now(), event);
+            }
+            LocalNews::Provided(mirror) => {
+                let watchers = self.watchers.remove(&mirror).unwrap_or_default();
+                for (session, answer) in watchers {
+                    self.provided.insert(mirror, session);
+                    let _ = answer.send(ControlAnswer::Watching { session });
+                }
+            }
+            LocalNews::NotProvided(mirror, why) => self.refuse(mirror, &why),
+        }
+    }
+
+    fn refuse(&mut self, mirror: MirrorId, why: &str) {
+        for (_, answer) in self.watchers.remove(&mirror).unwrap_or_default() {
+            let _ = answer.send(ControlAnswer::Refused(why.to_owned()));
+        }
+    }
+
+    /// Does what somebody on this machine asks for.
+    fn ask(&mut self, request: ControlRequest, answer: oneshot::Sender<ControlAnswer>) {
+        let now = self.now();
+        match request {
+            ControlRequest::Watch { host, name } => {
+                let names = (host.parse::<NodeName>(), name.parse::<SessionName>());
+                let (Ok(host), Ok(name)) = names else {
+                    let _ = answer.send(ControlAnswer::Refused("write SESSION@NODE".to_owned()));
+                    return;
+                };
+                let list = self.core.list(now, &host);
+                self.lists.insert(list, Awaited::Watch { host, name, answer });
+            }
+            ControlRequest::Nodes => {
+                let nodes: Vec<_> =
+                    self.core.nodes().map(|(name, known)| (name.clone(), known.clone())).collect();
+                let overview = self.core.draw_number();
+                let (mut lines, mut missing) = (Vec::new(), 0);
+                for (node, known) in nodes {
+                    if !known.is_lost {
+                        missing += 1;
+                        let list = self.core.list(now, &node);
+                        self.lists.insert(list, Awaited::Line { overview, node: node.clone() });
+                    }
+                    lines.push(NodeLine {
+                        name: node.to_string(),
+                        is_lost: known.is_lost,
+                        heard_seconds: now.saturating_sub(known.heard).as_secs(),
+                        streams: known.beat.streams,
+                        sessions: Vec::new(),
+                    });
+                }
+                self.overviews.insert(overview, Overview { lines, missing, answer });
+                self.finish(overview);
+            }
+        }
+    }
+
+    /// Answers, if nothing is awaited any more.
+    fn finish(&mut self, overview: u64) {
+        if self.overviews.get(&overview).is_some_and(|overview| overview.missing == 0)
+            && let Some(Overview { lines, answer, .. }) = self.overviews.remove(&overview)
+        {
+            let _ = answer.send(ControlAnswer::Nodes(lines));
+        }
+    }
+
+    fn listed(&mut self, list: u64, result: Result<Vec<RemoteSession>, Refusal>) {
+        match self.lists.remove(&list) {
+            Some(Awaited::Line { overview, node }) => {
+                if let Some(Overview { lines, missing, .. }) = self.overviews.get_mut(&overview) {
+                    *missing -= 1;
+                    if let Some(line) = lines.iter_mut().find(|line| line.name == node.as_str()) {
+                        line.sessions = result.unwrap_or_default().iter().map(SessionLine::from).collect();
+                    }
+                    self.finish(overview);
+                }
+            }
+            Some(Awaited::Watch { host, name, answer }) => self.watch_named(&host, &name, result, answer),
+            None => {}
+        }
+    }
+
+    /// Watches the session of this name, or the only one whose name begins so.
+    fn watch_named(
+        &mut self,
+        host: &NodeName,
+        name: &SessionName,
+        result: Result<Vec<RemoteSession>, Refusal>,
+        answer: oneshot::Sender<ControlAnswer>,
+    ) {
+        let found = result.map_err(|why| why.to_string()).and_then(|sessions| {
+            let exact = sessions.iter().find(|session| session.name == *name);
+            let begins = |session: &&RemoteSession| session.name.as_str().starts_with(name.as_str());
+            let mut begun = sessions.iter().filter(begins);
+            match (exact, begun.next(), begun.next()) {
+                (Some(found), ..) | (None, Some(found), None) => Ok(found.id),
+                (None, None, _) => {
+                    Err(format!("there is no session {name} on {host}; `list --nodes` shows which there are"))
+                }
+                (None, Some(_), Some(_)) => {
+                    Err(format!("{name} is the beginning of several names on {host}; write more of it"))
+                }
+            }
+        });
+        let now = self.now();
+        let watched = found.and_then(|session| {
+            let mirror = self.core.watch(now, host, session).map_err(|why| why.to_string())?;
+            Ok((mirror, session))
+        });
+        match watched {
+            Ok((mirror, session)) if self.provided.contains_key(&mirror) => {
+                let _ = answer.send(ControlAnswer::Watching { session });
+            }
+            Ok((mirror, session)) => self.watchers.entry(mirror).or_default().push((session, answer)),
+            Err(why) => {
+                let _ = answer.send(ControlAnswer::Refused(why));
+            }
+        }
+    }
+}

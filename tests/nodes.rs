@@ -1,0 +1,12 @@
+//! Nodes, from outside: the binary that people run, on two machines that are two sockets here, and a real nats-server.
+//!
+//! `FUGUE_NATS_SERVER` says which nats-server; otherwise it is the one in the PATH. Without any, the tests say so.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
+
+#[path = "nodes/broker.rs"]
+mod broker;
+#[path = "nodes/machine.rs"]
+mod machine;
+#[path = "nodes/sessions.rs"]
+mod sessions;
