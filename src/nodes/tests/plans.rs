@@ -50,7 +50,8 @@ const HEALED: Duration = at(20);
 /// 10 % loss, 5 % duplicates, partitions, lost connections, stopped and slow nodes.
 fn faults(dice: &mut Dice, nodes: usize) -> Faults {
     let span = |dice: &mut Dice, longest: u64| {
-        let from = dice.ms(15_000);
+        // Once all have begun: who asks for a node that is not there is told so.
+        let from = at(1) + dice.ms(14_000);
         (from, (from + dice.ms(longest)).min(HEALED))
     };
     let node = |dice: &mut Dice| usize::try_from(dice.below(nodes as u64)).unwrap();
