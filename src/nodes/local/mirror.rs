@@ -241,11 +241,13 @@ impl MirrorState {
             MirrorSaid::Item(item) => return self.take(item).await,
             MirrorSaid::Silent(is_silent) => self.is_silent = is_silent,
             MirrorSaid::Typed { stream, taken } => {
-                while let Some((number, position, end)) = self.typed.front().copied() {
-                    if position.stream != stream || end > taken {
-                        break;
-                    }
-                    self.typed.pop_front();
+                // Others may have typed in between, and wait for theirs.
+                let is_it = |(_, position, end): &(u64, InputPosition, u64)| {
+                    position.stream == stream && *end <= taken
+                };
+                let typed: Vec<_> = self.typed.iter().filter(|typed| is_it(typed)).copied().collect();
+                self.typed.retain(|typed| !is_it(typed));
+                for (number, ..) in typed {
                     self.provider.answer(number, Ok(())).await?;
                 }
             }
