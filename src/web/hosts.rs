@@ -125,7 +125,8 @@ pub(crate) fn fuzz(input: &[u8]) {
     let hosts = HostList::new(Some(IpAddr::from([127, 0, 0, 1])), &given);
     let listed = |text: &str| {
         let text = text.to_ascii_lowercase();
-        let address = text.strip_prefix('[').and_then(|rest| rest.split(']').next()?.parse::<Ipv6Addr>().ok());
+        let address =
+            text.strip_prefix('[').and_then(|rest| rest.split(']').next()?.parse::<Ipv6Addr>().ok());
         address.is_some_and(|address| address.is_loopback())
             || ["127.", "localhost", "term.example.com"].iter().any(|name| text.starts_with(name))
     };
