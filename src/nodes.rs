@@ -40,7 +40,7 @@ pub(crate) use self::{
 };
 
 /// What takes bytes from other nodes.
-#[cfg(any(test, fuzzing))]
+#[cfg(all(feature = "cli", any(test, fuzzing)))]
 pub(crate) mod fuzz {
     pub(crate) use super::message::fuzz as messages;
 }
