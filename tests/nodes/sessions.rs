@@ -34,6 +34,30 @@ fn a_session_is_watched_at_another_node_and_typed_into_once() {
 }
 
 #[test]
+fn a_session_that_is_resized_in_a_flood_brings_every_byte_and_its_size() {
+    let Some(broker) = Broker::start("") else { return };
+    let (host, watcher) = two(&broker);
+    let script = "read word; stty -echo; seq 1 100000; read word; stty size";
+    host.ok(&["new", "-d", "build", "--", "sh", "-c", script]);
+    let recorder = watcher.record("build@h1");
+    host.send("build", "\n");
+    for round in 0..20 {
+        host.ok(&["resize", "build", &format!("{}x{}", 80 + round, 24 + round)]);
+    }
+    eventually("its size at the other node", || {
+        watcher.ok(&["list", "--json"]).contains("99x43").then_some(())
+    });
+    host.send("build", "\n");
+    let (output, said, code) = recorder.finish();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        output.ends_with(&[lines(100_000), b"43 99\r\n".to_vec()].concat()),
+        "{} bytes: {said}",
+        output.len()
+    );
+}
+
+#[test]
 fn messages_are_cut_to_what_the_broker_takes() {
     let Some(broker) = Broker::start("max_payload: 8KB\n") else { return };
     let (host, watcher) = two(&broker);

@@ -47,14 +47,15 @@ pub(super) async fn follow(
     let _ = news.send(LocalNews::Event(LocalEvent::NotFollowed { follow, why })).await;
 }
 
-/// Attaches as what sizes nothing, and types nothing. Where the byte to begin with is no longer held, with the screen.
+/// Attaches as what is no terminal, so that a size comes at its place in the output, and types nothing. Where the byte to
+/// begin with is no longer held, with the screen.
 async fn attach(
     socket: &std::path::Path,
     session: SessionId,
     begin: Begin,
 ) -> Result<(Client, AttachedTo), Refusal> {
     let mut client = Client::connect(socket).await.map_err(|error| Refusal::failed(&error.to_string()))?;
-    let options = |start| AttachOptions::new(start, OnLag::Resync).following().with_access(Access::ReadOnly);
+    let options = |start| AttachOptions::new(start, OnLag::Resync).with_access(Access::ReadOnly);
     let start = match begin {
         Begin::At(offset) => StartAt::Offset(offset),
         Begin::Screen => StartAt::Screen,
