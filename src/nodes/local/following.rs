@@ -47,8 +47,8 @@ pub(super) async fn follow(
     let _ = news.send(LocalNews::Event(LocalEvent::NotFollowed { follow, why })).await;
 }
 
-/// Attaches as what is no terminal, so that a size comes at its place in the output, and types nothing. Where the byte to
-/// begin with is no longer held, with the screen.
+/// Attaches as what is no terminal, so that a size comes at its place in the output, and types nothing. Where the byte
+/// to begin with is no longer held, with the screen.
 async fn attach(
     socket: &std::path::Path,
     session: SessionId,
