@@ -60,6 +60,7 @@ use super::{
     link::{HeldLink, LinkArg},
     print_note,
     signals::{DeadlySignals, JobSignals},
+    start::find_or_start,
     target::{SessionArg, choose, is_inside},
     terminal::{self, ClientKey},
 };
@@ -188,14 +189,22 @@ impl Args {
                 "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
             );
         }
-        #[cfg(feature = "nodes")]
-        if self.create && self.name.as_ref().is_some_and(|session| session.node.is_some()) {
+        if self.create && self.is_of_a_node() {
             bail!("a session of another node is there, or not: leave out --create");
         }
         if self.link.is_some() && matches!(self.watch.on_lag, Some(Lag::Lossless)) {
             bail!("who watches by a link holds nobody up: use `--on-lag resync` or `disconnect`");
         }
         Ok(())
+    }
+
+    /// Whether the session is of another node. Then a server here is to be there for it, and may have to be started.
+    fn is_of_a_node(&self) -> bool {
+        #[cfg(feature = "nodes")]
+        let is_of_a_node = self.name.as_ref().is_some_and(|session| session.node.is_some());
+        #[cfg(not(feature = "nodes"))]
+        let is_of_a_node = false;
+        is_of_a_node
     }
 
     /// Redeems the link, if there is one, and watches as it allows. Returns the session that it shows, if that is one.
@@ -227,7 +236,8 @@ pub(super) fn run(common: &Globals, mut args: Args) -> anyhow::Result<Exit> {
     args.check()?;
     args.held = args.link.take().map(LinkArg::into_link).transpose()?;
     block_on(async {
-        let mut client = common.connect().await?;
+        let mut client =
+            if args.is_of_a_node() { find_or_start(common).await?.0 } else { common.connect().await? };
         let linked = args.redeem(&mut client).await?;
         let target = match (&args.name, linked) {
             #[cfg(feature = "nodes")]

@@ -52,6 +52,8 @@ pub(super) enum LocalNews {
     Event(LocalEvent),
     /// The local server has the mirror, and people may attach to it.
     Provided(MirrorId),
+    /// It is lost, and with it perhaps the mirror.
+    Unprovided(MirrorId),
     /// It does not, for this reason.
     NotProvided(MirrorId, String),
 }

@@ -264,12 +264,20 @@ impl Reader {
     async fn tell(&self, event: Event) -> Option<()> {
         let lane = self.lane;
         match event {
-            Event::Connected => self.connected().await,
+            Event::Connected => {
+                tracing::info!(?lane, "nats-server is there");
+                self.connected().await
+            }
             Event::Disconnected | Event::Closed => {
                 tracing::warn!(?lane, "nats-server is lost");
                 self.sender.send(CarrierEvent::Disconnected { lane }).await.ok()
             }
             Event::SlowConsumer(_) => Some(()),
+            // Each try to connect again that fails: that it is lost was said.
+            Event::ClientError(error) => {
+                tracing::debug!(?lane, %error, "nats-server is not there");
+                Some(())
+            }
             Event::ServerError(ServerError::Other(text)) => {
                 tracing::warn!(?lane, %text, "nats-server refuses");
                 match denied(&text, &self.tenant) {

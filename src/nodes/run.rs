@@ -1,7 +1,7 @@
 //! The process of a node: the core, its carrier, the local server, and who asks it for something on this machine.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::poll_fn,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -16,13 +16,13 @@ use super::{
     allow::AllowList,
     carrier::{Carrier, CarrierEvent},
     control::{ControlAnswer, ControlError, ControlListener, ControlRequest, NodeLine, SessionLine},
-    core::{MirrorId, NodeCore, Report},
+    core::{LocalEvent, MirrorId, NodeCore, Report},
     local::{LocalNews, LocalSide},
     message::{Incarnation, Refusal, RemoteSession},
     nats::{NatsCarrier, NatsConfig, NatsError},
     subject::{Lane, NodeName, Tenant},
 };
-use crate::SessionName;
+use crate::{SessionId, SessionName};
 
 /// How long the last beat may take.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
@@ -66,8 +66,15 @@ pub(crate) struct RunningNode {
     /// Answers to `list --nodes` that are not whole, each with what is still awaited.
     overviews: HashMap<u64, Overview>,
     /// Who waits for a mirror; and the mirrors that the local server has.
-    watchers: HashMap<MirrorId, Vec<(crate::SessionId, oneshot::Sender<ControlAnswer>)>>,
-    provided: HashMap<MirrorId, crate::SessionId>,
+    watchers: HashMap<MirrorId, Vec<Watcher>>,
+    provided: HashSet<MirrorId>,
+}
+
+/// Who waits for a session of another node.
+struct Watcher {
+    host: NodeName,
+    session: SessionId,
+    answer: oneshot::Sender<ControlAnswer>,
 }
 
 enum Awaited {
@@ -108,7 +115,7 @@ impl RunningNode {
             lists: HashMap::new(),
             overviews: HashMap::new(),
             watchers: HashMap::new(),
-            provided: HashMap::new(),
+            provided: HashSet::new(),
         })
     }
 
@@ -198,27 +205,40 @@ impl RunningNode {
 
     fn hear_local(&mut self, news: LocalNews) {
         match news {
-            LocalNews::Event(event) => {
-                if let super::core::LocalEvent::MirrorGone { mirror } = &event {
-                    self.provided.remove(mirror);
-                    self.refuse(*mirror, "its session ended");
-                }
-                self.core.handle_local(self.now(), event);
-            }
-            LocalNews::Provided(mirror) => {
+            LocalNews::Event(LocalEvent::MirrorGone { mirror }) => {
+                self.core.handle_local(self.now(), LocalEvent::MirrorGone { mirror });
+                self.provided.remove(&mirror);
+                // Who came meanwhile gets another one, or is told by the host why not.
                 let watchers = self.watchers.remove(&mirror).unwrap_or_default();
-                for (session, answer) in watchers {
-                    self.provided.insert(mirror, session);
+                watchers.into_iter().for_each(|watcher| self.watch(watcher));
+            }
+            LocalNews::Event(event) => self.core.handle_local(self.now(), event),
+            LocalNews::Provided(mirror) => {
+                self.provided.insert(mirror);
+                for Watcher { session, answer, .. } in self.watchers.remove(&mirror).unwrap_or_default() {
                     let _ = answer.send(ControlAnswer::Watching { session });
                 }
             }
-            LocalNews::NotProvided(mirror, why) => self.refuse(mirror, &why),
+            LocalNews::Unprovided(mirror) => drop(self.provided.remove(&mirror)),
+            LocalNews::NotProvided(mirror, why) => {
+                for Watcher { answer, .. } in self.watchers.remove(&mirror).unwrap_or_default() {
+                    let _ = answer.send(ControlAnswer::Refused(why.clone()));
+                }
+            }
         }
     }
 
-    fn refuse(&mut self, mirror: MirrorId, why: &str) {
-        for (_, answer) in self.watchers.remove(&mirror).unwrap_or_default() {
-            let _ = answer.send(ControlAnswer::Refused(why.to_owned()));
+    /// Has a session mirrored, and answers once it is.
+    fn watch(&mut self, watcher: Watcher) {
+        match self.core.watch(self.now(), &watcher.host, watcher.session) {
+            Ok(mirror) if self.provided.contains(&mirror) => {
+                let Watcher { session, answer, .. } = watcher;
+                let _ = answer.send(ControlAnswer::Watching { session });
+            }
+            Ok(mirror) => self.watchers.entry(mirror).or_default().push(watcher),
+            Err(why) => {
+                let _ = watcher.answer.send(ControlAnswer::Refused(why.to_string()));
+            }
         }
     }
 
@@ -307,16 +327,8 @@ impl RunningNode {
                 }
             }
         });
-        let now = self.now();
-        let watched = found.and_then(|session| {
-            let mirror = self.core.watch(now, host, session).map_err(|why| why.to_string())?;
-            Ok((mirror, session))
-        });
-        match watched {
-            Ok((mirror, session)) if self.provided.contains_key(&mirror) => {
-                let _ = answer.send(ControlAnswer::Watching { session });
-            }
-            Ok((mirror, session)) => self.watchers.entry(mirror).or_default().push((session, answer)),
+        match found {
+            Ok(session) => self.watch(Watcher { host: host.clone(), session, answer }),
             Err(why) => {
                 let _ = answer.send(ControlAnswer::Refused(why));
             }

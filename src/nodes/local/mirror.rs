@@ -92,6 +92,8 @@ struct MirrorState {
     kill: Option<u64>,
     is_silent: bool,
     unwatched: u32,
+    /// When it is looked next whether anybody watches.
+    look_at: Instant,
     /// When people are let in though no screen has come; `None` once they are. A session that printed nothing has none.
     begun_at: Option<Instant>,
 }
@@ -140,15 +142,21 @@ async fn run(socket: Arc<PathBuf>, begins: Begins, mut said: Receiver<MirrorSaid
         kill: None,
         is_silent: false,
         unwatched: 0,
+        look_at: Instant::now() + LOOK_EVERY,
     };
     loop {
         match state.serve(&mut said).await {
-            Over::Lost if state.provide_again().await => {}
+            Over::Lost => {
+                let _ = news.send(LocalNews::Unprovided(mirror)).await;
+                if !state.provide_again().await {
+                    break;
+                }
+            }
             Over::End(status) => {
                 let _ = timeout(LOST_TIME, state.provider.end(status)).await;
                 break;
             }
-            Over::Lost | Over::Said => break,
+            Over::Said => break,
         }
     }
     let _ = news.send(LocalNews::Event(LocalEvent::MirrorGone { mirror })).await;
@@ -190,8 +198,9 @@ impl MirrorState {
     }
 
     async fn step(&mut self, said: &mut Receiver<MirrorSaid>) -> Result<(), Over> {
-        let look = Instant::now() + LOOK_EVERY;
         tokio::select! {
+            biased;
+            () = sleep_until(self.look_at) => self.look().await,
             said = said.recv() => {
                 let Some(said) = said else { return Err(Over::Said) };
                 let is_begun = match &said {
@@ -208,12 +217,11 @@ impl MirrorState {
                 }
                 Ok(())
             }
-            () = sleep_until(self.begun_at.unwrap_or(look)), if self.begun_at.is_some() => {
+            () = sleep_until(self.begun_at.unwrap_or(self.look_at)), if self.begun_at.is_some() => {
                 self.tell_begun().await;
                 Ok(())
             }
             news = self.provider.next() => self.asked(news?).await,
-            () = sleep_until(look) => self.look().await,
         }
     }
 
@@ -226,6 +234,7 @@ impl MirrorState {
 
     /// Ends it if nobody watches for a while.
     async fn look(&mut self) -> Result<(), Over> {
+        self.look_at = Instant::now() + LOOK_EVERY;
         let Ok(mut client) = Client::connect(&self.socket).await else { return Ok(()) };
         let Ok(info) = client.find(self.begins.session).await else { return Ok(()) };
         self.unwatched = if info.clients == 0 { self.unwatched + 1 } else { 0 };
@@ -352,16 +361,25 @@ impl MirrorState {
         Ok(())
     }
 
-    /// The server is lost: provides the session to the next one, from where it is. Whether there is one.
+    /// The server is lost: provides the session to the next one, from where it is. Whether that was handed the session.
+    /// One that was not has no screen of it, so that the mirror is over, and begins anew for who attaches then.
     async fn provide_again(&mut self) -> bool {
         let begun = Instant::now();
-        let start = self.provider.head();
+        let (session, start) = (self.begins.session, self.provider.head());
         self.typed.clear();
         self.kill = None;
         while begun.elapsed() < LOST_TIME {
-            if let Ok(provider) = provide(&self.socket, &self.begins, self.identity, self.size, start).await {
-                self.provider = provider;
-                return true;
+            if let Ok(mut client) = Client::connect(&self.socket).await {
+                if let Err(ClientError::Refused(_)) = client.find(session).await {
+                    return false;
+                }
+                if let Ok(provider) =
+                    provide(&self.socket, &self.begins, self.identity, self.size, start).await
+                {
+                    self.provider = provider;
+                    self.begun_at = Some(Instant::now());
+                    return true;
+                }
             }
             sleep(LOST_PAUSE).await;
         }
