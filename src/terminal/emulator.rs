@@ -149,6 +149,7 @@ impl Sink for Parsed<'_> {
         let is_usual = state.margins() == state.grid().whole()
             && state.is_set(modes::DECAWM)
             && !state.is_set(modes::IRM)
+            && !state.is_set(modes::REVERSE_WRAP)
             && state.charsets.is_plain();
         is_usual.then(|| state.rows())
     }

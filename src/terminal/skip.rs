@@ -42,7 +42,7 @@ pub(super) struct ScrollSkipper {
 /// A terminal model, as this needs it.
 pub(super) trait Sink {
     fn feed(&mut self, bytes: &[u8]);
-    /// Its lines, if it scrolls as a whole now.
+    /// Its lines, if it scrolls as a whole now, and text goes only down and to the right.
     fn scrolling_rows(&self) -> Option<usize>;
     /// Lines that it keeps of those that scrolled away.
     fn history_lines(&self) -> usize;

@@ -283,6 +283,18 @@ fn token() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+#[test]
+fn a_backspace_to_the_line_before_is_not_skipped() {
+    for after in 90..130 {
+        let output = [b"\x1b[?45h".to_vec(), b" x\r\n".repeat(1200), b"\x08aaa\r\n".repeat(after)].concat();
+        let [mut whole, mut spared] = [(); 2].map(|()| Emulator::with_history(size(SIZE.0, SIZE.1), 100));
+        whole.feed_all(&output);
+        spared.advance(&output);
+        assert_same(&whole, &spared, &format!("{after} lines after it"));
+        assert_same_history(&mut whole, &mut spared);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
