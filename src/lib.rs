@@ -46,6 +46,9 @@ mod name;
 #[cfg(all(feature = "server", any(test, fuzzing, feature = "nodes"), not(fugue_model)))]
 #[cfg_attr(not(feature = "nodes"), allow(dead_code, reason = "tests and fuzzing use a part of it"))]
 mod nodes;
+#[cfg(all(test, feature = "server", not(fugue_model)))]
+#[path = "../tests/support/random.rs"]
+mod random;
 mod registry;
 #[cfg(all(feature = "server", not(fugue_model)))]
 mod server;

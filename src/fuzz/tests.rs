@@ -6,11 +6,8 @@ use std::{
     thread,
 };
 
-use self::random::Random;
 use super::*;
-
-#[path = "../../tests/support/random.rs"]
-mod random;
+use crate::random::Random;
 
 /// How many changed inputs each target is given: together they take a few seconds of a debug build.
 const CHANGED: [(&str, usize); 12] = [

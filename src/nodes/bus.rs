@@ -12,36 +12,7 @@ use super::{
     carrier::{Carrier, CarrierEvent, CarrierMessage},
     subject::{Class, Lane, NodeName},
 };
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-#[derive(Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.number() % limit.max(1)
-    }
-
-    pub(crate) fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    pub(crate) fn ms(&mut self, limit: u64) -> Duration {
-        Duration::from_millis(self.below(limit + 1))
-    }
-}
+use crate::random::Random;
 
 /// What goes wrong.
 #[derive(Clone, Debug)]
@@ -101,7 +72,7 @@ pub(crate) struct Bus {
     pub(crate) now: Duration,
     names: Vec<NodeName>,
     faults: Faults,
-    dice: Dice,
+    dice: Random,
     /// By the time that it comes, and a count.
     on_way: BTreeMap<(Duration, u64), (usize, Lane, CarrierEvent)>,
     count: u64,
@@ -124,7 +95,7 @@ impl Bus {
             now: Duration::ZERO,
             names,
             faults,
-            dice: Dice::new(seed),
+            dice: Random::new(seed),
             on_way: BTreeMap::new(),
             count: 0,
             last: HashMap::new(),

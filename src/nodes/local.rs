@@ -149,7 +149,9 @@ impl LocalSide {
             && !task.tell(said)
         {
             // It does not take what it is told: without a part of that it is worth nothing.
+            tracing::warn!("a mirror does not take what it is told, and is over");
             self.mirrors.remove(&mirror);
+            self.say(LocalNews::Event(LocalEvent::MirrorGone { mirror }));
         }
     }
 
@@ -160,12 +162,18 @@ impl LocalSide {
             }
             None => {
                 // It has not begun: who asked for it is told.
-                let (sender, why) = (self.sender.clone(), why.to_string());
-                tokio::spawn(async move {
-                    let _ = sender.send(LocalNews::NotProvided(mirror, why)).await;
-                });
+                self.say(LocalNews::NotProvided(mirror, why.to_string()));
             }
         }
+    }
+
+    /// Says something that the loop takes later.
+    fn say(&self, news: LocalNews) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            // An error says that the loop has ended.
+            let _ = sender.send(news).await;
+        });
     }
 
     /// The next thing to say: of sessions that are followed, only of those that the core wants more of.

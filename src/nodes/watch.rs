@@ -5,6 +5,8 @@
 
 use std::{mem, time::Duration};
 
+use bytes::Bytes;
+
 use super::{
     message::{Begin, Incarnation, ReadRequest, Refusal, StreamItem, StreamMessage},
     subject::NodeName,
@@ -44,8 +46,8 @@ pub(crate) struct Watch {
     size: TerminalSize,
     /// What came before the head does not make a screen: one has to be drawn.
     needs_screen: bool,
-    /// The pieces of one that have come.
-    screen: Vec<StreamItem>,
+    /// The pieces of one that have come; `None` of one that is too large.
+    screen: Option<Vec<StreamItem>>,
     /// Streams in a row that brought nothing.
     failures: u32,
     /// When something came of it last, and whether it was said that nothing does.
@@ -109,7 +111,7 @@ impl Watch {
             head: None,
             size: TerminalSize::DEFAULT,
             needs_screen: true,
-            screen: Vec::new(),
+            screen: Some(Vec::new()),
             failures: 0,
             heard: now,
             is_silent: false,
@@ -287,14 +289,19 @@ impl Watch {
         true
     }
 
-    /// A screen is passed on once it is whole; one that is too large for that, piece by piece.
+    /// A screen is passed on once it is whole; in the place of one that is too large, an empty one is.
     fn take_screen(&mut self, is_last: bool, item: StreamItem, outcome: &mut WatchOutcome) -> bool {
-        self.screen.push(item);
-        let held: usize = self.screen.iter().map(StreamItem::weight).sum();
-        if is_last || held > MAX_SCREEN {
-            outcome.news.extend(self.screen.drain(..).map(WatchNews::Item));
+        let StreamItem::Screen { offset, .. } = item else { return true };
+        if let Some(pieces) = &mut self.screen {
+            pieces.push(item);
+            if pieces.iter().map(StreamItem::weight).sum::<usize>() > MAX_SCREEN {
+                self.screen = None;
+            }
         }
         if is_last {
+            let none = || vec![StreamItem::Screen { offset, data: Bytes::new(), is_last: true }];
+            let pieces = self.screen.replace(Vec::new()).unwrap_or_else(none);
+            outcome.news.extend(pieces.into_iter().map(WatchNews::Item));
             self.needs_screen = false;
         }
         true
@@ -347,7 +354,7 @@ impl Watch {
     /// Drops the stream; another one is opened, soon if this one brought anything.
     fn drop_stream(&mut self, now: Duration, outcome: &mut WatchOutcome) {
         outcome.requests.extend(self.number().map(|stream| ReadRequest::Close { stream }));
-        self.screen.clear();
+        self.screen = Some(Vec::new());
         let has_brought = matches!(self.state, WatchState::Open { has_brought: true, .. });
         self.failures = if has_brought { 0 } else { self.failures + 1 };
         let pause = match self.failures {

@@ -335,11 +335,11 @@ impl History {
             if from >= log.head {
                 return log.ended.map_or(Read::AtHead, Read::Ended);
             }
-            let oldest = log.held_from(from);
+            let first = log.chunks.partition_point(|chunk| chunk.end() <= from);
+            let oldest = log.chunks.get(first).map_or(log.head, |chunk| chunk.offset);
             if from < oldest {
                 return Read::Evicted { oldest };
             }
-            let first = log.chunks.partition_point(|chunk| chunk.end() <= from);
             let (mut cursor, mut room) = (from, max);
             for chunk in log.chunks.range(first..) {
                 if chunk.offset > cursor {

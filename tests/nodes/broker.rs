@@ -1,5 +1,7 @@
 //! What the broker sees to: who may change what, and who sees whom.
 
+use std::process::Command;
+
 use crate::machine::{Broker, Machine, eventually};
 
 /// A user of nats-server's configuration with what `node permissions` prints.
@@ -84,4 +86,32 @@ fn two_tenants_see_nothing_of_each_other() {
             assert!(names.iter().all(|name| *name == other || !seen.contains(name)), "{seen}");
         }
     }
+}
+
+#[test]
+fn a_broker_with_tls_is_trusted_by_its_certificate_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let [certificate, key] =
+        ["cert.pem", "key.pem"].map(|name| directory.path().join(name).display().to_string());
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &certificate]);
+    if !openssl.output().is_ok_and(|made| made.status.success()) {
+        println!("not shown: openssl makes no certificate here");
+        return;
+    }
+    let tls = format!("tls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}\n");
+    let Some(broker) = Broker::start(&tls) else { return };
+    let url = format!("tls://localhost:{}", broker.port);
+    let [mut host, mut watcher, stranger] = [Machine::new(), Machine::new(), Machine::new()];
+    let refused = stranger.run(&["node", "--name", "h3", "--nats", &url]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("could not connect to nats-server"), "{why}");
+    host.start_node("h1", &url, &["--ca", &certificate]);
+    watcher.start_node("h2", &url, &["--ca", &certificate]);
+    host.ok(&["new", "-d", "build", "--", "sh", "-c", "read word; exit 6"]);
+    let recorder = watcher.record("build@h1");
+    assert!(watcher.send("build", "go\n").status.success());
+    assert_eq!(recorder.finish().2, Some(6));
 }

@@ -20,6 +20,11 @@ impl Random {
         Self(seed)
     }
 
+    /// Of a seed that is given some other way.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Another, of its own, which the same number gives again.
     pub(crate) fn branch(&self, number: u64) -> Self {
         let mut branch = Self(self.0 ^ number.wrapping_mul(STEP));
@@ -28,7 +33,7 @@ impl Random {
         branch
     }
 
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,6 +49,15 @@ impl Random {
     /// An index of something of this length; 0 if that is 0.
     pub(crate) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).expect("it is below a usize")
+    }
+
+    pub(crate) fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// A time of at most so many milliseconds.
+    pub(crate) fn ms(&mut self, limit: u64) -> std::time::Duration {
+        std::time::Duration::from_millis(self.below(limit + 1))
     }
 
     pub(crate) fn one_in(&mut self, many: u64) -> bool {

@@ -1,6 +1,9 @@
 //! What a node does for others: their streams, and what they change.
 
-use std::time::Duration;
+use std::{
+    ops::Bound::{Excluded, Included, Unbounded},
+    time::Duration,
+};
 
 use super::{FollowId, LocalCommand, LocalEvent, NodeCore, ReplyTo};
 use crate::{
@@ -119,14 +122,14 @@ impl NodeCore {
 
     /// The next message of a stream: each has its turn.
     pub(super) fn poll_streams(&mut self, now: Duration, most: usize) -> Option<CarrierMessage> {
-        let after = FollowId(self.served.0 + 1);
-        let (first, then): (Vec<_>, Vec<_>) = self.hosting.keys().partition(|follow| **follow >= after);
-        for follow in first.into_iter().chain(then) {
-            let Some(stream) = self.hosting.get_mut(&follow) else { continue };
-            if let Some(payload) = stream.poll(now, most) {
-                self.served = follow;
-                let subject = Subject::new(Class::Stream(stream.number), &stream.watcher, &self.name);
-                return Some(CarrierMessage { subject, reply: None, payload });
+        let served = self.served;
+        for turn in [(Excluded(served), Unbounded), (Unbounded, Included(served))] {
+            for (follow, stream) in self.hosting.range_mut(turn) {
+                if let Some(payload) = stream.poll(now, most) {
+                    self.served = *follow;
+                    let subject = Subject::new(Class::Stream(stream.number), &stream.watcher, &self.name);
+                    return Some(CarrierMessage { subject, reply: None, payload });
+                }
             }
         }
         None

@@ -11,10 +11,10 @@ use crate::{
     SessionId, SessionName, TerminalSize,
     message::{ExitStatus, InputStreamId},
     nodes::{
-        bus::Dice,
         core::{FollowId, LocalCommand, LocalEvent, MirrorId, NodeCore},
         message::{Begin, Refusal, RemoteSession, StreamItem, TypedPiece},
     },
+    random::Random,
 };
 
 /// What a session prints, over and over: its length is prime, so that a wrong offset shows.
@@ -26,7 +26,7 @@ const LOG: u64 = 512 * 1024;
 /// What a session prints from here on.
 pub(super) fn truth(session: SessionId, offset: u64, length: usize) -> Bytes {
     thread_local!(static PATTERN: Vec<u8> = {
-        let mut dice = Dice::new(1);
+        let mut dice = Random::new(1);
         let once: Vec<_> = (0..PERIOD).map(|_| dice.number().to_le_bytes()[0]).collect();
         once.repeat(2)
     });
@@ -118,8 +118,8 @@ pub(super) struct ModelViewer {
 }
 
 impl ModelMirror {
-    fn new(session: SessionId, start: u64, size: TerminalSize, dice: &mut Dice) -> Self {
-        let viewer = |dice: &mut Dice| ModelViewer {
+    fn new(session: SessionId, start: u64, size: TerminalSize, dice: &mut Random) -> Self {
+        let viewer = |dice: &mut Random| ModelViewer {
             pace: 1 + usize::try_from(dice.below(200_000)).unwrap(),
             start,
             cursor: start,
@@ -223,7 +223,7 @@ pub(super) struct Typist {
 }
 
 impl Typist {
-    pub(super) fn new(session: SessionId, dice: &mut Dice) -> Self {
+    pub(super) fn new(session: SessionId, dice: &mut Random) -> Self {
         let all = (0..500 + dice.below(20_000)).map(|_| dice.number().to_le_bytes()[0]).collect();
         Self { session, stream: InputStreamId::random(), all, said: 0, taken: 0 }
     }
@@ -256,7 +256,7 @@ impl ModelServer {
     }
 
     /// Does what its node says.
-    pub(super) fn command(&mut self, now: Duration, command: LocalCommand, dice: &mut Dice) {
+    pub(super) fn command(&mut self, now: Duration, command: LocalCommand, dice: &mut Random) {
         match command {
             LocalCommand::Follow { follow, session, begin } => self.follow(now, follow, session, begin),
             LocalCommand::Unfollow { follow } => drop(self.follows.remove(&follow)),
@@ -376,7 +376,7 @@ impl ModelServer {
     }
 
     /// Each typist types some more, as far as there is room.
-    pub(super) fn type_some(&mut self, now: Duration, core: &mut NodeCore, dice: &mut Dice) {
+    pub(super) fn type_some(&mut self, now: Duration, core: &mut NodeCore, dice: &mut Random) {
         for at in 0..self.typists.len() {
             let Typist { session, stream, ref all, said, taken } = self.typists[at];
             let length = usize::try_from(1 + dice.below(300)).unwrap().min(all.len() - said);

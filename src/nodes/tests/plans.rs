@@ -10,12 +10,13 @@ use crate::{
     SessionId, TerminalSize,
     message::ExitStatus,
     nodes::{
-        bus::{Dice, Faults},
+        bus::Faults,
         carrier::{CarrierEvent, CarrierMessage},
         core::{LocalCommand, LocalEvent, Report},
         message::{Begin, ReadRequest, Refusal, WriteRequest, encode},
         subject::{Class, Lane, Subject},
     },
+    random::Random,
 };
 
 /// The seeds of the plans that are run, this many if nothing else is said.
@@ -48,13 +49,13 @@ const fn at(seconds: u64) -> Duration {
 const HEALED: Duration = at(20);
 
 /// 10 % loss, 5 % duplicates, partitions, lost connections, stopped and slow nodes.
-fn faults(dice: &mut Dice, nodes: usize) -> Faults {
-    let span = |dice: &mut Dice, longest: u64| {
+fn faults(dice: &mut Random, nodes: usize) -> Faults {
+    let span = |dice: &mut Random, longest: u64| {
         // Once all have begun: who asks for a node that is not there is told so.
         let from = at(1) + dice.ms(14_000);
         (from, (from + dice.ms(longest)).min(HEALED))
     };
-    let node = |dice: &mut Dice| usize::try_from(dice.below(nodes as u64)).unwrap();
+    let node = |dice: &mut Random| usize::try_from(dice.below(nodes as u64)).unwrap();
     let mut faults = Faults::none(nodes);
     faults.lost = dice.below(11);
     faults.twice = dice.below(6);
@@ -151,7 +152,7 @@ fn check(simulation: &mut Simulation, sessions: &[SessionId], is_lossless: bool)
 fn every_viewer_sees_all_or_is_told_what_it_missed() {
     for seed in seeds(25) {
         let _repeat = Repeat { test: "every_viewer_sees_all_or_is_told_what_it_missed", seed };
-        let mut dice = Dice::new(seed ^ 7);
+        let mut dice = Random::new(seed ^ 7);
         let is_lossless = dice.percent(30);
         let mut faults = faults(&mut dice, 3);
         if is_lossless {
@@ -169,7 +170,7 @@ fn every_viewer_sees_all_or_is_told_what_it_missed() {
 fn typists_on_three_nodes_type_each_byte_once_in_order() {
     for seed in seeds(25) {
         let _repeat = Repeat { test: "typists_on_three_nodes_type_each_byte_once_in_order", seed };
-        let mut dice = Dice::new(seed ^ 8);
+        let mut dice = Random::new(seed ^ 8);
         let (mut simulation, sessions) = watched(faults(&mut dice, 3), seed, false);
         for typist in 0..5 {
             let typist_of = Typist::new(sessions[0], &mut dice);

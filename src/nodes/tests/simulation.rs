@@ -7,13 +7,14 @@ use crate::{
     SessionId,
     nodes::{
         allow::AllowList,
-        bus::{Bus, BusPort, Dice, Faults},
+        bus::{Bus, BusPort, Faults},
         carrier::Carrier,
         core::{NodeCore, Report},
         message::Incarnation,
         subject::{Lane, NodeName},
         window::POOL,
     },
+    random::Random,
 };
 
 /// A node and its server.
@@ -30,7 +31,7 @@ pub(super) struct Simulation {
     pub(super) bus: Rc<RefCell<Bus>>,
     pub(super) nodes: Vec<SimulatedNode>,
     pub(super) faults: Faults,
-    pub(super) dice: Dice,
+    pub(super) dice: Random,
 }
 
 pub(super) fn name(node: usize) -> NodeName {
@@ -45,7 +46,7 @@ impl Simulation {
 
     pub(super) fn of(names: &[NodeName], faults: Faults, seed: u64) -> Self {
         let bus = Bus::new(names.to_vec(), faults.clone(), seed ^ 1);
-        let mut dice = Dice::new(seed);
+        let mut dice = Random::new(seed);
         let node = |(at, name): (usize, &NodeName)| SimulatedNode {
             core: NodeCore::new(
                 Duration::ZERO,
