@@ -14,7 +14,11 @@ use super::{
     marks::InputMark,
     screen::Scrollback,
 };
-use crate::{TerminalSize, message::InputStreamId, terminal::reset};
+use crate::{
+    TerminalSize,
+    message::{InputStreamId, OnLag, StartAt},
+    terminal::reset,
+};
 
 /// How long clients of an earlier server are waited for that want every byte, and the pause between looks.
 const COME_BACK_TIME: Duration = Duration::from_secs(5);
@@ -43,9 +47,18 @@ impl Session {
         }
     }
 
-    /// Keeps room for clients that want every byte and are to come back: until they are there, what an earlier server
-    /// handed over is not pushed out of the history.
-    pub(super) async fn hold_for_readers(self: Arc<Self>, place: Reader, awaited: usize) {
+    /// Keeps room for so many clients that want every byte and are to come back: until they are there, what an earlier
+    /// server handed over is not pushed out of the history. Called before anything else is printed.
+    pub(super) fn hold_for_readers(self: &Arc<Self>, awaited: usize) {
+        if awaited > 0
+            && let Ok(place) = self.history.attach(StartAt::Now, OnLag::Lossless)
+        {
+            // Not among the sessions' tasks: a shutdown does not wait for it.
+            tokio::spawn(Arc::clone(self).hold(place, awaited));
+        }
+    }
+
+    async fn hold(self: Arc<Self>, place: Reader, awaited: usize) {
         self.awaited.store(awaited, Ordering::Relaxed);
         // The place counts as well, until it is given back.
         let back = async {

@@ -96,6 +96,7 @@ fn a_provided_session_goes_to_the_next_server_to_the_byte() {
     let first = runtime.block_on(begin(&socket, &provided));
     let mut recorder = home.command(&["attach", "mirror", "--from", "start"]);
     let mut recorder = recorder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the recorder is attached", || home.session("mirror")["clients"] == 1);
     let printed = whole.clone();
     let printing = runtime.spawn(async move {
         let (mut provider, mut begun) = (first, 1);
@@ -131,7 +132,9 @@ fn a_provided_session_goes_to_the_next_server_to_the_byte() {
     }
     let begun = runtime.block_on(printing).unwrap();
     let output = reading.join().unwrap();
-    assert!(output == whole, "{} bytes of {}", output.len(), whole.len());
+    let mut said = String::new();
+    recorder.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(output == whole, "{} bytes of {}: {said}", output.len(), whole.len());
     assert_eq!(wait(&mut recorder).code(), Some(5));
     assert!(begun > 1, "no server was replaced while it was printed to");
 }

@@ -110,6 +110,12 @@ fn a_recording_is_cut_short_with_a_word_when_its_session_vanishes() {
 /// Prints 1.2 MiB once it is told to: more than the client and a small history hold in memory.
 const FLOOD: &str = "stty -echo; printf ready; read go; stty -opost; seq 1 200000";
 
+/// Tells it to, once it does not echo that.
+fn start_flood(home: &Home) {
+    home.succeed(&["wait", "a", "--for", "ready"]);
+    home.succeed(&["send", "a", "--keys", "Enter"]);
+}
+
 /// A recorder of the flood whose output is read once the gate is opened, and what its script prints in the end.
 fn gated(home: &Home, attach: &str) -> Child {
     let (gate, sum) = (home.directory.path().join("gate"), "{ printf ready; seq 1 200000; } | cksum");
@@ -144,7 +150,7 @@ fn a_pipe_that_nobody_reads_yet_holds_nobody_and_gets_every_byte() {
         move || viewer.output().unwrap()
     });
     eventually("the viewer is attached", || home.session("a")["clients"] == 2);
-    home.succeed(&["send", "a", "--keys", "Enter"]);
+    start_flood(&home);
     // The program ends, and the viewer has all, though nothing was read here.
     let viewed = viewer.join().unwrap();
     assert_eq!(viewed.status.code(), Some(0));
@@ -173,13 +179,16 @@ fn a_slow_pipe_holds_the_program_at_the_spools_limit_or_without_a_spool() {
         home.succeed(&["new", "a", "-d", "--", "sh", "-c", FLOOD]);
         let mut recorder = gated(&home, attach);
         eventually("the recorder is attached", || home.session("a")["clients"] == 1);
-        home.succeed(&["send", "a", "--keys", "Enter"]);
+        start_flood(&home);
         let mut said = String::new();
         let mut stderr = BufReader::new(recorder.stderr.take().unwrap());
         stderr.read_line(&mut said).unwrap();
         assert!(said.contains(note), "{said}");
         open_gate(&home);
-        assert!(is_whole(&recorder.wait_with_output().unwrap().stdout), "{attach}");
+        let recorded = recorder.wait_with_output().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        let length = recorded.stdout.len();
+        assert!(is_whole(&recorded.stdout), "{attach}: {length} bytes, {}, {said}", recorded.status);
     }
 }
 

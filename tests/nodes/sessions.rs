@@ -21,8 +21,9 @@ fn lines(last: u32) -> Vec<u8> {
 fn a_session_is_watched_at_another_node_and_typed_into_once() {
     let Some(broker) = Broker::start("") else { return };
     let (host, watcher) = two(&broker);
-    let script = "stty -echo; read word; echo \"<$word>\"; seq 1 200000; exit 7";
+    let script = "stty -echo; echo ready; read word; echo \"<$word>\"; seq 1 200000; exit 7";
     host.ok(&["new", "-d", "build", "--", "sh", "-c", script]);
+    host.ok(&["wait", "build", "--for", "ready"]);
     let recorder = watcher.record("build@h1");
     assert!(watcher.send("build", "go\n").status.success());
     let (output, said, code) = recorder.finish();

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{Manager, NewSession, Runs, StartedProgram};
 use crate::{
     SessionId, TerminalSize,
-    message::{Create, OnLag, Pace, SessionState, SizePolicy, StartAt},
+    message::{Create, Pace, SessionState, SizePolicy},
     session::{
         Session,
         command_line::{shell_words, shown_title},
@@ -133,12 +133,7 @@ impl Manager {
         self.with(|book| book.names.insert(new.name.clone(), None));
         let (begin, start) = oneshot::channel();
         let session = self.run_new(new, (command, title), started, start);
-        if awaited > 0
-            && let Ok(place) = session.history.attach(StartAt::Now, OnLag::Lossless)
-        {
-            // Not among the sessions' tasks: a shutdown does not wait for it.
-            tokio::spawn(Arc::clone(&session).hold_for_readers(place, awaited));
-        }
+        session.hold_for_readers(awaited);
         // From here on its output is read.
         drop(begin);
         // First of all: what was handed over is this server's now, and is not to be typed again by the next.
@@ -154,7 +149,7 @@ impl Manager {
 
     /// Goes on with a session that a client provides, which is to come back.
     fn take_over_provided(self: &Arc<Self>, KeptProvided { provide, started, log }: KeptProvided) {
-        let age = Duration::from_secs(now().saturating_sub(started));
+        let (age, awaited) = (Duration::from_secs(now().saturating_sub(started)), log.awaited);
         let side = Arc::new(FeedSide::new(&provide, self.history_bytes.load(Ordering::Relaxed), false));
         let new = NewSession {
             log,
@@ -164,6 +159,7 @@ impl Manager {
         self.with(|book| book.names.insert(provide.name.clone(), None));
         let said = (&provide.command[..], provide.title.as_deref());
         let Some(session) = self.run_feed(new, Arc::clone(&side), said) else { return };
+        session.hold_for_readers(awaited);
         info!(session = %session.id, name = %provide.name, "taken over from an earlier server");
         side.begins_lost(&session, self.settings.lost_time);
     }
@@ -217,13 +213,15 @@ impl Manager {
         keeper.begin().await
     }
 
-    /// Reads no more of what programs print, before clients that hold them back are gone.
+    /// Reads no more of what programs print, and accepts no more of what others do, before clients that hold them back
+    /// are gone.
     pub(crate) fn stop_reading(&self) {
         let live: Vec<_> = self.with(|book| book.live.values().cloned().collect());
         for session in &live {
             session.awaits_its_readers();
         }
         self.handing_over.cancel();
+        self.stopping.cancel();
     }
 
     /// Hands all sessions to the next server, which waits for that: nothing is read or started any more, and the keeper
