@@ -1,9 +1,12 @@
 //! `node`: sessions of other machines, over NATS.
 
+mod ask;
+
 use std::path::PathBuf;
 
 use anyhow::bail;
 
+pub(super) use self::ask::{as_json, nodes, table, watch};
 use super::{
     Exit, Globals,
     log::{self, LogFormat, LogSink},
@@ -12,11 +15,10 @@ use super::{
     start::connect_or_start,
 };
 use crate::{
-    SessionId,
-    message::{Access, Target},
+    message::Access,
     nodes::{
-        AllowList, ControlAnswer, ControlRequest, NatsAddress, NatsConfig, NodeConfig, NodeLine, NodeName,
-        NodePattern, RunningNode, Tenant, ask, permissions,
+        AllowList, NatsAddress, NatsConfig, NodeConfig, NodeName, NodePattern, RunningNode, Tenant,
+        permissions,
     },
 };
 
@@ -129,53 +131,4 @@ async fn serve(common: &Globals, config: NodeConfig) -> anyhow::Result<Exit> {
     };
     node.serve(stop).await?;
     Ok(Exit::SUCCESS)
-}
-
-/// Has the node of this machine watch a session of another. Returns the id under which the server has it then.
-pub(super) async fn watch(common: &Globals, host: &str, session: &Target) -> anyhow::Result<SessionId> {
-    let (Target::Name(name) | Target::Prefix(name)) = session else { bail!("write SESSION@NODE") };
-    if common.remote.is_some() {
-        bail!("it is watched by the node of the machine that this runs on: leave out --remote");
-    }
-    let request = ControlRequest::Watch { host: host.to_owned(), name: name.to_string() };
-    match ask(&common.socket, &request).await? {
-        ControlAnswer::Watching { session } => Ok(session),
-        ControlAnswer::Refused(why) => bail!("{name}@{host}: {why}"),
-        ControlAnswer::Nodes(_) => bail!("the node answers what was not asked"),
-    }
-}
-
-/// The other nodes, and their sessions.
-pub(super) async fn nodes(common: &Globals) -> anyhow::Result<Vec<NodeLine>> {
-    match ask(&common.socket, &ControlRequest::Nodes).await? {
-        ControlAnswer::Nodes(nodes) => Ok(nodes),
-        ControlAnswer::Refused(why) => bail!(why),
-        ControlAnswer::Watching { .. } => bail!("the node answers what was not asked"),
-    }
-}
-
-/// A row for each session of each node, and one for a node that has none or is lost.
-pub(super) fn table(nodes: &[NodeLine]) -> String {
-    let mut table = super::table(["NODE", "SESSION", "STATE", "SIZE", "PRINTED"]);
-    for node in nodes {
-        if node.is_lost || node.sessions.is_empty() {
-            let state = match node.is_lost {
-                true => format!("lost {} ago", super::time::age(node.heard_seconds)),
-                false => "no sessions".to_owned(),
-            };
-            table.add_row([&node.name, "-", &state, "-", "-"]);
-            continue;
-        }
-        for session in &node.sessions {
-            let state = if session.is_running { "running" } else { "ended" };
-            let printed = super::bytes::about(session.printed);
-            table.add_row([&node.name, &session.name, state, &session.size, &printed]);
-        }
-    }
-    format!("{table}\n")
-}
-
-/// The nodes as docs/json.md has them.
-pub(super) fn as_json(nodes: &[NodeLine]) -> String {
-    serde_json::to_string(nodes).unwrap_or_default() + "\n"
 }
