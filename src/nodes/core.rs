@@ -45,6 +45,9 @@ const MAX_QUICK: usize = 4096;
 /// What a message may have besides its payload: a subject, and what the protocol of the carrier adds.
 const OVERHEAD: usize = 1024;
 
+/// The number of answers to the question which nodes there are. Nothing else has it.
+const TO_ASK: u64 = 0;
+
 /// A local session that is followed for one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FollowId(u64);
@@ -338,8 +341,10 @@ impl NodeCore {
                     self.hear(now, &from, beat);
                 }
             }
-            // Whoever comes new wants to know who is there.
-            Class::Ask if from != self.name => self.directory.beat_soon(now),
+            Class::Ask if from != self.name => {
+                let here = Answer::Here(self.own_beat(now, false));
+                self.answer(&ReplyTo { node: from, number: TO_ASK }, &here);
+            }
             Class::Ask => {}
         }
     }
@@ -383,6 +388,9 @@ impl NodeCore {
     }
 
     fn answered(&mut self, now: Duration, from: &NodeName, number: u64, answer: Answer) {
+        if let Answer::Here(beat) = answer {
+            return self.hear(now, from, beat);
+        }
         if let Some(mirror) = self.streams.get(&number).copied() {
             if let Answer::Refused(why) = answer {
                 self.not_opened(now, mirror, from, why);
@@ -433,7 +441,7 @@ impl NodeCore {
                 Ok(sessions)
             }
             Answer::Refused(why) => Err(why),
-            Answer::Done => Err(Refusal::failed("it answers what was not asked")),
+            Answer::Done | Answer::Here(_) => Err(Refusal::failed("it answers what was not asked")),
         };
         self.reports.push_back(Report::Listed { list, result });
     }
@@ -521,17 +529,18 @@ impl NodeCore {
 
     /// What this node says of itself; the last one says that it leaves.
     pub(crate) fn beat(&self, now: Duration, is_last: bool) -> CarrierMessage {
-        let beat = Beat {
+        let subject = Subject::to_all(Class::Beat, &self.name);
+        CarrierMessage { subject, reply: None, payload: encode(&self.own_beat(now, is_last)) }
+    }
+
+    fn own_beat(&self, now: Duration, is_last: bool) -> Beat {
+        Beat {
             incarnation: self.incarnation,
             uptime_ms: self.directory.uptime_ms(now),
+            every_ms: self.directory.every_ms(),
             sessions: self.sessions,
             streams: u32::try_from(self.hosting.len()).unwrap_or(u32::MAX),
             is_last,
-        };
-        CarrierMessage {
-            subject: Subject::to_all(Class::Beat, &self.name),
-            reply: None,
-            payload: encode(&beat),
         }
     }
 

@@ -1,4 +1,7 @@
-//! Which nodes there are, by the beats that each sends to all every two seconds.
+//! Which nodes there are, by the beats that each sends to all.
+//!
+//! A beat goes from each node to each other one. So that many nodes do not drown in them, each beats less often the
+//! more it knows of, and says how often: [`BEATS_PER_SECOND`] come to a node.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,11 +10,14 @@ use super::{
     subject::NodeName,
 };
 
-/// How often a node says that it is there.
+/// How often a node says that it is there, where there are few.
 const BEAT: Duration = Duration::from_secs(2);
 
-/// A node is lost when nothing is heard of it for so long: two beats missing, and half of the third.
-pub(crate) const LOST: Duration = Duration::from_secs(5);
+/// Beats that come to a node in a second, about, where there are many.
+const BEATS_PER_SECOND: u32 = 64;
+
+/// The longest time from one beat to the next that a node is believed.
+const LONGEST_BEAT: Duration = Duration::from_secs(MAX_NODES as u64 / BEATS_PER_SECOND as u64);
 
 /// How long a lost node is remembered.
 const REMEMBERED_NODE: Duration = Duration::from_secs(600);
@@ -27,6 +33,8 @@ pub(crate) struct Directory {
     started: Duration,
     nodes: BTreeMap<NodeName, KnownNode>,
     beat_due: Duration,
+    /// No node is lost or forgotten before.
+    look_due: Duration,
 }
 
 /// A node that is known.
@@ -36,6 +44,15 @@ pub(crate) struct KnownNode {
     /// When it was heard of last.
     pub(crate) heard: Duration,
     pub(crate) is_lost: bool,
+}
+
+impl KnownNode {
+    /// It is lost when nothing is heard of it until then: two beats missing, and half of the third. Once it is lost:
+    /// when it is forgotten.
+    fn due(&self) -> Duration {
+        let every = Duration::from_millis(self.beat.every_ms.into()).clamp(BEAT, LONGEST_BEAT);
+        self.heard + if self.is_lost { REMEMBERED_NODE } else { every * 5 / 2 }
+    }
 }
 
 /// What a beat tells.
@@ -55,7 +72,7 @@ pub(crate) enum BeatNews {
 
 impl Directory {
     pub(crate) fn new(now: Duration, own: NodeName, incarnation: Incarnation) -> Self {
-        Self { own, incarnation, started: now, nodes: BTreeMap::new(), beat_due: now }
+        Self { own, incarnation, started: now, nodes: BTreeMap::new(), beat_due: now, look_due: now }
     }
 
     /// Milliseconds since this node started.
@@ -78,7 +95,9 @@ impl Directory {
             return BeatNews::Nothing;
         }
         let (incarnation, is_lost) = (beat.incarnation, beat.is_last);
-        let before = self.nodes.insert(from.clone(), KnownNode { beat, heard: now, is_lost });
+        let known = KnownNode { beat, heard: now, is_lost };
+        self.look_due = self.look_due.min(known.due());
+        let before = self.nodes.insert(from.clone(), known);
         let was_there = before.is_some_and(|known| !known.is_lost && known.beat.incarnation == incarnation);
         match (is_lost, was_there) {
             (true, _) => BeatNews::Left,
@@ -87,11 +106,22 @@ impl Directory {
         }
     }
 
+    /// How long it is from one beat of this node to the next.
+    fn every(&self) -> Duration {
+        let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        (Duration::from_secs(1) * nodes / BEATS_PER_SECOND).max(BEAT)
+    }
+
+    /// The same in milliseconds, as a beat says it.
+    pub(crate) fn every_ms(&self) -> u32 {
+        u32::try_from(self.every().as_millis()).unwrap_or(u32::MAX)
+    }
+
     /// Whether it is time for a beat. Then the next one is due later.
     pub(crate) fn is_beat_due(&mut self, now: Duration) -> bool {
         let is_due = now >= self.beat_due;
         if is_due {
-            self.beat_due = now + BEAT;
+            self.beat_due = now + self.every();
         }
         is_due
     }
@@ -103,21 +133,22 @@ impl Directory {
 
     /// The nodes that are lost from now on. What is lost for long is forgotten.
     pub(crate) fn lose(&mut self, now: Duration) -> Vec<NodeName> {
-        self.nodes.retain(|_, known| !known.is_lost || now < known.heard + REMEMBERED_NODE);
         let mut lost = Vec::new();
-        for (name, known) in &mut self.nodes {
-            if !known.is_lost && now >= known.heard + LOST {
-                known.is_lost = true;
-                lost.push(name.clone());
-            }
+        if now < self.look_due {
+            return lost;
         }
+        self.nodes.retain(|_, known| !known.is_lost || now < known.due());
+        for (name, known) in self.nodes.iter_mut().filter(|(_, known)| now >= known.due()) {
+            known.is_lost = true;
+            lost.push(name.clone());
+        }
+        self.look_due = self.nodes.values().map(KnownNode::due).min().unwrap_or(Duration::MAX);
         lost
     }
 
     /// When there is something to do though nothing comes.
     pub(crate) fn due(&self) -> Duration {
-        let lost = self.nodes.values().filter(|known| !known.is_lost).map(|known| known.heard + LOST);
-        lost.fold(self.beat_due, Duration::min)
+        self.beat_due.min(self.look_due)
     }
 
     /// All that are known, in the order of their names.
@@ -131,7 +162,8 @@ mod tests {
     use super::*;
 
     fn beat(incarnation: u64, uptime_ms: u64) -> Beat {
-        Beat { incarnation: Incarnation(incarnation), uptime_ms, sessions: 0, streams: 0, is_last: false }
+        let incarnation = Incarnation(incarnation);
+        Beat { incarnation, uptime_ms, every_ms: 2000, sessions: 0, streams: 0, is_last: false }
     }
 
     fn directory() -> Directory {
@@ -173,8 +205,23 @@ mod tests {
             directory.hear(Duration::ZERO, &format!("n{number}").parse().unwrap(), beat(1, 0));
         }
         assert_eq!(directory.nodes().count(), MAX_NODES);
-        directory.lose(LOST);
+        directory.lose(BEAT * 5 / 2);
         directory.lose(REMEMBERED_NODE);
         assert_eq!(directory.nodes().count(), 0);
+    }
+
+    #[test]
+    fn many_nodes_beat_less_often_and_are_missed_later() {
+        let (mut directory, at) = (directory(), Duration::from_secs);
+        for number in 0..1024 {
+            directory.hear(at(10), &format!("n{number}").parse().unwrap(), beat(1, 0));
+        }
+        assert!(directory.is_beat_due(at(10)));
+        assert_eq!((directory.every_ms(), directory.beat_due), (16_000, at(26)));
+        let slow = Beat { every_ms: 16_000, ..beat(1, 0) };
+        assert_eq!(directory.hear(at(10), &"n7".parse().unwrap(), slow), BeatNews::Nothing);
+        let never = Beat { every_ms: u32::MAX, ..beat(1, 0) };
+        assert_eq!(directory.hear(at(10), &"n8".parse().unwrap(), never), BeatNews::Nothing);
+        assert_eq!([15, 49, 50, 169, 170].map(|second| directory.lose(at(second)).len()), [1022, 0, 1, 0, 1]);
     }
 }

@@ -96,6 +96,8 @@ pub(crate) enum Answer {
     Sessions { sessions: Vec<RemoteSession>, has_more: bool },
     /// To `WriteRequest`: it is done.
     Done,
+    /// To the question which nodes there are: this one.
+    Here(Beat),
     /// It is refused.
     Refused(Refusal),
 }
@@ -180,12 +182,14 @@ pub(crate) const ITEM_HEAD: usize = 32;
 /// Bytes of a message around its items, at most: the version, `seq`, and the number of items.
 pub(crate) const MESSAGE_HEAD: usize = 16;
 
-/// How a node is, said to all every two seconds.
+/// How a node is, said to all every few seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Beat {
     pub(crate) incarnation: Incarnation,
     /// Milliseconds since it started.
     pub(crate) uptime_ms: u64,
+    /// Milliseconds until it says that again.
+    pub(crate) every_ms: u32,
     /// Sessions that it has of its own.
     pub(crate) sessions: u32,
     /// Streams that it sends.

@@ -364,3 +364,29 @@ impl Watch {
         self.state = WatchState::Closed(now + pause);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_twice_is_taken_once() {
+        let (now, mut pool, mut outcome) = (Duration::ZERO, Pool::default(), WatchOutcome::default());
+        let window = Window::new(now, &mut pool).unwrap();
+        let mut watch = Watch::new(now, "h".parse().unwrap(), SessionId::from(1_u64), window);
+        watch.tick(now, 0, || 1, &mut outcome);
+        let (incarnation, name) = (Incarnation(1), "s".parse().unwrap());
+        let opened = StreamItem::Opened { incarnation, start: 0, name, size: TerminalSize::DEFAULT };
+        let output = |offset, data: &'static str| StreamItem::Output { offset, data: data.into() };
+        // One comes twice at once, one after what follows it, and the first of all in the end.
+        let items = [&opened, &output(0, "a"), &output(0, "a"), &output(1, "b"), &output(0, "a"), &opened];
+        let mut outcome = WatchOutcome::default();
+        for (seq, item) in [0, 1, 1, 2, 1, 0].into_iter().zip(items) {
+            let message = StreamMessage { seq, items: vec![item.clone()] };
+            watch.receive(now, message, 10, &mut pool, &mut outcome);
+        }
+        assert_eq!((watch.number(), outcome.requests), (Some(1), Vec::new()), "its stream goes on");
+        let news = [output(0, "a"), output(1, "b")].map(WatchNews::Item);
+        assert_eq!(outcome.news[1..], news);
+    }
+}

@@ -240,7 +240,7 @@ impl NodeCore {
                 entry.typing.refused(stream);
                 Some(LocalCommand::MirrorNotTyped { mirror, stream, why: why.to_string() })
             }
-            Answer::Sessions { .. } => None,
+            Answer::Sessions { .. } | Answer::Here(_) => None,
         });
     }
 

@@ -1,6 +1,6 @@
 //! What holds under any plan of faults, and what some plans show.
 
-use std::{env, ops::Range, thread, time::Duration};
+use std::{collections::HashMap, env, ops::Range, thread, time::Duration};
 
 use super::{
     model::{ModelServer, Typist},
@@ -388,6 +388,23 @@ fn a_line_lost_before_the_first_byte_costs_none() {
     simulation.run_until(at(5));
     let (_, mirror) = simulation.nodes[1].server.mirror_of(sessions[0]).unwrap();
     assert_eq!((mirror.head, &*mirror.gaps), (1000, &[][..]));
+}
+
+#[test]
+fn another_connection_opens_all_streams_again() {
+    let (mut simulation, _) = watched(Faults::none(3), 21, false);
+    simulation.run_until(at(2));
+    let numbers = |simulation: &Simulation| {
+        let streams = simulation.nodes[0].core.hosted_streams();
+        streams.map(|stream| (stream.watcher.clone(), stream.number)).collect::<HashMap<_, _>>()
+    };
+    let before = numbers(&simulation);
+    // Nothing is missing, and so nothing else tells that something may be.
+    simulation.bus.borrow_mut().lose_connection(1);
+    simulation.run_until(at(3));
+    let after = numbers(&simulation);
+    assert!(after[&name(1)] > before[&name(1)]);
+    assert_eq!(after[&name(2)], before[&name(2)]);
 }
 
 #[test]
