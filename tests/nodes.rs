@@ -6,6 +6,8 @@
 
 #[path = "nodes/broker.rs"]
 mod broker;
+#[path = "nodes/commands.rs"]
+mod commands;
 #[path = "nodes/machine.rs"]
 mod machine;
 #[path = "nodes/sessions.rs"]

@@ -60,7 +60,6 @@ use super::{
     link::{HeldLink, LinkArg},
     print_note,
     signals::{DeadlySignals, JobSignals},
-    start::find_or_start,
     target::{SessionArg, choose, is_inside},
     terminal::{self, ClientKey},
 };
@@ -87,7 +86,6 @@ Where stdout is no terminal, every byte is written and none added; a gap is an e
 Exit status: 0 detached; the program's own at its end; 254 closed by the server; 255 not attached.")]
 pub(super) struct Args {
     /// The session's name, or its beginning [default: the only one, or the one used last]
-    #[cfg_attr(feature = "nodes", arg(value_parser = super::target::session_anywhere))]
     name: Option<SessionArg>,
     /// Create it, with a shell, if there is none of this very name
     #[arg(short = 'A', long = "create", requires = "name")]
@@ -189,22 +187,13 @@ impl Args {
                 "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
             );
         }
-        if self.create && self.is_of_a_node() {
+        if self.create && self.name.as_ref().is_some_and(|session| session.node().is_some()) {
             bail!("a session of another node is there, or not: leave out --create");
         }
         if self.link.is_some() && matches!(self.watch.on_lag, Some(Lag::Lossless)) {
             bail!("who watches by a link holds nobody up: use `--on-lag resync` or `disconnect`");
         }
         Ok(())
-    }
-
-    /// Whether the session is of another node. Then a server here is to be there for it, and may have to be started.
-    fn is_of_a_node(&self) -> bool {
-        #[cfg(feature = "nodes")]
-        let is_of_a_node = self.name.as_ref().is_some_and(|session| session.node.is_some());
-        #[cfg(not(feature = "nodes"))]
-        let is_of_a_node = false;
-        is_of_a_node
     }
 
     /// Redeems the link, if there is one, and watches as it allows. Returns the session that it shows, if that is one.
@@ -236,15 +225,14 @@ pub(super) fn run(common: &Globals, mut args: Args) -> anyhow::Result<Exit> {
     args.check()?;
     args.held = args.link.take().map(LinkArg::into_link).transpose()?;
     block_on(async {
-        let mut client =
-            if args.is_of_a_node() { find_or_start(common).await?.0 } else { common.connect().await? };
+        let named = match &args.name {
+            Some(session) => Some(common.resolve(session).await?),
+            None => None,
+        };
+        let mut client = common.connect().await?;
         let linked = args.redeem(&mut client).await?;
-        let target = match (&args.name, linked) {
-            #[cfg(feature = "nodes")]
-            (Some(SessionArg { target, node: Some(node), .. }), _) => {
-                super::node::watch(common, node, target).await?.into()
-            }
-            (Some(SessionArg { target, .. }), _) => target.clone(),
+        let target = match (named, linked) {
+            (Some(named), _) => named,
             (None, Some(linked)) => linked.into(),
             (None, None) => choose(&mut client).await?,
         };

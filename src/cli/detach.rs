@@ -2,7 +2,7 @@
 
 use super::{
     Exit, Globals, block_on, print_note,
-    target::{SessionArg, this_session},
+    target::{SessionArg, connect_to_this_or},
 };
 use crate::{
     ClientId,
@@ -33,11 +33,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         (None, false, None) => DetachWhich::Latest,
     };
     block_on(async {
-        let mut client = common.connect().await?;
-        let session = match args.name {
-            Some(SessionArg { target, .. }) => target,
-            None => this_session(&mut client).await?,
-        };
+        let (mut client, session) = connect_to_this_or(common, args.name.as_ref()).await?;
         let changed = client.change(session, SessionChange::Detach(which)).await?;
         match changed.clients {
             // Its own terminal has said so.

@@ -20,7 +20,10 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let mut client = common.connect().await?;
         let session = match args.name {
-            Some(SessionArg { target, .. }) => target,
+            Some(session) => {
+                session.must_be_here()?;
+                session.target
+            }
             None => this_session(&mut client).await?,
         };
         let environment = client.environment(session).await?;

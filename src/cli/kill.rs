@@ -51,8 +51,20 @@ impl FromStr for SignalArg {
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
+        let (mut is_done, mut targets) = (true, Vec::new());
+        for session in &args.names {
+            match common.resolve(session).await {
+                Ok(target) => targets.push(target),
+                Err(error) => {
+                    is_done = false;
+                    print_error(format_args!("{error:#}"));
+                }
+            }
+        }
+        if targets.is_empty() && !args.all {
+            return Ok(Exit::FAILURE);
+        }
         let mut client = common.connect().await?;
-        let mut is_done = true;
         let mut sessions = Vec::new();
         if args.all {
             sessions = client.list().await?;
@@ -61,7 +73,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
                 print_note(format_args!("[no session runs]"));
             }
         }
-        for SessionArg { target, .. } in args.names {
+        for target in targets {
             match client.find(target).await {
                 Ok(info) => sessions.push(info),
                 Err(error) => {

@@ -18,7 +18,8 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         Size::Follow(policy) => SessionChange::Size { policy, size: None },
     };
     block_on(async {
-        common.connect().await?.change(args.name.target, change).await?;
+        let (mut client, target) = common.connect_to(&args.name).await?;
+        client.change(target, change).await?;
         Ok(Exit::SUCCESS)
     })
 }

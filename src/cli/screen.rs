@@ -34,7 +34,8 @@ pub(super) struct Args {
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let lines = args.lines.unwrap_or(0);
-        let screen = common.connect().await?.read_screen(args.name.target, lines).await?;
+        let (mut client, target) = common.connect_to(&args.name).await?;
+        let screen = client.read_screen(target, lines).await?;
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
         let snapshot = ShownScreen::new(screen.size, &screen.drawing, lines).snapshot();
         if args.json {

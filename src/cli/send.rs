@@ -57,8 +57,8 @@ impl FromStr for NamedKeys {
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut client = common.connect().await?;
-        let info = client.find(args.name.target).await?;
+        let (mut client, target) = common.connect_to(&args.name).await?;
+        let info = client.find(target).await?;
         if args.offset {
             print(&format!("{}\n", info.printed))?;
         }

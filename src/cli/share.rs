@@ -82,7 +82,10 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         let mut client = common.connect().await?;
         let share = match (args.all, args.name) {
             (true, _) => Share::of_all(),
-            (false, Some(SessionArg { target, .. })) => Share::of(target),
+            (false, Some(session)) => {
+                session.must_be_here()?;
+                Share::of(session.target)
+            }
             (false, None) => Share::of(this_session(&mut client).await?),
         };
         let share = share

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{ArgMatches, Id};
 
-use super::{print_note, remote::RemoteName};
+use super::{Globals, print_note, remote::RemoteName};
 use crate::{
     NameError, SessionId, SessionName,
     client::{Client, ClientError},
@@ -17,26 +17,13 @@ use crate::{
 };
 
 /// A session as people type it: its name, or a beginning of it that no other has; after `=` its name and no other.
-/// Before all that may be the machine that it is on, and a colon.
+/// Before all that may be the machine that it is on, and a colon; or after it an `@`, and the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SessionArg {
     pub(super) target: Target,
     machine: Option<RemoteName>,
     /// The node that it is on, if that is another.
-    #[cfg(feature = "nodes")]
-    pub(super) node: Option<String>,
-}
-
-/// A session as [`SessionArg`], or one of another node: `SESSION@NODE`.
-#[cfg(feature = "nodes")]
-pub(super) fn session_anywhere(text: &str) -> Result<SessionArg, String> {
-    let Some((name, node)) = text.rsplit_once('@') else { return text.parse() };
-    let session: SessionArg = name.parse()?;
-    if session.machine.is_some() {
-        return Err("a session is on another machine or on another node, not on both".to_owned());
-    }
-    let node = node.parse::<crate::nodes::NodeName>()?.to_string();
-    Ok(SessionArg { node: Some(node), ..session })
+    node: Option<String>,
 }
 
 impl FromStr for SessionArg {
@@ -44,15 +31,49 @@ impl FromStr for SessionArg {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (machine, text) = split_machine(text)?;
+        let (text, node) = split_node(text)?;
+        if machine.is_some() && node.is_some() {
+            return Err("a session is on another machine or on another node, not on both".to_owned());
+        }
         let target = match text.strip_prefix('=') {
             Some(name) => Target::Name(parse_name(name)?),
             None => Target::Prefix(parse_name(text)?),
         };
+        Ok(Self { target, machine, node })
+    }
+}
+
+impl SessionArg {
+    /// The node that it is on, if that is another.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// Refuses a session of another node: what is asked for is done where it runs.
+    pub(super) fn must_be_here(&self) -> anyhow::Result<()> {
+        match self.node() {
+            Some(node) => bail!("{self} runs on another node: do that on {node}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Globals {
+    /// Which session of the server's is meant. One of another node is watched at the server of this machine, which is
+    /// started if there is none: then its mirror is meant.
+    pub(super) async fn resolve(&self, session: &SessionArg) -> anyhow::Result<Target> {
         #[cfg(feature = "nodes")]
-        let session = Self { target, machine, node: None };
-        #[cfg(not(feature = "nodes"))]
-        let session = Self { target, machine };
-        Ok(session)
+        if let Some(node) = session.node() {
+            let watched = super::node::watch(self, node, &session.target).await;
+            return Ok(watched.with_context(|| session.to_string())?.into());
+        }
+        Ok(session.target.clone())
+    }
+
+    /// Connects to the server that has the session. Returns which one is meant there.
+    pub(super) async fn connect_to(&self, session: &SessionArg) -> anyhow::Result<(Client, Target)> {
+        let target = self.resolve(session).await?;
+        Ok((self.connect().await?, target))
     }
 }
 
@@ -84,6 +105,16 @@ fn split_machine(text: &str) -> Result<(Option<RemoteName>, &str), String> {
     }
 }
 
+/// A session, and the node that it is said to be on.
+fn split_node(text: &str) -> Result<(&str, Option<String>), String> {
+    #[cfg(feature = "nodes")]
+    if let Some((session, node)) = text.rsplit_once('@') {
+        let node = node.parse::<crate::nodes::NodeName>().map_err(|error| error.to_string())?;
+        return Ok((session, Some(node.to_string())));
+    }
+    Ok((text, None))
+}
+
 /// The machine that the sessions of a command line are on, where it says so.
 ///
 /// # Errors
@@ -110,10 +141,11 @@ pub(super) fn machine_named(command: &ArgMatches) -> Result<Option<RemoteName>, 
 impl fmt::Display for SessionArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
-            Target::Name(name) | Target::Prefix(name) => name.fmt(f),
-            Target::Id(id) => id.fmt(f),
-            Target::Here => f.write_str("the session here"),
+            Target::Name(name) | Target::Prefix(name) => name.fmt(f)?,
+            Target::Id(id) => id.fmt(f)?,
+            Target::Here => f.write_str("the session here")?,
         }
+        self.node.iter().try_for_each(|node| write!(f, "@{node}"))
     }
 }
 
@@ -142,6 +174,19 @@ pub(super) async fn this_session(client: &mut Client) -> Result<Target, ClientEr
         }
         Err(error) => Err(error),
     }
+}
+
+/// Connects to the server that has the session, or to that of the session that this runs in.
+pub(super) async fn connect_to_this_or(
+    common: &Globals,
+    session: Option<&SessionArg>,
+) -> anyhow::Result<(Client, Target)> {
+    if let Some(session) = session {
+        return common.connect_to(session).await;
+    }
+    let mut client = common.connect().await?;
+    let this = this_session(&mut client).await?;
+    Ok((client, this))
 }
 
 /// The session to attach to where none is named: the only one, or the one used last; else what the person chooses. The

@@ -10,7 +10,7 @@ mod pattern;
 use std::{fs::File, io::Write, time::Duration};
 
 use anyhow::{Context, bail};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::pattern::{Found, Pattern, Searcher};
 use super::{
@@ -97,8 +97,8 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 
 /// Waits for what is to come, on one connection after another.
 async fn until(common: &Globals, args: &Args) -> anyhow::Result<Outcome> {
-    let mut client = common.connect().await?;
-    let session = resolved(&mut client, &args.name).await?;
+    let (mut client, target) = common.connect_to(&args.name).await?;
+    let mut session = resolved(&mut client, target).await?;
     let mut search = args.pattern.as_ref().map(|pattern| Search::new(pattern, args.since));
     let mut backoff = Backoff::default();
     loop {
@@ -106,12 +106,18 @@ async fn until(common: &Globals, args: &Args) -> anyhow::Result<Outcome> {
         let outcome = match (&mut search, args.idle) {
             (Some(search), _) => search.until_found(&mut client, &session).await,
             // What was printed without a connection is not known: so it is waited for from the start.
-            (None, Some(TimeSpan(span))) => until_silent(&mut client, &session, span).await,
+            (None, Some(TimeSpan(span))) => until_silent(&mut client, &session, Some(span)).await,
+            // So that it is watched: what nobody watches of another node ends here.
+            (None, None) if args.name.node().is_some() => until_silent(&mut client, &session, None).await,
             (None, None) => client.wait(session.clone()).await.map(Outcome::Ended).map_err(Into::into),
         };
         match outcome {
             Err(error) if matches!(error.downcast_ref(), Some(ClientError::Lost)) => {
                 backoff.lost(begun.elapsed(), false);
+                if args.name.node().is_some() {
+                    sleep(backoff.pause()).await;
+                    session = common.resolve(&args.name).await?;
+                }
                 // Where there is no server any more, that is why.
                 client =
                     common.reconnect(&mut backoff).await.map_err(|why| error.context(why.to_string()))?;
@@ -122,10 +128,10 @@ async fn until(common: &Globals, args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// The session that is meant, whatever others begin or end meanwhile; one that has ended by its name.
-async fn resolved(client: &mut Client, session: &SessionArg) -> Result<Target, ClientError> {
-    match client.find(session.target.clone()).await {
+async fn resolved(client: &mut Client, session: Target) -> Result<Target, ClientError> {
+    match client.find(session.clone()).await {
         Ok(info) => Ok(info.id.into()),
-        Err(ClientError::Refused(RequestError::SessionEnded { .. })) => Ok(session.target.clone()),
+        Err(ClientError::Refused(RequestError::SessionEnded { .. })) => Ok(session),
         Err(error) => Err(error),
     }
 }
@@ -172,23 +178,24 @@ fn options(start: StartAt, on_lag: OnLag) -> AttachOptions {
     AttachOptions::new(start, on_lag).with_access(Access::ReadOnly)
 }
 
-/// Waits until nothing was printed for `span`.
-async fn until_silent(client: &mut Client, name: &Target, span: Duration) -> anyhow::Result<Outcome> {
+/// Waits until nothing was printed for `span`, if there is one, or the session has ended.
+async fn until_silent(client: &mut Client, name: &Target, span: Option<Duration>) -> anyhow::Result<Outcome> {
     match client.attach(name.clone(), options(StartAt::Now, OnLag::Resync)).await {
         Err(ClientError::Refused(RequestError::SessionEnded { status, .. })) => {
             return Ok(Outcome::Ended(status));
         }
         attached => attached.map(drop)?,
     }
-    let mut silent_at = Instant::now() + span;
+    let next = || Instant::now() + span.unwrap_or_default();
+    let mut silent_at = next();
     loop {
         let incoming = tokio::select! {
             biased;
             incoming = client.next() => incoming?,
-            () = sleep_until(silent_at) => return Ok(Outcome::Silent),
+            () = sleep_until(silent_at), if span.is_some() => return Ok(Outcome::Silent),
         };
         match incoming {
-            Incoming::Output { .. } | Incoming::Screen { .. } => silent_at = Instant::now() + span,
+            Incoming::Output { .. } | Incoming::Screen { .. } => silent_at = next(),
             Incoming::Event(Event::Ended { status, .. }) => return Ok(Outcome::Ended(status)),
             _ => {}
         }

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::message::RemoteSession;
-use crate::SessionId;
+use crate::{SessionId, message::Target};
 
 /// The longest request, in bytes, and the longest answer.
 const MAX_REQUEST: u64 = 4096;
@@ -34,8 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ControlRequest {
-    /// Watch the session of this name on that node.
-    Watch { host: String, name: String },
+    /// Watch that session of that node.
+    Watch { host: String, session: Target },
     /// Which nodes there are, and which sessions they have.
     Nodes,
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Display,
     future::poll_fn,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -22,7 +23,7 @@ use super::{
     nats::{NatsCarrier, NatsConfig, NatsError},
     subject::{Lane, NodeName, Tenant},
 };
-use crate::{SessionId, SessionName};
+use crate::{SessionId, message::Target};
 
 /// How long the last beat may take.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
@@ -79,7 +80,7 @@ struct Watcher {
 
 enum Awaited {
     /// For a session of this name.
-    Watch { host: NodeName, name: SessionName, answer: oneshot::Sender<ControlAnswer> },
+    Watch { host: NodeName, session: Target, answer: oneshot::Sender<ControlAnswer> },
     /// For a line of this overview.
     Line { overview: u64, node: NodeName },
 }
@@ -246,14 +247,13 @@ impl RunningNode {
     fn ask(&mut self, request: ControlRequest, answer: oneshot::Sender<ControlAnswer>) {
         let now = self.now();
         match request {
-            ControlRequest::Watch { host, name } => {
-                let names = (host.parse::<NodeName>(), name.parse::<SessionName>());
-                let (Ok(host), Ok(name)) = names else {
+            ControlRequest::Watch { host, session } => {
+                let Ok(host) = host.parse::<NodeName>() else {
                     let _ = answer.send(ControlAnswer::Refused("write SESSION@NODE".to_owned()));
                     return;
                 };
                 let list = self.core.list(now, &host);
-                self.lists.insert(list, Awaited::Watch { host, name, answer });
+                self.lists.insert(list, Awaited::Watch { host, session, answer });
             }
             ControlRequest::Nodes => {
                 let nodes: Vec<_> =
@@ -300,38 +300,44 @@ impl RunningNode {
                     self.finish(overview);
                 }
             }
-            Some(Awaited::Watch { host, name, answer }) => self.watch_named(&host, &name, result, answer),
+            Some(Awaited::Watch { host, session, answer }) => {
+                let found = result.map_err(|why| why.to_string());
+                match found.and_then(|sessions| find(&host, &sessions, &session)) {
+                    Ok(session) => self.watch(Watcher { host, session, answer }),
+                    Err(why) => {
+                        let _ = answer.send(ControlAnswer::Refused(why));
+                    }
+                }
+            }
             None => {}
         }
     }
+}
 
-    /// Watches the session of this name, or the only one whose name begins so.
-    fn watch_named(
-        &mut self,
-        host: &NodeName,
-        name: &SessionName,
-        result: Result<Vec<RemoteSession>, Refusal>,
-        answer: oneshot::Sender<ControlAnswer>,
-    ) {
-        let found = result.map_err(|why| why.to_string()).and_then(|sessions| {
-            let exact = sessions.iter().find(|session| session.name == *name);
-            let begins = |session: &&RemoteSession| session.name.as_str().starts_with(name.as_str());
-            let mut begun = sessions.iter().filter(begins);
-            match (exact, begun.next(), begun.next()) {
-                (Some(found), ..) | (None, Some(found), None) => Ok(found.id),
-                (None, None, _) => {
-                    Err(format!("there is no session {name} on {host}; `list --nodes` shows which there are"))
-                }
-                (None, Some(_), Some(_)) => {
-                    Err(format!("{name} is the beginning of several names on {host}; write more of it"))
-                }
-            }
-        });
-        match found {
-            Ok(session) => self.watch(Watcher { host: host.clone(), session, answer }),
-            Err(why) => {
-                let _ = answer.send(ControlAnswer::Refused(why));
-            }
+/// The session of a node's that is meant: by its id, its name, or a beginning of the name that no other has. One that
+/// ended is meant only by its whole name.
+fn find(host: &NodeName, sessions: &[RemoteSession], target: &Target) -> Result<SessionId, String> {
+    let none = |what: &dyn Display| {
+        Err(format!("there is no session {what} on {host}; `list --nodes` shows which there are"))
+    };
+    let name = match target {
+        Target::Id(id) if sessions.iter().any(|session| session.id == *id) => return Ok(*id),
+        Target::Id(id) => return none(id),
+        Target::Name(name) | Target::Prefix(name) => name,
+        _ => return none(&"here"),
+    };
+    let is_it = |session: &&RemoteSession| session.name == *name;
+    let (running, ended): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| session.is_running);
+    if let Some(found) = running.iter().chain(&ended).copied().find(is_it) {
+        return Ok(found.id);
+    }
+    let begins = |session: &&RemoteSession| session.name.as_str().starts_with(name.as_str());
+    let mut begun = running.into_iter().filter(begins).filter(|_| matches!(target, Target::Prefix(_)));
+    match (begun.next(), begun.next()) {
+        (Some(found), None) => Ok(found.id),
+        (None, _) => none(name),
+        (Some(_), Some(_)) => {
+            Err(format!("{name} is the beginning of several names on {host}; write more of it"))
         }
     }
 }

@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::machine::{Broker, Machine, eventually};
 
 /// Two machines with a node each.
-fn two(broker: &Broker) -> (Machine, Machine) {
+pub(crate) fn two(broker: &Broker) -> (Machine, Machine) {
     let (mut host, mut watcher) = (Machine::new(), Machine::new());
     host.start_node("h1", &broker.url(None), &[]);
     watcher.start_node("h2", &broker.url(None), &[]);

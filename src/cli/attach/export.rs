@@ -41,6 +41,10 @@ pub(in crate::cli) struct Args {
 }
 
 pub(in crate::cli) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    if args.from != StartArg::Screen {
+        // A mirror of it has what was printed since it began.
+        args.name.must_be_here()?;
+    }
     if args.raw && args.from == StartArg::Screen {
         bail!("`--from screen` is for asciicasts; `fugue-server screen --ansi` prints the screen as bytes");
     }
@@ -74,10 +78,10 @@ pub(in crate::cli) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> 
 /// Attaches, so that what is held stays held until it is here; and asks how much that is.
 async fn begin(
     common: &Globals,
-    SessionArg { target, .. }: SessionArg,
+    session: SessionArg,
     from: StartArg,
 ) -> anyhow::Result<(Client, SessionInfo, AttachedTo)> {
-    let mut client = common.connect().await?;
+    let (mut client, target) = common.connect_to(&session).await?;
     let attached = client.attach_with(Attach::new(target, options(from))).await?;
     // By another connection: on this one output comes before the answer.
     let info = info_of(&mut common.connect().await?, attached.session).await?;
@@ -110,11 +114,11 @@ fn cast(info: SessionInfo, size: TerminalSize) -> CastWriter {
 
 async fn export_screen(
     common: &Globals,
-    SessionArg { target, .. }: SessionArg,
+    session: SessionArg,
     file: Option<RecordingFile>,
 ) -> anyhow::Result<Exit> {
     let read = async {
-        let mut client = common.connect().await?;
+        let (mut client, target) = common.connect_to(&session).await?;
         let screen = client.read_screen(target, 0).await?;
         let info = info_of(&mut client, screen.session).await?;
         let mut cast = cast(info, screen.size);

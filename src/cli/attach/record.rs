@@ -146,13 +146,9 @@ pub(super) struct Begun {
 }
 
 /// Attaches to a session, to get all of its output.
-pub(super) async fn begin(
-    common: &Globals,
-    SessionArg { target, .. }: &SessionArg,
-    from: StartArg,
-) -> anyhow::Result<Begun> {
-    let mut client = common.connect().await?;
-    let info = client.find(target.clone()).await?;
+pub(super) async fn begin(common: &Globals, session: &SessionArg, from: StartArg) -> anyhow::Result<Begun> {
+    let (mut client, target) = common.connect_to(session).await?;
+    let info = client.find(target).await?;
     let attached = client.attach_with(Attach::new(info.id.into(), options(from))).await?;
     if from == StartArg::Start && attached.start > 0 {
         print_note(format_args!(

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::super::Globals;
+use super::super::{Globals, start::find_or_start};
 use crate::{
     SessionId,
     message::Target,
@@ -15,14 +15,15 @@ pub(in crate::cli) async fn watch(
     host: &str,
     session: &Target,
 ) -> anyhow::Result<SessionId> {
-    let (Target::Name(name) | Target::Prefix(name)) = session else { bail!("write SESSION@NODE") };
     if common.remote.is_some() {
         bail!("it is watched by the node of the machine that this runs on: leave out --remote");
     }
-    let request = ControlRequest::Watch { host: host.to_owned(), name: name.to_string() };
+    // So that there is a server to provide it to.
+    drop(find_or_start(common).await?);
+    let request = ControlRequest::Watch { host: host.to_owned(), session: session.clone() };
     match ask(&common.socket, &request).await? {
         ControlAnswer::Watching { session } => Ok(session),
-        ControlAnswer::Refused(why) => bail!("{name}@{host}: {why}"),
+        ControlAnswer::Refused(why) => bail!(why),
         ControlAnswer::Nodes(_) => bail!("the node answers what was not asked"),
     }
 }
