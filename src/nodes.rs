@@ -31,7 +31,7 @@ mod window;
 
 #[cfg(feature = "nodes")]
 pub(crate) use self::{
-    allow::{AllowList, NodePattern},
+    allow::{AllowList, AllowRule},
     control::{ControlAnswer, ControlRequest, NodeLine, ask},
     nats::{NatsAddress, NatsConfig},
     permissions::permissions,

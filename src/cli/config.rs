@@ -180,6 +180,11 @@ fn in_file(value: &str, kind: ValueKind) -> String {
             let texts: Vec<_> = value.split(LIST_DELIMITER).collect();
             escaped(&json!(texts).to_string())
         }
+        ValueKind::Pairs => {
+            let pairs = value.split(LIST_DELIMITER).filter_map(|text| text.split_once('='));
+            let pairs: Vec<_> = pairs.map(|(name, value)| format!("{name:?} = {value:?}")).collect();
+            format!("{{ {} }}", escaped(&pairs.join(", ")))
+        }
         ValueKind::Bytes | ValueKind::Text => escaped(&json!(value).to_string()),
     }
 }

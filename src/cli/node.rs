@@ -11,20 +11,17 @@ use super::{
     Exit, Globals,
     log::{self, LogFormat, LogSink},
     print, print_note,
+    settings::LIST_DELIMITER,
     signals::DeadlySignals,
     start::connect_or_start,
 };
-use crate::{
-    message::Access,
-    nodes::{
-        AllowList, NatsAddress, NatsConfig, NodeConfig, NodeName, NodePattern, RunningNode, Tenant,
-        permissions,
-    },
+use crate::nodes::{
+    AllowList, AllowRule, NatsAddress, NatsConfig, NodeConfig, NodeName, RunningNode, Tenant, permissions,
 };
 
 /// Makes this machine a node: others see its sessions, and it sees theirs
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Then `list --nodes` shows the sessions of all nodes, and `attach SESSION@NODE` watches one.
 It can be killed and started again at any time: sessions and their servers notice nothing.")]
@@ -32,10 +29,10 @@ pub(super) struct Args {
     #[command(subcommand)]
     command: Option<NodeCommand>,
     /// What this machine is called: letters, digits, _ and -
-    #[arg(long, required = true)]
+    #[arg(long)]
     name: Option<NodeName>,
     /// A nats-server; several of one cluster, with commas
-    #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "URL", value_delimiter = LIST_DELIMITER)]
     nats: Vec<NatsAddress>,
     /// A file with the credentials of a user
     #[arg(long, value_name = "FILE")]
@@ -59,8 +56,8 @@ pub(super) struct Args {
     #[arg(long, default_value = "main")]
     tenant: Tenant,
     /// What nodes may do here, such as ci-*=read; the first that fits holds [default: *=write]
-    #[arg(long, value_name = "NODE=WHAT", value_parser = allowed)]
-    allow: Vec<(NodePattern, Access)>,
+    #[arg(long, value_name = "NODE=WHAT", value_delimiter = LIST_DELIMITER)]
+    allow: Vec<AllowRule>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -81,21 +78,24 @@ struct PermissionsArgs {
     tenant: Tenant,
 }
 
-/// Reads `NODE=read` or `NODE=write`.
-fn allowed(text: &str) -> Result<(NodePattern, Access), &'static str> {
-    match text.split_once('=') {
-        Some((pattern, "read")) => Ok((pattern.parse()?, Access::ReadOnly)),
-        Some((pattern, "write")) => Ok((pattern.parse()?, Access::ReadWrite)),
-        _ => Err("write NODE=read or NODE=write, such as ci-*=read"),
-    }
-}
-
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     if let Some(NodeCommand::Permissions(PermissionsArgs { name, read_only, tenant })) = &args.command {
         print(&permissions(tenant, name, !read_only))?;
         return Ok(Exit::SUCCESS);
     }
-    let Some(name) = args.name else { bail!("say what this machine is called: --name NAME") };
+    let Some(name) = args.name else {
+        bail!("say what this machine is called: --name NAME, or `name` in [nodes] of the configuration");
+    };
+    if args.nats.is_empty() {
+        bail!("say where nats-server is: --nats URL, or `nats` in [nodes] of the configuration");
+    }
+    // One of them may be of a file, the other not.
+    if args.creds.is_some() && args.nkey.is_some() {
+        bail!("a node has credentials or an nkey, and not both: leave out --creds or --nkey");
+    }
+    if args.cert.is_some() != args.key.is_some() {
+        bail!("a certificate and its key go together: give --cert and --key, or neither");
+    }
     if common.remote.is_some() {
         bail!("a node is of the machine that it runs on: leave out --remote");
     }

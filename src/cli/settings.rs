@@ -32,7 +32,8 @@ use super::{
 /// An option that can be set beforehand.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// The command whose option it is, and its table in a file. Without one, it is every command's that has the option.
+    /// Its table in a file: that of the command whose option it is. Without one, it is every command's that has the
+    /// option.
     table: Option<&'static str>,
     /// The option's name, and its key in a file.
     name: &'static str,
@@ -81,6 +82,26 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting { table: Some("web"), name: "session-metrics" },
     #[cfg(feature = "web")]
     Setting { table: Some("web"), name: "max-viewers" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "name" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "nats" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "creds" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "nkey" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "ca" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "cert" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "key" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "plain" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "tenant" },
+    #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "allow" },
 ];
 
 /// What is between the values of a list, where that is one text.
@@ -95,6 +116,8 @@ pub(super) enum ValueKind {
     Text,
     /// Several texts; in a variable, with commas between them.
     List,
+    /// Several texts of the form NAME=VALUE, in their order; in a file, a table.
+    Pairs,
 }
 
 impl Setting {
@@ -111,6 +134,11 @@ impl Setting {
         self.table.map_or_else(|| self.name.to_owned(), |table| format!("{table}.{}", self.name))
     }
 
+    /// The command whose option it is, if it is of one.
+    fn command(&self) -> Option<&'static str> {
+        self.table.map(|table| if table == "nodes" { "node" } else { table })
+    }
+
     /// The environment's name for it.
     pub(super) fn variable(&self) -> String {
         format!("FUGUE_{}", self.key()).to_uppercase().replace(['.', '-'], "_")
@@ -125,7 +153,7 @@ impl Setting {
     fn option<'a>(&self, command_line: &'a clap::Command) -> &'a Arg {
         let mut commands = command_line
             .get_subcommands()
-            .filter(|command| self.table.is_none_or(|table| table == command.get_name()));
+            .filter(|command| self.command().is_none_or(|name| name == command.get_name()));
         let shared = self.table.is_none().then(|| self.option_of(command_line)).flatten();
         shared
             .or_else(|| commands.find_map(|command| self.option_of(command)))
@@ -143,7 +171,8 @@ impl Setting {
         } else if is_any(&[TypeId::of::<ByteCount>()]) {
             ValueKind::Bytes
         } else if option.get_value_delimiter().is_some() {
-            ValueKind::List
+            let names = option.get_value_names().unwrap_or_default();
+            if names.iter().any(|name| name.contains('=')) { ValueKind::Pairs } else { ValueKind::List }
         } else {
             ValueKind::Text
         }
@@ -173,7 +202,7 @@ impl Setting {
             };
         }
         let parser = self.option(command_line).get_value_parser().clone();
-        let is_list = self.kind(command_line) == ValueKind::List;
+        let is_list = matches!(self.kind(command_line), ValueKind::List | ValueKind::Pairs);
         let option = Arg::new(self.name).long(self.name).value_parser(parser);
         let option = if is_list { option.value_delimiter(LIST_DELIMITER) } else { option };
         let mut word = OsString::from(format!("--{}=", self.name));
@@ -366,8 +395,8 @@ impl GivenSettings {
                 };
                 command.mut_arg(id, |option| option.default_value(ClapStr::from(given.value.clone())))
             };
-            command_line = match setting.table {
-                Some(table) => command_line.mut_subcommand(table, set),
+            command_line = match setting.command() {
+                Some(command) => command_line.mut_subcommand(command, set),
                 None => set(command_line).mut_subcommands(set),
             };
         }

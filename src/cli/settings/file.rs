@@ -26,7 +26,12 @@ const REMOTES: &str = "remotes";
 const REMOTE_KEYS: [&str; 4] = ["url", "path", "socket", "ssh"];
 
 /// Tables of commands that are not there without a feature.
-const LEFT_OUT: &[&str] = if cfg!(feature = "web") { &[] } else { &["web"] };
+const LEFT_OUT: &[&str] = &[
+    #[cfg(not(feature = "nodes"))]
+    "nodes",
+    #[cfg(not(feature = "web"))]
+    "web",
+];
 
 /// How alike two names are, from 0 to 1, if one may be meant by the other.
 const ALIKE: f64 = 0.8;
@@ -260,6 +265,10 @@ impl SettingsReader<'_> {
                 let texts = items.iter().filter_map(|item| item.get_ref().as_str());
                 texts.collect::<Vec<_>>().join(&LIST_DELIMITER.to_string())
             }
+            (ValueKind::Pairs, DeValue::Table(pairs)) => match self.pairs(setting, pairs) {
+                Some(text) => text,
+                None => return,
+            },
             (_, other) => {
                 let wanted = self.wanted(setting, kind);
                 self.wrong.push((at, format!("{} is {wanted}, not {}", setting.key(), a_kind(other))));
@@ -275,6 +284,27 @@ impl SettingsReader<'_> {
         }
     }
 
+    /// A table as the command line takes it, in the order in which it is written. `None` if any of it is wrong.
+    fn pairs(&mut self, setting: &Setting, pairs: &DeTable<'_>) -> Option<String> {
+        let mut pairs: Vec<_> = pairs.iter().collect();
+        pairs.sort_by_key(|(name, _)| name.span().start);
+        let (mut texts, errors) = (Vec::new(), self.wrong.len());
+        for (name, value) in pairs {
+            let (name, at) = (name.get_ref(), name.span().start);
+            let checked = match value.get_ref().as_str() {
+                Some(text) => {
+                    texts.push(format!("{name}={text}"));
+                    setting.check(self.command_line, texts[texts.len() - 1].as_ref())
+                }
+                None => Err(format!("its value is a string, in quotes, not {}", a_kind(value.get_ref()))),
+            };
+            if let Err(reason) = checked {
+                self.wrong.push((at, format!("{} can't have {name:?}: {reason}", setting.key())));
+            }
+        }
+        (self.wrong.len() == errors).then(|| texts.join(&LIST_DELIMITER.to_string()))
+    }
+
     /// What a setting takes, with its default as an example.
     fn wanted(&self, setting: &Setting, kind: ValueKind) -> String {
         let example = setting.default(self.command_line).unwrap_or_default();
@@ -283,6 +313,7 @@ impl SettingsReader<'_> {
             ValueKind::Number => "a whole number, without quotes".to_owned(),
             ValueKind::Bytes => format!("a number of bytes, such as 65536 or {example:?}"),
             ValueKind::List => "a list of strings, in brackets, or a string".to_owned(),
+            ValueKind::Pairs => "a table of strings".to_owned(),
             ValueKind::Text if example.is_empty() => "a string, in quotes".to_owned(),
             ValueKind::Text => format!("a string, such as {example:?}"),
         }

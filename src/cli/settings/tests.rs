@@ -13,6 +13,8 @@ const OF_ONE_CALL: &[(&str, &[&str])] = &[
     ("share", &["all", "label", "once", "uses", "write"]),
     #[cfg(feature = "web")]
     ("web", &["background"]),
+    #[cfg(feature = "nodes")]
+    ("node", &[]),
 ];
 
 #[test]
@@ -24,7 +26,7 @@ fn every_option_is_a_setting_or_is_of_one_call() {
         let options: Vec<_> = command.get_arguments().filter_map(Arg::get_long).collect();
         for option in &options {
             let is_it = |setting: &&Setting| {
-                setting.name == *option && setting.table.is_none_or(|table| table == name)
+                setting.name == *option && setting.command().is_none_or(|command| command == name)
             };
             match SETTINGS.iter().find(is_it) {
                 Some(setting) => assert!(found.insert(setting.key()) || setting.table.is_none()),
@@ -84,10 +86,30 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
         ("[new]\nlog = 'info'", "f:2:1: unknown key \"log\" in [new]; it belongs above all tables"),
         ("shards = 2", "f:1:1: unknown key \"shards\"; it belongs in [serve]"),
         ("[atach]\nx = 1", "f:1:2: unknown table [atach]; did you mean [attach]?"),
-        #[cfg(not(feature = "web"))]
+        #[cfg(not(any(feature = "web", feature = "nodes")))]
         ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach, share, remotes"),
-        #[cfg(feature = "web")]
-        ("[zoo]", "f:1:2: unknown table [zoo]; the tables are serve, new, attach, share, web, remotes"),
+        #[cfg(all(feature = "web", feature = "nodes"))]
+        (
+            "[zoo]",
+            "f:1:2: unknown table [zoo]; the tables are serve, new, attach, share, web, nodes, remotes",
+        ),
+        #[cfg(feature = "nodes")]
+        (
+            "[nodes]\nallow = { a = 'write', 'ci-*' = 'reed' }",
+            "f:2:24: nodes.allow can't have \"ci-*\": write NODE=read or NODE=write, such as ci-*=read",
+        ),
+        #[cfg(feature = "nodes")]
+        (
+            "[nodes.allow]\na = 'write'\nb = 1",
+            "f:3:1: nodes.allow can't have \"b\": its value is a string, in quotes, not a number",
+        ),
+        #[cfg(feature = "nodes")]
+        ("[nodes]\nallow = ['a=read']", "f:2:9: nodes.allow is a table of strings, not a list"),
+        #[cfg(feature = "nodes")]
+        (
+            "[nodes]\nnats = ['a.example', '']",
+            "f:2:8: nodes.nats can't be \"a.example,\": write the address of a nats-server, such as nats://127.0.0.1:4222",
+        ),
         #[cfg(feature = "web")]
         ("[web]\nhost = [1]", "f:2:8: web.host is a list of strings, in brackets, or a string, not a list"),
         #[cfg(feature = "web")]
@@ -151,8 +173,21 @@ fn each_mistake_is_told_with_its_place_and_what_is_right() {
     }
 }
 
+#[cfg(feature = "nodes")]
+#[test]
+fn a_table_of_what_nodes_may_do_keeps_the_order_of_its_lines() {
+    let text = "[nodes.allow]\nz = 'write'\n'ci-*' = 'read'\na = 'write'\n";
+    let (settings, errors) = GivenSettings::of(&[(PathBuf::from("f"), text.to_owned())], Vec::new());
+    assert!(errors.is_empty(), "{errors:?}");
+    let setting = SETTINGS.iter().find(|setting| setting.key() == "nodes.allow").unwrap();
+    assert_eq!(settings.find(setting).unwrap().value, "z=write,ci-*=read,a=write");
+}
+
 #[test]
 fn a_table_of_a_command_that_is_not_built_is_passed_over() {
+    assert_eq!(check_text("[nodes]\nname = 'dev'\nallow = { a = 'read' }"), [""; 0]);
+    let wrong = check_text("[nodes]\nname = 'a.b'");
+    assert_eq!(wrong.len(), usize::from(cfg!(feature = "nodes")), "{wrong:?}");
     assert_eq!(check_text("[web]\nlisten = '0.0.0.0:8443'\nhost = ['a.example', 'b.example']"), [""; 0]);
     let wrong = check_text("[web]\nlisten = 'x'");
     assert_eq!(wrong.len(), usize::from(cfg!(feature = "web")), "{wrong:?}");
