@@ -41,9 +41,11 @@ get /assets/xterm.js | grep -a 'HTTP/1.1 200'
 fugue-server stop
 TYPED
 
+fugue-server node permissions dev | grep -F fugue.v1.main.rd
+
 # Warnings are failures, and a page that a unit names has to be there.
-units=/usr/lib/systemd/user/fugue-server
-[ -z "$(XDG_RUNTIME_DIR=/run systemd-analyze --user --man=yes verify $units.service $units.socket 2>&1 | tee /dev/stderr)" ]
+units=(/usr/lib/systemd/user/fugue-server{.service,.socket,-node.service})
+[ -z "$(XDG_RUNTIME_DIR=/run systemd-analyze --user --man=yes verify "${units[@]}" 2>&1 | tee /dev/stderr)" ]
 
 dpkg --purge fugue-server
 left=$(find /usr /etc /var/lib/systemd -name '*fugue*')

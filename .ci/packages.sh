@@ -23,7 +23,7 @@ has_tool cargo-deb@3.8.0 || { echo "not checked: cargo-deb is not installed, and
 # With the page, so that what `share` prints opens. It is what bench.sh has built.
 has npm npm || { echo "not checked: packages, as they have a page in them"; exit 0; }
 [ -d src/web/page/node_modules ] || npm ci --prefix src/web/page --ignore-scripts --no-audit --no-fund
-cargo build --locked --release --features web
+cargo build --locked --release --features web,nodes
 bash packaging/assets.sh
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -65,7 +65,7 @@ elif command -v rpm > /dev/null; then
     cargo generate-rpm --output "$place/fugue-server.rpm"
     rpm --root "$place/rpm" --nodeps --install "$place/fugue-server.rpm"
     "$place/rpm/usr/bin/fugue-server" --version | grep -Fx "fugue-server $version"
-    "$place/rpm/usr/bin/fugue-server" web --help > /dev/null
+    for command in web node; do "$place/rpm/usr/bin/fugue-server" "$command" --help > /dev/null; done
     diff <(of_deb) <(rpm -qlp "$place/fugue-server.rpm" | grep -v "$elsewhere" | sort)
     [ "$(rpm -qlp "$place/fugue-server.rpm" | grep -c '/licenses/.*\(LICENSE-\|libraries\)')" = 3 ]
 fi

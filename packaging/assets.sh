@@ -5,7 +5,7 @@
 #   cargo build --locked --release && bash packaging/assets.sh [BINARY]      # into target/assets
 #
 # BINARY is run, so it is one for this machine. By default it is the release build. What is compiled in is what it takes
-# with or without the feature `web`, as BINARY is.
+# with the features `web` and `nodes`, as far as BINARY has them.
 set -euo pipefail
 binary=$(realpath "${1:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/fugue-server}")
 cd "$(dirname "$0")/.."
@@ -33,7 +33,9 @@ gzip -9n "$assets"/man/*.1
 } > "$assets/copyright"
 
 features=()
-! "$binary" web --help > /dev/null 2>&1 || features=(--features web)
+for feature in web:web node:nodes; do
+    ! "$binary" "${feature%:*}" --help > /dev/null 2>&1 || features+=(--features "${feature#*:}")
+done
 
 # A library's own files, wherever cargo keeps its sources: in its registry, or where somebody vendored them.
 of_crates() {
@@ -63,5 +65,5 @@ of_page() {
         printf '\n\n'
     done
 }
-{ of_crates && { [ ${#features[@]} = 0 ] || of_page; }; } > "$assets/libraries"
+{ of_crates && { [[ " ${features[*]} " != *" web "* ]] || of_page; }; } > "$assets/libraries"
 gzip -9n "$assets/libraries"

@@ -10,5 +10,7 @@ mod broker;
 mod commands;
 #[path = "nodes/machine.rs"]
 mod machine;
+#[path = "nodes/operating.rs"]
+mod operating;
 #[path = "nodes/sessions.rs"]
 mod sessions;

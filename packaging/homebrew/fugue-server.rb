@@ -12,7 +12,7 @@ class FugueServer < Formula
 
   def install
     system "npm", "ci", "--prefix", "src/web/page", "--ignore-scripts"
-    system "cargo", "install", *std_cargo_args(features: "web")
+    system "cargo", "install", *std_cargo_args(features: ["web", "nodes"])
     system bin/"fugue-server", "man", man1
     generate_completions_from_executable(bin/"fugue-server", "completions", shells: [:bash, :zsh, :fish])
   end

@@ -16,6 +16,7 @@ rustPlatform.buildRustPackage {
 
   src = lib.cleanSource ../..;
   cargoLock.lockFile = ../../Cargo.lock;
+  buildFeatures = [ "nodes" ];
   cargoBuildFlags = [ "--package=fugue-server" ];
   # The other tests need programs and users that a build has not.
   cargoTestFlags = [
@@ -26,7 +27,7 @@ rustPlatform.buildRustPackage {
   nativeBuildInputs = [ installShellFiles ];
   postInstall = ''
     install -Dm644 packaging/systemd/* -t $out/lib/systemd/user
-    substituteInPlace $out/lib/systemd/user/fugue-server.service \
+    substituteInPlace $out/lib/systemd/user/*.service \
       --replace-quiet /usr/bin/ $out/bin/
   ''
   + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''

@@ -11,6 +11,7 @@ use super::{
     Exit, Globals,
     log::{self, LogFormat, LogSink},
     print, print_note,
+    serve::Supervisor,
     settings::LIST_DELIMITER,
     signals::DeadlySignals,
     start::connect_or_start,
@@ -116,6 +117,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 async fn serve(common: &Globals, config: NodeConfig) -> anyhow::Result<Exit> {
     let mut signals = DeadlySignals::new()?;
     log::start(common.log, LogFormat::Text, LogSink::Stderr);
+    let supervisor = Supervisor::from_environment();
     if config.nats.is_exposed() {
         print_note(format_args!("without TLS, others can read along and type"));
     }
@@ -126,6 +128,7 @@ async fn serve(common: &Globals, config: NodeConfig) -> anyhow::Result<Exit> {
     print_note(format_args!("node {name} is connected, and asked at {}", node.control_path().display()));
     // For what waits for this.
     print(&format!("{name}\n"))?;
+    supervisor.ready().await;
     let stop = async {
         let _ = signals.next().await;
     };

@@ -19,9 +19,10 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-pub(super) use self::inherited::close_what_was_inherited;
-pub(super) use self::successor::NOT_RESTARTED;
-use self::{reload::Reloading, signals::ServerSignals, successor::Restarts, supervisor::Supervisor};
+pub(super) use self::{
+    inherited::close_what_was_inherited, successor::NOT_RESTARTED, supervisor::Supervisor,
+};
+use self::{reload::Reloading, signals::ServerSignals, successor::Restarts};
 use super::{
     Exit, Globals,
     bytes::ByteCount,

@@ -231,8 +231,8 @@ fn a_socket_that_cannot_be_served_is_refused_with_the_remedy() {
 }
 
 /// The units, with the binary of the tests and in a directory of their own.
-fn units(home: &Home) -> [PathBuf; 2] {
-    ["fugue-server.service", "fugue-server.socket"].map(|name| {
+fn units(home: &Home) -> [PathBuf; 3] {
+    ["fugue-server.service", "fugue-server.socket", "fugue-server-node.service"].map(|name| {
         let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd").join(name);
         let text = fs::read_to_string(unit).unwrap();
         let here = home.directory.path().join(name);

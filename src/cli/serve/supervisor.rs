@@ -33,7 +33,7 @@ const NOTIFY_TIME: Duration = Duration::from_secs(1);
 
 /// A service manager.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(in crate::cli) struct Supervisor {
     socket: Option<UnixDatagram>,
     /// It ends this server if it has not heard of it for so long.
     watchdog: Option<Duration>,
@@ -46,7 +46,7 @@ impl Supervisor {
     }
 
     /// The one that this process's environment names. What is wrong with that is logged: the server runs all the same.
-    pub(super) fn from_environment() -> Self {
+    pub(in crate::cli) fn from_environment() -> Self {
         let Some(address) = env::var_os("NOTIFY_SOCKET") else { return Self::none() };
         let socket = match connect(&address) {
             Ok(socket) => socket,
@@ -63,7 +63,7 @@ impl Supervisor {
         Self { socket: Some(socket), watchdog }
     }
 
-    pub(super) async fn ready(&self) {
+    pub(in crate::cli) async fn ready(&self) {
         self.tell("READY=1").await;
     }
 
