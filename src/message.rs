@@ -43,8 +43,8 @@ pub use self::{
     relay::Relay,
     reply::{
         AttachedTo, ChangedSession, ClientState, ClientStats, CloseReason, Event, ExitStatus, Happened,
-        Reply, RequestError, ServerStats, SessionEvent, SessionInfo, SessionScreen, SessionState,
-        SessionStats,
+        ProviderState, Reply, RequestError, ServerStats, SessionEvent, SessionInfo, SessionRules,
+        SessionScreen, SessionState, SessionStats,
     },
     request::{
         Access, Attach, AttachOptions, ClientMessage, Create, DetachWhich, OnLag, SessionChange, Share,
@@ -52,7 +52,10 @@ pub use self::{
     },
     settings::{ControlCharacter, TerminalFlag, TerminalSettings},
     share::{LinkInfo, LinkedSession, Redeemed, SharedLink, Unshared},
-    statement::{MAX_DRAWING, MAX_DRAWING_PIECE, MAX_PRINT, ProviderNews, ProviderStatement, STATEMENT_COST},
+    statement::{
+        MAX_DRAWING, MAX_DRAWING_PIECE, MAX_NOTICE, MAX_PRINT, ProviderNews, ProviderStatement,
+        STATEMENT_COST,
+    },
 };
 use crate::SessionId;
 

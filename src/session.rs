@@ -80,8 +80,8 @@ pub use self::{
 use crate::{
     ClientId, ServerMessage, SessionId, SessionName, TerminalSize,
     message::{
-        ClientEnvironment, ExitStatus, Happened, RequestError, SessionInfo, SessionScreen, SessionState,
-        SessionStats, SizePolicy,
+        ClientEnvironment, ExitStatus, Happened, ProviderState, RequestError, SessionInfo, SessionRules,
+        SessionScreen, SessionState, SessionStats, SizePolicy,
     },
     registry::ClientRegistry,
     sync::Mutex,
@@ -365,6 +365,28 @@ impl Session {
         self.surroundings.join(claim, environment);
     }
 
+    /// A terminal elsewhere shows it in this size, and counts for its size until it leaves.
+    pub(crate) fn join_elsewhere(&self, window: Window) -> Claim {
+        self.size_by(|sizing| sizing.join(window))
+    }
+
+    /// That terminal is gone.
+    pub(crate) fn leave_elsewhere(&self, claim: Claim) {
+        self.size_by(|sizing| ((), sizing.leave(claim)));
+    }
+
+    /// Whom its program waits for, and what its terminal is sized by.
+    pub(crate) fn rules(&self) -> SessionRules {
+        SessionRules::new(self.history.pace(), self.sizing.with(|sizing| sizing.policy()))
+    }
+
+    /// A client that wants every byte begins to watch, or ends: its provider is told.
+    fn reads_all(&self, begins: bool) {
+        let feed = self.feed.as_ref().filter(|feed| feed.takes_requests());
+        let teller = feed.and_then(|feed| feed.requests.reads_all(begins));
+        teller.into_iter().for_each(std::task::Waker::wake);
+    }
+
     /// The environment of the client that was used last.
     pub(crate) fn environment(&self) -> ClientEnvironment {
         self.surroundings.environment()
@@ -387,8 +409,8 @@ impl Session {
             return self.resize_by(decide);
         };
         let (decided, teller) = self.sizing.with(|sizing| {
-            let (decided, wanted) = decide(sizing);
-            (decided, wanted.and_then(|window| feed.requests.resize(window)))
+            let (decided, asked) = decide(sizing);
+            (decided, sizing.tell(asked).and_then(|wanted| feed.requests.resize(wanted)))
         });
         teller.into_iter().for_each(std::task::Waker::wake);
         decided
@@ -590,8 +612,14 @@ impl Session {
     }
 
     fn live_state(&self) -> SessionState {
-        match self.feed.as_ref().and_then(|feed| feed.lost()) {
-            Some(lost) => SessionState::Provided { lost_seconds: lost.map(|lost| lost.as_secs()) },
+        match self.feed.as_ref().and_then(|feed| Some((feed.lost()?, feed.silent()))) {
+            Some((lost, silent)) => SessionState::Provided {
+                provider: match (lost, silent) {
+                    (Some(lost), _) => ProviderState::Lost { seconds: lost.as_secs() },
+                    (None, Some(silent)) => ProviderState::Silent { seconds: silent.as_secs() },
+                    (None, None) => ProviderState::Connected,
+                },
+            },
             None => SessionState::Running { pid: self.pid },
         }
     }

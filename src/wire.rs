@@ -103,6 +103,8 @@ pub enum Kind {
     Print = 24,
     Statement = 25,
     RemoteInput = 26,
+    RemoteResize = 27,
+    Rules = 28,
 
     HelloReply = 128,
     Reply = 129,
@@ -113,7 +115,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 34] = [
         Self::Hello,
         Self::List,
         Self::Create,
@@ -140,6 +142,8 @@ impl Kind {
         Self::Print,
         Self::Statement,
         Self::RemoteInput,
+        Self::RemoteResize,
+        Self::Rules,
         Self::HelloReply,
         Self::Reply,
         Self::Output,
@@ -166,7 +170,9 @@ impl Kind {
             Self::Listen | Self::Shares => 0,
             Self::Hello => 64,
             Self::Resize | Self::Kill | Self::Environment | Self::ReadScreen | Self::Wait => 256,
-            Self::Find | Self::Change | Self::Unshare | Self::Redeem => 256,
+            Self::Find | Self::Change | Self::Unshare | Self::Redeem | Self::RemoteResize | Self::Rules => {
+                256
+            }
             // With a label.
             Self::Share => 1024,
             // With an environment: sixteen values of 1 KiB.

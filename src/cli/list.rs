@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{Exit, Globals, block_on, bytes::about, print, print_error, print_while_read, time};
 use crate::{
     client::{Backoff, Client, ClientError, Incoming},
-    message::{Access, ClientStats, Event, ServerStats, SessionInfo, SessionState},
+    message::{Access, ClientStats, Event, ProviderState, ServerStats, SessionInfo, SessionState},
 };
 
 /// How often a table on a terminal is drawn again, if nothing happens.
@@ -137,7 +137,11 @@ fn latest(sessions: &[SessionInfo]) -> Option<usize> {
 }
 
 fn as_json(info: &SessionInfo, is_latest: bool) -> Value {
-    let lost = if let SessionState::Provided { lost_seconds } = info.state { lost_seconds } else { None };
+    let (lost, silent) = match info.state {
+        SessionState::Provided { provider: ProviderState::Lost { seconds } } => (Some(seconds), None),
+        SessionState::Provided { provider: ProviderState::Silent { seconds } } => (None, Some(seconds)),
+        _ => (None, None),
+    };
     let (pid, ended) = match info.state {
         SessionState::Running { pid } => (pid, None),
         SessionState::Provided { .. } => (None, None),
@@ -150,6 +154,7 @@ fn as_json(info: &SessionInfo, is_latest: bool) -> Value {
         "running": ended.is_none(),
         "provided": matches!(info.state, SessionState::Provided { .. }),
         "provider_lost_seconds": lost,
+        "silent_seconds": silent,
         "pid": pid,
         "exit_code": ended,
         "clients": info.clients,
@@ -175,10 +180,11 @@ fn table(sessions: &[SessionInfo]) -> String {
         let state = match info.state {
             SessionState::Running { pid: Some(pid) } => format!("running, pid {pid}"),
             SessionState::Running { pid: None } => "running".to_owned(),
-            SessionState::Provided { lost_seconds: None } => "provided".to_owned(),
-            SessionState::Provided { lost_seconds: Some(lost) } => {
-                format!("provider lost {} ago", time::age(lost))
-            }
+            SessionState::Provided { provider } => match provider {
+                ProviderState::Lost { seconds } => format!("provider lost {} ago", time::age(seconds)),
+                ProviderState::Silent { seconds } => format!("provided, silent for {}", time::age(seconds)),
+                _ => "provided".to_owned(),
+            },
             SessionState::Ended(status) if info.is_held => status.to_string(),
             SessionState::Ended(status) => format!("{status}, output gone"),
         };

@@ -8,7 +8,7 @@ use super::{Client, ClientError, Incoming};
 use crate::{
     SessionId, TerminalSize,
     message::{
-        ClientMessage, ExitStatus, MAX_DRAWING, MAX_DRAWING_PIECE, MAX_PRINT, Provide, Provided,
+        ClientMessage, ExitStatus, MAX_DRAWING, MAX_DRAWING_PIECE, MAX_NOTICE, MAX_PRINT, Provide, Provided,
         ProviderNews, ProviderStatement, RequestError, STATEMENT_COST,
     },
 };
@@ -163,6 +163,35 @@ impl Provider {
     pub async fn resized(&mut self, size: TerminalSize) -> Result<(), ProvideError> {
         self.wait_for(STATEMENT_COST).await?;
         self.say(ProviderStatement::Resized { size }).await
+    }
+
+    /// Tells those who watch a line, of at most [`MAX_NOTICE`] bytes; what is longer is cut. Control characters are
+    /// left out. It is told beside the output: who is behind may not hear of it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it is said, with the next call at the latest.
+    ///
+    /// # Errors
+    /// As [`print`](Self::print).
+    pub async fn notify(&mut self, text: &str) -> Result<(), ProvideError> {
+        let mut end = text.len().min(MAX_NOTICE);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = text[..end].to_owned();
+        self.say(ProviderStatement::Notice { text }).await
+    }
+
+    /// Says since how many seconds the program is out of reach, though this connection stands, or that it is not. Lists
+    /// show it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it is said, with the next call at the latest.
+    ///
+    /// # Errors
+    /// As [`print`](Self::print).
+    pub async fn silent(&mut self, seconds: Option<u64>) -> Result<(), ProvideError> {
+        self.say(ProviderStatement::Silent { seconds }).await
     }
 
     /// Answers what [`next`](Self::next) brought under this number: it was done, or why not.

@@ -10,8 +10,8 @@ use crate::{
     message::{
         Attach, AttachOptions, AttachedTo, ChangedSession, ClientEnvironment, ClientMessage, Create,
         ExitStatus, LinkInfo, LinkToken, PixelSize, Provide, Provided, Redeemed, Reply, ServerStats,
-        SessionChange, SessionInfo, SessionScreen, Share, SharedLink, Target, UnshareWhich, Unshared,
-        ViewerId, kept_label,
+        SessionChange, SessionInfo, SessionRules, SessionScreen, Share, SharedLink, Target, UnshareWhich,
+        Unshared, ViewerId, kept_label,
     },
     wire::{self, WireError},
 };
@@ -122,6 +122,34 @@ impl Client {
         }
     }
 
+    /// Says how large a terminal is that shows a session elsewhere, in cells and, if that is known, in pixels; `None`
+    /// once there is none. It counts for the session's size until then, or until this connection ends.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); and [`ClientError::NoProviders`].
+    pub async fn remote_resize(
+        &mut self,
+        session: SessionId,
+        window: Option<(TerminalSize, Option<PixelSize>)>,
+    ) -> Result<(), ClientError> {
+        match self.request_of_providers(ClientMessage::RemoteResize { session, window }).await? {
+            Reply::Resized => Ok(()),
+            _ => unexpected("reply to a resize"),
+        }
+    }
+
+    /// Whom a session's program waits for, and what its terminal is sized by.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); and [`ClientError::NoProviders`].
+    pub async fn rules(&mut self, session: impl Into<Target>) -> Result<SessionRules, ClientError> {
+        let session = session.into();
+        match self.request_of_providers(ClientMessage::Rules { session }).await? {
+            Reply::Rules(rules) => Ok(rules),
+            _ => unexpected("reply to a request for rules"),
+        }
+    }
+
     /// Asks for the watched session's screen, which follows. What was not sent yet is left out.
     ///
     /// # Errors
@@ -194,13 +222,18 @@ impl Client {
     /// # Errors
     /// As [`request`](Self::request); and [`ClientError::NoProviders`].
     pub async fn provide(&mut self, provide: Provide) -> Result<Provided, ClientError> {
-        if !self.can_provide() {
-            return Err(ClientError::NoProviders);
-        }
-        match self.request(&ClientMessage::Provide(Box::new(provide))).await? {
+        match self.request_of_providers(ClientMessage::Provide(Box::new(provide))).await? {
             Reply::Provided(provided) => Ok(*provided),
             _ => unexpected("reply to a request to provide a session"),
         }
+    }
+
+    /// As [`request`](Self::request). A server that knows no such requests would end the connection.
+    async fn request_of_providers(&mut self, request: ClientMessage) -> Result<Reply, ClientError> {
+        if !self.can_provide() {
+            return Err(ClientError::NoProviders);
+        }
+        self.request(&request).await
     }
 
     /// Which session this is, and how it stands: for what acts on its id, or shows it.

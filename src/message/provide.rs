@@ -82,7 +82,7 @@ pub enum Takes {
     /// Nothing: typing is refused, and a kill ends the session in the server.
     #[default]
     Nothing,
-    /// What is typed, sizes that are wanted, and kills.
+    /// What is typed, sizes that are wanted, kills, and whether somebody wants every byte.
     Requests,
 }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, ClientEnvironment, LinkId, LinkInfo, Provided, Redeemed, SharedLink, Unshared};
+use super::{
+    Access, ClientEnvironment, LinkId, LinkInfo, Pace, Provided, Redeemed, SharedLink, SizePolicy, Unshared,
+};
 use crate::{ClientId, SessionId, SessionName, TerminalSize};
 
 /// The answer to a request that was carried out.
@@ -23,7 +25,7 @@ pub enum Reply {
     Detached,
     /// To `Input` and `RemoteInput`: the terminal has all of it, and all before it in its stream.
     Written,
-    /// To `Resize`.
+    /// To `Resize` and `RemoteResize`.
     Resized,
     /// To `Resync`. Also when nothing was watched.
     Resynced,
@@ -55,6 +57,24 @@ pub enum Reply {
     Redeemed(Box<Redeemed>),
     /// To `Provide`.
     Provided(Box<Provided>),
+    /// To `Rules`.
+    Rules(SessionRules),
+}
+
+/// Whom a session's program waits for, and what its terminal is sized by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SessionRules {
+    /// Which readers its program waits for.
+    pub pace: Pace,
+    /// How its size changes.
+    pub size_policy: SizePolicy,
+}
+
+impl SessionRules {
+    pub(crate) const fn new(pace: Pace, size_policy: SizePolicy) -> Self {
+        Self { pace, size_policy }
+    }
 }
 
 /// What a change concerned.
@@ -154,8 +174,26 @@ pub enum SessionState {
     Ended(ExitStatus),
     /// Another process provides it. A client that is older than this is told that it runs.
     Provided {
-        /// Seconds since the connection to that process was lost; `None` while there is one.
-        lost_seconds: Option<u64>,
+        /// Whether that is there.
+        provider: ProviderState,
+    },
+}
+
+/// How the process stands that provides a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProviderState {
+    /// It is connected.
+    Connected,
+    /// Its connection is lost.
+    Lost {
+        /// For so long.
+        seconds: u64,
+    },
+    /// It is connected, and says that the program is out of its reach.
+    Silent {
+        /// For so long.
+        seconds: u64,
     },
 }
 

@@ -58,6 +58,20 @@ pub enum ClientMessage {
         /// The same in pixels, where the terminal knows it.
         pixels: Option<PixelSize>,
     },
+    /// How large a terminal is that shows this session elsewhere, as a mirror does, or what several there want
+    /// together. It counts for the session's size as one that watches, until this says that there is none, or the
+    /// connection ends. A connection has one. Answered by `Reply::Resized`.
+    RemoteResize {
+        /// The session that it shows.
+        session: SessionId,
+        /// Its size, and the same in pixels where that is known; `None` once there is none.
+        window: Option<(TerminalSize, Option<PixelSize>)>,
+    },
+    /// Whom a session's program waits for, and what its terminal is sized by. Answered by `Reply::Rules`.
+    Rules {
+        /// Which session.
+        session: Target,
+    },
     /// Asks for the watched session's screen; what was not sent yet is left out. Answered by
     /// `Reply::Resynced`, after which the screen follows.
     Resync,

@@ -17,6 +17,9 @@ pub const MAX_DRAWING_PIECE: usize = 256 * 1024;
 /// See [`MAX_DRAWING_PIECE`].
 pub const MAX_DRAWING: usize = 4 * 1024 * 1024;
 
+/// The longest line for those who watch, in bytes.
+pub const MAX_NOTICE: usize = 1024;
+
 /// What a provider says of its session. None of this is answered. One that breaks a rule closes the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -50,6 +53,18 @@ pub enum ProviderStatement {
         /// How its program ended.
         status: ExitStatus,
     },
+    /// A line for those who watch, at most [`MAX_NOTICE`] bytes. Control characters are left out. Who is behind may not
+    /// be told.
+    Notice {
+        /// The line.
+        text: String,
+    },
+    /// The program is out of reach since so many seconds, though this connection stands; `None` once it is not. Lists
+    /// say so.
+    Silent {
+        /// Seconds.
+        seconds: Option<u64>,
+    },
     /// A request is answered: what was typed is, or the session is going to end.
     Answer {
         /// The request's number.
@@ -67,6 +82,7 @@ impl ProviderStatement {
             Self::Print { data, .. } => data.len() as u64 + STATEMENT_COST,
             Self::Skip { .. } | Self::Resized { .. } => STATEMENT_COST,
             Self::Drawing { .. } | Self::EndWith { .. } | Self::Answer { .. } => 0,
+            Self::Notice { .. } | Self::Silent { .. } => 0,
         }
     }
 }
@@ -95,12 +111,18 @@ pub enum ProviderNews {
         /// At most 64 KiB.
         data: Bytes,
     },
-    /// Those who watch want this size. The latest counts. Not answered.
+    /// Those who watch want this size, all together. The latest counts. Not answered.
     Resize {
-        /// The size.
-        size: TerminalSize,
+        /// The size; `None` once nobody watches who wants one, so that the size stays as it is.
+        size: Option<TerminalSize>,
         /// The same in pixels, where that is known.
         pixels: Option<PixelSize>,
+    },
+    /// Whether somebody watches who wants every byte, and may hold the program back for that. Until this is said, there
+    /// is nobody. Not answered.
+    Lossless {
+        /// Whether there is.
+        is_wanted: bool,
     },
     /// Somebody wants the session ended. Answered with what comes of that; the end follows. If it does not within 10 s,
     /// the server ends the session by itself.

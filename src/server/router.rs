@@ -5,7 +5,7 @@
 //! the next request is not held up by them. Starts and attaches alone are waited for: what the client may do next
 //! depends on them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, task::JoinSet};
@@ -23,11 +23,11 @@ use super::{
     restriction::Restriction,
 };
 use crate::{
-    ClientId, ServerMessage, SessionId,
+    ClientId, ServerMessage, SessionId, TerminalSize,
     message::{
         Access, Attach, AttachOptions, ChangedSession, ClientEnvironment, ClientMessage, CloseReason, Create,
-        InputPosition, LinkToken, Provide, ProviderStatement, Relay, Reply, RequestError, SessionChange,
-        Share, StartAt, Target, ViewerId,
+        InputPosition, LinkToken, PixelSize, Provide, ProviderStatement, Relay, Reply, RequestError,
+        SessionChange, Share, StartAt, Target, ViewerId,
     },
     session::{Broken, Claim, Session, Window},
     wire,
@@ -51,6 +51,8 @@ pub(super) struct Router {
     input: Option<Box<Input>>,
     /// The sessions that it provides, if any.
     providing: Option<Box<Providing>>,
+    /// The terminal elsewhere that counts through it, if any.
+    elsewhere: Option<Elsewhere>,
     /// What it came by, if that is a relay.
     relay: Option<Box<Relay>>,
     /// What it may do, where that is not everything.
@@ -70,6 +72,30 @@ struct Watching {
     claim: Option<Claim>,
     /// Where it runs in sessions' terminals: its place there.
     nested: Option<Nested>,
+}
+
+/// A terminal that shows a session elsewhere, and counts for its size until this is dropped.
+struct Elsewhere {
+    session: Weak<Session>,
+    claim: Claim,
+}
+
+impl Elsewhere {
+    fn join(session: &Arc<Session>, window: Window) -> Self {
+        Self { session: Arc::downgrade(session), claim: session.join_elsewhere(window) }
+    }
+
+    fn is_of(&self, session: &Arc<Session>) -> bool {
+        self.session.as_ptr() == Arc::as_ptr(session)
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.upgrade() {
+            session.leave_elsewhere(self.claim);
+        }
+    }
 }
 
 /// Who answers a request that was not refused.
@@ -118,6 +144,7 @@ impl Router {
             listening: None,
             input: None,
             providing: None,
+            elsewhere: None,
             relay,
             restriction: only.map(|only| Box::new(Restriction::Watcher(only))),
             has_asked: false,
@@ -171,19 +198,15 @@ impl Router {
             ClientMessage::Resize { session, size, pixels } => {
                 return self.resize(id, session, Window { size, pixels }).await;
             }
+            ClientMessage::RemoteResize { session, window } => {
+                return Ok(Handled::Reply(self.resize_elsewhere(session, window)?));
+            }
+            ClientMessage::Rules { session } => {
+                return Ok(Handled::Reply(Reply::Rules(self.find_to_read(&session)?.rules())));
+            }
             ClientMessage::Resync => self.command(Command::Resync { request: id }).await?,
             ClientMessage::Kill { session } => self.kill(id, &session)?,
-            ClientMessage::Wait { session } => match self.find(&session) {
-                Err(RequestError::SessionEnded { status, .. }) => {
-                    return Ok(Handled::Reply(Reply::Ended(status)));
-                }
-                found => {
-                    let (session, link) = (found?, Arc::clone(&self.link));
-                    self.room_to_wait()?.spawn(answer_when_gone(id, link, async move {
-                        Ok(Reply::Ended(session.gone().await))
-                    }));
-                }
-            },
+            ClientMessage::Wait { session } => return Ok(self.wait(id, &session)?),
             ClientMessage::ReadScreen { session, lines } => {
                 let session = self.find_to_read(&session)?;
                 self.command(Command::ReadScreen { request: id, session, lines }).await?;
@@ -223,6 +246,7 @@ impl Router {
             ClientMessage::Create(_)
                 | ClientMessage::Input { .. }
                 | ClientMessage::RemoteInput { .. }
+                | ClientMessage::RemoteResize { .. }
                 | ClientMessage::Provide(_)
                 | ClientMessage::Kill { .. }
                 | ClientMessage::Change { .. }
@@ -321,6 +345,20 @@ impl Router {
             ending.await.unwrap_or(Err(RequestError::ShuttingDown)).map(Reply::Killed)
         }));
         Ok(())
+    }
+
+    /// Waits for a session's end, if it has not ended.
+    fn wait(&mut self, request: u64, target: &Target) -> Result<Handled, RequestError> {
+        let session = match self.find(target) {
+            Err(RequestError::SessionEnded { status, .. }) => {
+                return Ok(Handled::Reply(Reply::Ended(status)));
+            }
+            found => found?,
+        };
+        let link = Arc::clone(&self.link);
+        let gone = async move { Ok(Reply::Ended(session.gone().await)) };
+        self.room_to_wait()?.spawn(answer_when_gone(request, link, gone));
+        Ok(Handled::Later)
     }
 
     /// Has the writer attach, and waits for what comes of it.
@@ -445,6 +483,23 @@ impl Router {
                 Ok(Handled::Reply(Reply::Resized))
             }
         }
+    }
+
+    /// A terminal elsewhere has this size, or is gone.
+    fn resize_elsewhere(
+        &mut self,
+        id: SessionId,
+        window: Option<(TerminalSize, Option<PixelSize>)>,
+    ) -> Result<Reply, RequestError> {
+        let session = self.session(id)?;
+        match (window.map(|(size, pixels)| Window { size, pixels }), &self.elsewhere) {
+            (Some(window), Some(before)) if before.is_of(&session) => {
+                session.resize_terminal(before.claim, window)
+            }
+            (Some(window), _) => self.elsewhere = Some(Elsewhere::join(&session, window)),
+            (None, _) => self.elsewhere = None,
+        }
+        Ok(Reply::Resized)
     }
 
     /// Takes in what the client says of a session that it provides. One that may not provide any says nothing.

@@ -525,6 +525,9 @@ impl Attachment {
 
     /// That of a client which has got nothing yet but its place in the log.
     fn new(client: ClientId, session: Arc<Session>, reader: Reader, options: &AttachOptions) -> Self {
+        if options.on_lag == OnLag::Lossless {
+            session.reads_all(true);
+        }
         Self {
             client,
             reader,
@@ -674,6 +677,9 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         self.session.history.detach(&self.reader);
+        if self.on_lag == OnLag::Lossless {
+            self.session.reads_all(false);
+        }
         if let Some(claim) = self.claim {
             self.session.leave_terminal(claim, self.client);
         }

@@ -49,6 +49,8 @@ pub(super) struct Sizing {
     last_claim: u64,
     /// It has the size that its provider says: what clients want is asked for, and may be again.
     is_given: bool,
+    /// What its provider was told last that clients want.
+    told: Option<Window>,
     log: SizeLog,
 }
 
@@ -84,6 +86,7 @@ impl Sizing {
             claims: Vec::new(),
             last_claim: 0,
             is_given: false,
+            told: None,
             log: SizeLog::new(window.size),
         }
     }
@@ -171,6 +174,13 @@ impl Sizing {
         self.window
     }
 
+    /// What its provider is to be told that clients want, if that is another than before or is `asked` for again.
+    pub(super) fn tell(&mut self, asked: Option<Window>) -> Option<Option<Window>> {
+        let wanted = asked.or_else(|| self.wanted().filter(|_| self.policy != SizePolicy::Fixed));
+        let before = std::mem::replace(&mut self.told, wanted);
+        (asked.is_some() || before != wanted).then_some(wanted)
+    }
+
     /// One who does not watch asks for a size.
     pub(super) fn ask(&mut self, window: Window) -> Option<Window> {
         match self.policy {
@@ -195,18 +205,24 @@ impl Sizing {
     }
 
     fn settle(&mut self) -> Option<Window> {
+        let wanted = self.wanted()?;
+        self.change(wanted)
+    }
+
+    /// What those that count want together.
+    fn wanted(&self) -> Option<Window> {
         let windows = || self.claims.iter().map(|(_, window)| *window);
         let cols = || windows().map(|window| window.size.cols());
         let rows = || windows().map(|window| window.size.rows());
         let size = match self.policy {
-            SizePolicy::Latest => return self.change(windows().next_back()?),
+            SizePolicy::Latest => return windows().next_back(),
             SizePolicy::Smallest => cols().min().zip(rows().min()).and_then(|(c, r)| TerminalSize::new(c, r)),
             SizePolicy::Largest => cols().max().zip(rows().max()).and_then(|(c, r)| TerminalSize::new(c, r)),
             SizePolicy::Fixed => Some(self.window.size),
         };
         // Of several terminals' cells there is only one size to be had: that of the one used last.
         let cells = windows().rev().find(|window| window.pixels.is_some()).unwrap_or(self.window);
-        self.change(cells.with_size(size?))
+        Some(cells.with_size(size?))
     }
 
     fn change(&mut self, window: Window) -> Option<Window> {

@@ -33,12 +33,7 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
             ClientMessage::RemoteInput { session, position, data: payload.slice(INPUT_HEAD..) }
         }
         Kind::Provide => ClientMessage::Provide(from_postcard(payload, "request to provide a session")?),
-        Kind::Print => {
-            let session = payload.first_chunk().ok_or(WireError::Payload { what: "print" })?;
-            let data = payload.slice(PRINT_HEAD..);
-            let statement = ProviderStatement::Print { offset: frame.a, data };
-            ClientMessage::Statement { session: SessionId::from_bytes(*session), statement }
-        }
+        Kind::Print => decode_print(frame)?,
         Kind::Statement => {
             let (session, statement) = from_postcard(payload, "statement of a provider")?;
             if let ProviderStatement::Print { .. } = statement {
@@ -50,6 +45,11 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
             let (session, size, pixels) = from_postcard(payload, "resize request")?;
             ClientMessage::Resize { session, size, pixels }
         }
+        Kind::RemoteResize => {
+            let (session, window) = from_postcard(payload, "size of a terminal elsewhere")?;
+            ClientMessage::RemoteResize { session, window }
+        }
+        Kind::Rules => ClientMessage::Rules { session: from_postcard(payload, "request for rules")? },
         Kind::Kill => ClientMessage::Kill { session: from_postcard(payload, "kill request")? },
         Kind::Environment => {
             ClientMessage::Environment { session: from_postcard(payload, "environment request")? }
@@ -81,6 +81,12 @@ pub fn decode_request(frame: &Frame) -> Result<ClientMessage, WireError> {
             return Err(WireError::Payload { what: "request" });
         }
     })
+}
+
+fn decode_print(frame: &Frame) -> Result<ClientMessage, WireError> {
+    let session = frame.payload.first_chunk().ok_or(WireError::Payload { what: "print" })?;
+    let statement = ProviderStatement::Print { offset: frame.a, data: frame.payload.slice(PRINT_HEAD..) };
+    Ok(ClientMessage::Statement { session: SessionId::from_bytes(*session), statement })
 }
 
 /// What input begins with: its session, and its place in a stream, if it has one.
@@ -122,6 +128,8 @@ pub fn encode_request(id: u64, request: &ClientMessage) -> Result<Bytes, WireErr
         }
         ClientMessage::Statement { session, statement } => encode(Kind::Statement, id, &(session, statement)),
         ClientMessage::Resize { session, size, pixels } => encode(Kind::Resize, id, &(session, size, pixels)),
+        ClientMessage::RemoteResize { session, window } => encode(Kind::RemoteResize, id, &(session, window)),
+        ClientMessage::Rules { session } => encode(Kind::Rules, id, session),
         ClientMessage::Kill { session } => encode(Kind::Kill, id, session),
         ClientMessage::Environment { session } => encode(Kind::Environment, id, session),
         ClientMessage::ReadScreen { session, lines } => encode(Kind::ReadScreen, id, &(session, lines)),

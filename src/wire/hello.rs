@@ -21,7 +21,7 @@ pub(crate) const FOLLOWS: u64 = 1;
 /// The server knows links.
 pub(crate) const LINKS: u64 = 2;
 
-/// The server knows sessions that a client provides, and what is typed at terminals elsewhere.
+/// The server knows sessions that a client provides, and terminals that show its own elsewhere.
 pub(crate) const PROVIDES: u64 = 4;
 
 /// Features of this side: bits that say what it can do beyond its version. Those that a receiver does not know it

@@ -8,8 +8,8 @@ use fugue_server::{
     client::{ClientError, Incoming, InputStream, ProvideError, Provider},
     message::{
         Access, AttachOptions, ClientMessage, CloseReason, Event, ExitStatus, OnLag, Pace, Provide,
-        ProviderNews, ProviderStatement, Reply, RequestError, STATEMENT_COST, SessionState, SizePolicy,
-        StartAt, Takes, WhenLost,
+        ProviderNews, ProviderState, ProviderStatement, Reply, RequestError, STATEMENT_COST, SessionState,
+        SizePolicy, StartAt, Takes, WhenLost,
     },
 };
 
@@ -33,6 +33,11 @@ async fn begin(server: &TestServer, provide: &Provide) -> Provider {
 /// Numbered lines, so that a byte out of place is seen.
 fn lines(range: std::ops::Range<u32>) -> Bytes {
     range.map(|number| format!("{number:07}\n")).collect::<String>().into()
+}
+
+/// That those who watch want this size.
+fn wants(size: TerminalSize) -> ProviderNews {
+    ProviderNews::Resize { size: Some(size), pixels: None }
 }
 
 /// What a provider is asked next, but for credit.
@@ -250,7 +255,7 @@ async fn what_was_not_answered_is_told_again_to_the_next_connection() {
     drop(provider);
     let mut watching = server.client().await;
     let lost = |info: &fugue_server::message::SessionInfo| {
-        matches!(info.state, SessionState::Provided { lost_seconds: Some(_) })
+        matches!(info.state, SessionState::Provided { provider: ProviderState::Lost { .. } })
     };
     while !lost(&soon(watching.find(provide.id)).await.unwrap()) {}
     let refused = soon(watching.input(provide.id, "x")).await;
@@ -275,7 +280,7 @@ async fn typing_waits_for_a_lost_provider_that_says_so() {
     provide.when_lost = WhenLost::Waits;
     drop(begin(&server, &provide).await);
     let mut client = server.client().await;
-    let lost = SessionState::Provided { lost_seconds: None };
+    let lost = SessionState::Provided { provider: ProviderState::Connected };
     while soon(client.find(provide.id)).await.unwrap().state == lost {}
     let session = provide.id;
     let typing = tokio::spawn(async move { client.input(session, "x").await });
@@ -295,9 +300,8 @@ async fn a_provider_that_comes_back_goes_on_at_the_head_or_leaves_a_gap() {
     viewer.run_until_shown("one").await;
     drop(provider);
     let mut other = server.client().await;
-    while soon(other.find(provide.id)).await.unwrap().state == (SessionState::Provided { lost_seconds: None })
-    {
-    }
+    let there = SessionState::Provided { provider: ProviderState::Connected };
+    while soon(other.find(provide.id)).await.unwrap().state == there {}
     // Another process has the id by now.
     provide.provider = fugue_server::message::ProviderId::random();
     let mut provider = begin(&server, &provide).await;
@@ -347,7 +351,7 @@ async fn viewers_ask_the_provider_for_a_size_and_have_it_when_it_says_so() {
     let mut provider = begin(&server, &interactive()).await;
     let mut viewer = Viewer::sized(&server, "mirror", (100, 30), Access::ReadWrite).await;
     let size = TerminalSize::new(100, 30).unwrap();
-    assert_eq!(asked(&mut provider).await, ProviderNews::Resize { size, pixels: None });
+    assert_eq!(asked(&mut provider).await, wants(size));
     let mut other = server.client().await;
     assert_eq!(soon(other.find(provider.session())).await.unwrap().size, TerminalSize::DEFAULT);
     provider.resized(size).await.unwrap();
@@ -362,12 +366,93 @@ async fn viewers_ask_the_provider_for_a_size_and_have_it_when_it_says_so() {
     viewer.type_in("x").await;
     let mut news = vec![asked(&mut provider).await, asked(&mut provider).await];
     news.retain(|news| !matches!(news, ProviderNews::Typed { from_terminal: true, .. }));
-    assert_eq!(news, [ProviderNews::Resize { size, pixels: None }]);
+    assert_eq!(news, [wants(size)]);
     // One that only watches asks for nothing.
     let _reader = Viewer::sized(&server, "mirror", (50, 10), Access::ReadOnly).await;
     let typing = tokio::spawn(async move { other.input(viewer.session, "y").await });
     assert!(matches!(asked(&mut provider).await, ProviderNews::Typed { .. }));
     typing.abort();
+}
+
+#[tokio::test]
+async fn a_provider_is_told_whether_anybody_wants_a_size_and_every_byte() {
+    let server = TestServer::start();
+    let provide = interactive();
+    let mut provider = begin(&server, &provide).await;
+    // A terminal of the very size that it has counts, until it is gone.
+    let viewer = Viewer::sized(&server, "mirror", (80, 24), Access::ReadWrite).await;
+    assert_eq!(asked(&mut provider).await, wants(TerminalSize::DEFAULT));
+    let mut reader = server.client().await;
+    attached(&mut reader, &attach("mirror", FROM_OLDEST)).await;
+    assert_eq!(asked(&mut provider).await, ProviderNews::Lossless { is_wanted: true });
+    // A second one is no news, nor is its end.
+    let mut second = server.client().await;
+    attached(&mut second, &attach("mirror", FROM_OLDEST)).await;
+    soon(second.detach()).await.unwrap();
+    drop(viewer);
+    assert_eq!(asked(&mut provider).await, ProviderNews::Resize { size: None, pixels: None });
+    // The next connection is told again.
+    let mut provider = begin(&server, &provide).await;
+    assert_eq!(asked(&mut provider).await, ProviderNews::Lossless { is_wanted: true });
+    drop(reader);
+    assert_eq!(asked(&mut provider).await, ProviderNews::Lossless { is_wanted: false });
+}
+
+#[tokio::test]
+async fn a_terminal_elsewhere_counts_for_the_size_until_its_connection_ends() {
+    let server = TestServer::start();
+    let mut here = server.client().await;
+    let ClientMessage::Create(mut create) = shell("sized", "cat", None) else { panic!() };
+    (create.size_policy, create.pace) = (SizePolicy::Smallest, Pace::Slowest);
+    let id = soon(here.create(create)).await.unwrap().id;
+    let size = |cols, rows| TerminalSize::new(cols, rows).unwrap();
+    let mut viewer = Viewer::sized(&server, "sized", (100, 30), Access::ReadWrite).await;
+    let mut elsewhere = server.client().await;
+    soon(elsewhere.remote_resize(id, Some((size(90, 40), None)))).await.unwrap();
+    let sized = async |viewer: &mut Viewer, size| {
+        while viewer.sizes.last() != Some(&size) {
+            assert_eq!(viewer.step().await, None);
+        }
+    };
+    sized(&mut viewer, size(90, 30)).await;
+    soon(elsewhere.remote_resize(id, Some((size(95, 20), None)))).await.unwrap();
+    sized(&mut viewer, size(95, 20)).await;
+    soon(elsewhere.remote_resize(id, None)).await.unwrap();
+    sized(&mut viewer, size(100, 30)).await;
+    soon(elsewhere.remote_resize(id, Some((size(70, 20), None)))).await.unwrap();
+    sized(&mut viewer, size(70, 20)).await;
+    drop(elsewhere);
+    sized(&mut viewer, size(100, 30)).await;
+    let rules = soon(here.rules(id)).await.unwrap();
+    assert_eq!((rules.pace, rules.size_policy), (Pace::Slowest, SizePolicy::Smallest));
+}
+
+#[tokio::test]
+async fn those_who_watch_are_told_what_a_provider_has_to_say() {
+    let server = TestServer::start();
+    let mut provider = begin(&server, &interactive()).await;
+    let session = provider.session();
+    let mut client = server.client().await;
+    attached(&mut client, &attach("mirror", FROM_OLDEST)).await;
+    soon(provider.notify("h1 is silent\x1b]0;x\x07")).await.unwrap();
+    let incoming = soon(client.next()).await.unwrap();
+    assert_eq!(incoming, Incoming::Event(Event::Notice("h1 is silent]0;x".to_owned())));
+    soon(provider.silent(Some(70))).await.unwrap();
+    let state = async |provider: &mut Provider, client: &mut Client| {
+        // So that it was taken in.
+        soon(provider.print("x".into())).await.unwrap();
+        assert!(matches!(soon(client.next()).await, Ok(Incoming::Output { .. })));
+        soon(client.find(session)).await.unwrap().state
+    };
+    let silent = state(&mut provider, &mut client).await;
+    let SessionState::Provided { provider: ProviderState::Silent { seconds: 70..90 } } = silent else {
+        panic!("{silent:?}")
+    };
+    soon(provider.silent(None)).await.unwrap();
+    let there = SessionState::Provided { provider: ProviderState::Connected };
+    assert_eq!(state(&mut provider, &mut client).await, there);
+    let why = broken(&server, vec![ProviderStatement::Notice { text: "x".repeat(1025) }]).await;
+    assert!(why.contains("1025 bytes"), "{why}");
 }
 
 #[tokio::test]
@@ -415,6 +500,7 @@ async fn a_mirror_answers_no_question_and_passes_no_reply_as_its_own() {
     let mut viewer = Viewer::attach(&server, &attach("mirror", TERMINAL)).await;
     provider.print("\x1b[c\x1b[6nasked".into()).await.unwrap();
     viewer.run_until_shown("asked").await;
+    assert_eq!(asked(&mut provider).await, wants(TerminalSize::DEFAULT));
     viewer.type_in("\x1b[?62;22c").await;
     let ProviderNews::Typed { from_terminal: true, data, .. } = asked(&mut provider).await else { panic!() };
     // As it came, for the rules of the session that has the program.
@@ -570,7 +656,7 @@ async fn an_embedder_has_what_a_provider_has() {
     let feed = server.feeds.provide(&provide).unwrap();
     let mut viewer = Viewer::sized(&server, "mirror", (100, 30), Access::ReadWrite).await;
     let size = TerminalSize::new(100, 30).unwrap();
-    assert_eq!(soon(feed.next()).await, Some(ProviderNews::Resize { size, pixels: None }));
+    assert_eq!(soon(feed.next()).await, Some(wants(size)));
     soon(feed.resized(size)).await.unwrap();
     soon(feed.print("here".into())).await.unwrap();
     viewer.run_until_shown("here").await;

@@ -349,7 +349,7 @@ impl MirrorState {
                 self.typed.push_back((number, position, offset + data.len() as u64));
                 LocalEvent::MirrorTyping { mirror, piece: TypedPiece { position, from_terminal, data } }
             }
-            ProviderNews::Resize { size, .. } => LocalEvent::MirrorResize { mirror, size },
+            ProviderNews::Resize { size: Some(size), .. } => LocalEvent::MirrorResize { mirror, size },
             ProviderNews::Kill { number } => {
                 self.kill = Some(number);
                 LocalEvent::MirrorKill { mirror }

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     ClientId, ServerMessage,
     message::{
-        ExitStatus, InputPosition, Provide, Provided, ProviderId, ProviderNews, ProviderStatement,
-        RequestError, Takes, WhenLost,
+        ExitStatus, InputPosition, MAX_NOTICE, Provide, Provided, ProviderId, ProviderNews,
+        ProviderStatement, RequestError, Takes, WhenLost,
     },
     session::{Claim, Session, pace},
     sync::{self, Mutex, Rank},
@@ -60,6 +60,8 @@ struct ProviderPlace {
     stay: u64,
     /// Since when there is no connection.
     lost: Option<Instant>,
+    /// Since when the program is out of the provider's reach, as that says.
+    silent: Option<Instant>,
 }
 
 /// A statement is against the rules, in these words.
@@ -77,7 +79,7 @@ impl FeedSide {
             takes: provide.takes,
             when_lost: provide.when_lost,
             provide: provide.clone(),
-            place: Mutex::new(Rank::Leaf, ProviderPlace { provider, stay: 0, lost: None }),
+            place: Mutex::new(Rank::Leaf, ProviderPlace { provider, stay: 0, lost: None, silent: None }),
         }
     }
 
@@ -88,6 +90,19 @@ impl FeedSide {
     /// Whether a connection provides it, and since when that is lost.
     pub(in crate::session) fn lost(&self) -> Option<Option<Duration>> {
         self.place.with(|place| place.provider.map(|_| place.lost.map(|since| since.elapsed())))
+    }
+
+    /// How long its program is out of its provider's reach.
+    pub(in crate::session) fn silent(&self) -> Option<Duration> {
+        self.place.with(|place| place.silent.map(|since| since.elapsed()))
+    }
+
+    /// Its provider says so, or that it is not.
+    fn is_silent_for(&self, seconds: Option<u64>) {
+        let now = Instant::now();
+        // Of longer than the system runs, that it is so.
+        let since = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now);
+        self.place.with(|place| place.silent = seconds.map(since));
     }
 
     /// How long its provider is lost, where nothing may be typed meanwhile.
@@ -104,7 +119,7 @@ impl FeedSide {
                 return Err("another connection provides it");
             }
             place.provider = Some(by);
-            place.lost = None;
+            (place.lost, place.silent) = (None, None);
             place.stay += 1;
             Ok(place.stay)
         })
@@ -115,7 +130,7 @@ impl FeedSide {
         self.place.with(|place| {
             let is_last = place.stay == stay;
             if is_last {
-                place.lost = Some(Instant::now());
+                (place.lost, place.silent) = (Some(Instant::now()), None);
             }
             is_last
         })
@@ -202,6 +217,19 @@ impl ProvidedSession {
                 prints.end_at(stay, status);
                 Ok(())
             }
+            ProviderStatement::Notice { text } if text.len() > MAX_NOTICE => {
+                return Err(Broken(format!("a notice of {} bytes, of at most {MAX_NOTICE}", text.len())));
+            }
+            ProviderStatement::Notice { text } => {
+                if let Some(session) = self.session.upgrade() {
+                    session.notify(text.chars().filter(|char| !char.is_control()).collect());
+                }
+                Ok(())
+            }
+            ProviderStatement::Silent { seconds } => {
+                self.side.is_silent_for(seconds);
+                Ok(())
+            }
             ProviderStatement::Answer { number, answer } => {
                 // One that nobody waits for any more may be answered all the same.
                 self.side.requests.answer(number, answer);
@@ -276,11 +304,16 @@ impl Session {
                 return;
             }
             let text = format!("what provides this session is lost for {} s: it ends", lost_time.as_secs());
-            let _ =
-                session.registry.broadcast_to_session(session.id, Arc::new(ServerMessage::Notice { text }));
+            session.notify(text);
             info!(session = %session.id, name = %session.name(), "its provider did not come back");
             side.prints.end(ExitStatus::Unknown);
         });
+    }
+
+    /// Tells those who watch a line, beside the output.
+    fn notify(&self, text: String) {
+        // Who is behind may not hear of it.
+        let _ = self.registry.broadcast_to_session(self.id, Arc::new(ServerMessage::Notice { text }));
     }
 
     /// Whether a client provides it.

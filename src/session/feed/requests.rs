@@ -31,8 +31,12 @@ struct RequestState {
     last: u64,
     /// What is not answered, the oldest first: one for each lane that types, and a kill.
     asked: VecDeque<Asked>,
-    /// The newest size that was not told.
+    /// The size that is wanted, and whether that is to be told.
     size: Option<Window>,
+    is_size_new: bool,
+    /// Clients that want every byte, and whether it was told that there are any.
+    lossless: usize,
+    is_lossless: bool,
     is_over: bool,
     /// Of whoever tells the provider.
     teller: Option<Waker>,
@@ -91,16 +95,24 @@ impl FeedRequests {
         answered
     }
 
-    /// Asks for a size, in the place of one that was not told yet.
+    /// Asks for a size, or says that none is wanted, in the place of what was not told yet.
     ///
     /// Returns whom to wake, outside all locks.
     #[must_use = "it is to be woken"]
-    pub(in crate::session) fn resize(&self, window: Window) -> Option<Waker> {
+    pub(in crate::session) fn resize(&self, window: Option<Window>) -> Option<Waker> {
         self.0.with(|state| {
-            if state.is_over {
-                return None;
-            }
-            state.size = Some(window);
+            (state.size, state.is_size_new) = (window, !state.is_over);
+            state.teller.take()
+        })
+    }
+
+    /// A client that wants every byte begins to watch, or ends.
+    ///
+    /// Returns whom to wake, outside all locks.
+    #[must_use = "it is to be woken"]
+    pub(in crate::session) fn reads_all(&self, begins: bool) -> Option<Waker> {
+        self.0.with(|state| {
+            state.lossless = if begins { state.lossless + 1 } else { state.lossless - 1 };
             state.teller.take()
         })
     }
@@ -121,6 +133,8 @@ impl FeedRequests {
     pub(in crate::session) fn begin(&self, stay: u64) {
         self.0.with(|state| {
             state.stay = state.stay.max(stay);
+            state.is_size_new = state.size.is_some();
+            state.is_lossless = false;
             let last = state.last;
             for (number, asked) in (last + 1..).zip(&mut state.asked) {
                 // Another number, so that a late answer to the last connection's is none.
@@ -150,7 +164,7 @@ impl FeedRequests {
     pub(in crate::session) fn end(&self) {
         let dropped = self.0.with(|state| {
             state.is_over = true;
-            state.size = None;
+            state.is_size_new = false;
             std::mem::take(&mut state.asked)
         });
         drop(dropped);
@@ -193,8 +207,14 @@ impl RequestState {
     }
 
     fn next(&mut self) -> Option<ProviderNews> {
-        if let Some(Window { size, pixels }) = self.size.take() {
+        if std::mem::take(&mut self.is_size_new) {
+            let (size, pixels) =
+                (self.size.map(|window| window.size), self.size.and_then(|window| window.pixels));
             return Some(ProviderNews::Resize { size, pixels });
+        }
+        let is_wanted = self.lossless > 0;
+        if !self.is_over && std::mem::replace(&mut self.is_lossless, is_wanted) != is_wanted {
+            return Some(ProviderNews::Lossless { is_wanted });
         }
         let asked = self.asked.iter_mut().find(|asked| !asked.is_told)?;
         asked.is_told = true;
