@@ -12,7 +12,10 @@ mod carrier;
 mod control;
 mod core;
 mod directory;
+mod figure;
 mod host;
+#[cfg(feature = "nodes")]
+mod journal;
 #[cfg(feature = "nodes")]
 mod local;
 mod message;
@@ -29,10 +32,13 @@ mod typing;
 mod watch;
 mod window;
 
+#[cfg(all(feature = "nodes", feature = "web"))]
+pub(crate) use self::control::figures_soon;
 #[cfg(feature = "nodes")]
 pub(crate) use self::{
     allow::{AllowList, AllowRule},
     control::{ControlAnswer, ControlRequest, NodeLine, ask},
+    figure::NodeFigure,
     nats::{NatsAddress, NatsConfig},
     permissions::permissions,
     run::{NodeConfig, RunningNode},

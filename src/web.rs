@@ -61,6 +61,9 @@ pub(crate) struct GatewayConfig {
     pub(crate) metrics: Option<ListenAddress>,
     /// With series for each session.
     pub(crate) session_metrics: bool,
+    /// The server's socket, by which the node of this machine is found.
+    #[cfg(feature = "nodes")]
+    pub(crate) socket: PathBuf,
     pub(crate) viewers: usize,
 }
 
@@ -114,6 +117,8 @@ struct Gateway {
     counts: Counts,
     scrapes: Scrapes,
     session_metrics: bool,
+    #[cfg(feature = "nodes")]
+    socket: PathBuf,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -168,6 +173,8 @@ impl BoundGateway {
             counts: Counts::default(),
             scrapes: Scrapes::default(),
             session_metrics: config.session_metrics,
+            #[cfg(feature = "nodes")]
+            socket: config.socket,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-pub(super) use self::ask::{as_json, nodes, table, watch};
+pub(super) use self::ask::{as_json, figures, nodes, table, watch};
 use super::{
     Exit, Globals,
     log::{self, LogFormat, LogSink},

@@ -1,6 +1,8 @@
 //! `stats`: what the server counts, and how each session and client fares.
 
 mod json;
+#[cfg(feature = "nodes")]
+mod node;
 mod prometheus;
 mod tables;
 mod trend;
@@ -41,9 +43,17 @@ pub(super) struct Args {
     /// A view that is drawn again every second; with --json, an object a second
     #[arg(long)]
     watch: bool,
+    /// What the node of this machine counts, in place of the server
+    #[cfg(feature = "nodes")]
+    #[arg(long, conflicts_with = "watch")]
+    node: bool,
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    #[cfg(feature = "nodes")]
+    if args.node {
+        return of_node(common, &args);
+    }
     if args.watch && !args.json && !io::stdout().is_terminal() {
         bail!(
             "--watch draws on a terminal, and standard output is none; `stats --watch --json` prints an object a \
@@ -72,6 +82,21 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             }
         }
     })
+}
+
+#[cfg(feature = "nodes")]
+fn of_node(common: &Globals, args: &Args) -> anyhow::Result<Exit> {
+    if common.remote.is_some() {
+        bail!("a node is asked on the machine that it runs on: leave out --remote");
+    }
+    let figures = block_on(super::node::figures(common))?;
+    let text = match (args.json, args.prometheus) {
+        (true, _) => node::json(&figures),
+        (_, true) => prometheus::of_node(&figures, &common.socket.to_string_lossy()),
+        _ => node::text(&figures),
+    };
+    print(&text)?;
+    Ok(Exit::SUCCESS)
 }
 
 /// What the server counts; of another one, where the connection was lost.

@@ -95,6 +95,8 @@ async fn bind(common: &Globals, args: &Args) -> Result<BoundGateway, GatewayErro
         tls: args.cert.clone().zip(args.key.clone()),
         metrics: args.metrics.clone(),
         session_metrics: args.session_metrics,
+        #[cfg(feature = "nodes")]
+        socket: common.socket.clone(),
         viewers: args.max_viewers,
     };
     let here = |port| ListenAddress::Tcp((Ipv4Addr::LOCALHOST, port).into());

@@ -3,10 +3,12 @@
 //! Clients have no series of their own, because each attach would begin one: a session has that of its client which is
 //! furthest behind.
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::{ServerStats, SessionStats};
 
 /// What a number is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FigureKind {
     /// It only grows, while the server runs.
     Counter,

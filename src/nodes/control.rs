@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::message::RemoteSession;
+use super::{figure::NodeFigure, message::RemoteSession};
 use crate::{SessionId, message::Target};
 
 /// The longest request, in bytes, and the longest answer.
@@ -27,6 +27,10 @@ const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 /// How long a request may take to come, and an answer.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(20);
+
+/// How long figures are waited for that somebody else waits for.
+#[cfg(feature = "web")]
+const FIGURES_TIME: Duration = Duration::from_secs(1);
 
 /// The pause where no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -38,6 +42,8 @@ pub(crate) enum ControlRequest {
     Watch { host: String, session: Target },
     /// Which nodes there are, and which sessions they have.
     Nodes,
+    /// What the node counts.
+    Figures,
 }
 
 /// What is answered.
@@ -48,6 +54,7 @@ pub(crate) enum ControlAnswer {
         session: SessionId,
     },
     Nodes(Vec<NodeLine>),
+    Figures(Vec<NodeFigure>),
     /// Why not.
     Refused(String),
 }
@@ -133,6 +140,15 @@ pub(crate) async fn ask(socket: &Path, request: &ControlRequest) -> Result<Contr
         Ok(serde_json::from_slice(&line)?)
     });
     answered.await.map_err(|_| ControlError::NoAnswer)?.map_err(failed)
+}
+
+/// What the node whose server is at `socket` counts, if one runs and answers soon.
+#[cfg(feature = "web")]
+pub(crate) async fn figures_soon(socket: &Path) -> Option<Vec<NodeFigure>> {
+    match timeout(FIGURES_TIME, ask(socket, &ControlRequest::Figures)).await {
+        Ok(Ok(ControlAnswer::Figures(figures))) => Some(figures),
+        _ => None,
+    }
 }
 
 fn is_nobody(error: &io::Error) -> bool {

@@ -5,6 +5,7 @@
 
 mod hosting;
 mod mirroring;
+mod telling;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -18,6 +19,7 @@ use super::{
     allow::AllowList,
     carrier::{CarrierEvent, CarrierMessage},
     directory::{BeatNews, Directory, KnownNode},
+    figure::{NodeCounts, StreamReport},
     host::HostStream,
     message::{
         Answer, Beat, Begin, Incarnation, ReadRequest, Refusal, RemoteSession, StreamItem, TypedPiece,
@@ -155,12 +157,15 @@ pub(crate) enum LocalEvent {
 /// What the person or program that runs a node may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    Came(NodeName),
+    /// A node is there; of one that was lost, for how long.
+    Came(NodeName, Option<Duration>),
     Lost(NodeName),
     /// Another node has this name, and was there before. This one is to end.
     NameTaken,
     /// Another node tries to have this name.
     NameWanted,
+    /// What became of a stream.
+    Stream(StreamReport),
     /// What was asked for by this number.
     Listed {
         list: u64,
@@ -215,6 +220,7 @@ pub(crate) struct NodeCore {
     streams: HashMap<u64, MirrorId>,
     commands: VecDeque<LocalCommand>,
     reports: VecDeque<Report>,
+    counts: NodeCounts,
 }
 
 impl NodeCore {
@@ -241,6 +247,7 @@ impl NodeCore {
             streams: HashMap::new(),
             commands: VecDeque::new(),
             reports: VecDeque::new(),
+            counts: NodeCounts::default(),
         }
     }
 
@@ -370,12 +377,13 @@ impl NodeCore {
     }
 
     fn hear(&mut self, now: Duration, from: &NodeName, beat: Beat) {
+        let away = self.directory.lost_for(now, from);
         match self.directory.hear(now, from, beat) {
             BeatNews::Nothing => {}
             BeatNews::Came => {
                 self.requests.hurry(now, from);
                 self.reopen(now, Some(from));
-                self.reports.push_back(Report::Came(from.clone()));
+                self.reports.push_back(Report::Came(from.clone(), away));
             }
             BeatNews::Left => self.reports.push_back(Report::Lost(from.clone())),
             BeatNews::Elder => self.reports.push_back(Report::NameTaken),

@@ -106,6 +106,11 @@ impl Directory {
         }
     }
 
+    /// How long nothing was heard of a node that is lost.
+    pub(crate) fn lost_for(&self, now: Duration, name: &NodeName) -> Option<Duration> {
+        self.nodes.get(name).filter(|known| known.is_lost).map(|known| now.saturating_sub(known.heard))
+    }
+
     /// How long it is from one beat of this node to the next.
     fn every(&self) -> Duration {
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);

@@ -8,7 +8,7 @@ use super::{
     message::{ITEM_HEAD, MAX_MESSAGE, MESSAGE_HEAD, StreamItem, StreamMessage, encode},
     subject::NodeName,
 };
-use crate::SessionId;
+use crate::{SessionId, SessionName};
 
 /// What waits to be sent, in bytes, before no more is read from the session.
 const MAX_QUEUED: usize = MAX_MESSAGE;
@@ -30,6 +30,8 @@ pub(crate) struct HostStream {
     pub(crate) watcher: NodeName,
     pub(crate) number: u64,
     pub(crate) session: SessionId,
+    /// What the session is called, once that is known.
+    pub(crate) name: Option<SessionName>,
     seq: u32,
     /// Bytes that were sent, and that may be.
     sent: u64,
@@ -51,6 +53,7 @@ impl HostStream {
             watcher,
             number,
             session,
+            name: None,
             seq: 0,
             sent: 0,
             limit,

@@ -7,17 +7,24 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use async_nats::{Client, ConnectOptions, Event, Message, ServerAddr, ServerError, StatusCode, Subscriber};
+use async_nats::{
+    Client, ConnectOptions, Event, Message, ServerAddr, ServerError, Statistics, StatusCode, Subscriber,
+};
 use futures_util::{StreamExt, stream::SelectAll};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     carrier::{Carrier, CarrierEvent, CarrierMessage},
+    figure::NodeFigure,
     subject::{Class, Lane, NodeName, Subject, Tenant, subscriptions},
 };
 
@@ -99,6 +106,8 @@ struct NatsLane {
     client: Client,
     outbox: Sender<Published>,
     events: Receiver<CarrierEvent>,
+    /// Messages that the client had no room for, as far as it says.
+    dropped: Arc<AtomicU64>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -130,6 +139,30 @@ impl NatsCarrier {
             Lane::Bulk => &self.bulk,
             Lane::Quick => &self.quick,
         }
+    }
+
+    /// What the two connections carried.
+    pub(crate) fn figures(&self) -> Vec<NodeFigure> {
+        let [bulk, quick] = [&self.bulk, &self.quick].map(|lane| (lane.client.statistics(), &lane.dropped));
+        let counter = |name, help, value: fn(&Statistics) -> u64| {
+            // Relaxed: each stands for itself.
+            let samples = [("bulk", &bulk.0), ("quick", &quick.0)].map(|(lane, of)| (lane, value(of)));
+            NodeFigure::counter(name, help, "lane", &samples)
+        };
+        let dropped = [("bulk", bulk.1.load(Relaxed)), ("quick", quick.1.load(Relaxed))];
+        vec![
+            counter("messages_sent", "Messages to nats-server.", |of| of.out_messages.load(Relaxed)),
+            counter("sent_bytes", "Bytes of them.", |of| of.out_bytes.load(Relaxed)),
+            counter("messages_received", "Messages from nats-server.", |of| of.in_messages.load(Relaxed)),
+            counter("received_bytes", "Bytes of them.", |of| of.in_bytes.load(Relaxed)),
+            counter("connects", "Times that a connection was made.", |of| of.connects.load(Relaxed)),
+            NodeFigure::counter(
+                "dropped",
+                "Messages from nats-server that came too fast, at least.",
+                "lane",
+                &dropped,
+            ),
+        ]
     }
 
     /// Completes once there is room for a message of this lane.
@@ -188,8 +221,14 @@ impl NatsLane {
         let (news, told) = mpsc::channel(16);
         let kind = if lane == Lane::Bulk { "bulk" } else { "quick" };
         let options = config.options().await?.name(format!("fugue-server node {own} ({kind})"));
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
         let options = options.event_callback(move |event| {
             let news = news.clone();
+            if let Event::SlowConsumer(_) = event {
+                // Relaxed: it stands for itself.
+                counted.fetch_add(1, Relaxed);
+            }
             async move {
                 let _ = news.send(event).await;
             }
@@ -202,13 +241,20 @@ impl NatsLane {
         }
         let (outbox, published) = mpsc::channel(OUTBOX_MESSAGES);
         let (sender, events) = mpsc::channel(SUBSCRIPTION_MESSAGES);
-        let reader =
-            Reader { lane, client: client.clone(), tenant: tenant.clone(), told, subscribers, sender };
+        let reader = Reader {
+            lane,
+            client: client.clone(),
+            tenant: tenant.clone(),
+            told,
+            subscribers,
+            sender,
+            lost: None,
+        };
         let tasks = [
             AbortOnDropHandle::new(tokio::spawn(write(client.clone(), published))),
             AbortOnDropHandle::new(tokio::spawn(reader.run())),
         ];
-        Ok(Self { client, outbox, events, _tasks: tasks })
+        Ok(Self { client, outbox, events, dropped, _tasks: tasks })
     }
 }
 
@@ -233,6 +279,7 @@ struct Reader {
     told: Receiver<Event>,
     subscribers: SelectAll<Subscriber>,
     sender: Sender<CarrierEvent>,
+    lost: Option<Instant>,
 }
 
 impl Reader {
@@ -261,14 +308,16 @@ impl Reader {
         self.sender.send(CarrierEvent::Connected { lane, max_payload }).await.ok()
     }
 
-    async fn tell(&self, event: Event) -> Option<()> {
+    async fn tell(&mut self, event: Event) -> Option<()> {
         let lane = self.lane;
         match event {
             Event::Connected => {
-                tracing::info!(?lane, "nats-server is there");
+                let lost_seconds = self.lost.take().map(|lost| lost.elapsed().as_secs());
+                tracing::info!(?lane, lost_seconds, "nats-server is there");
                 self.connected().await
             }
             Event::Disconnected | Event::Closed => {
+                self.lost.get_or_insert_with(Instant::now);
                 tracing::warn!(?lane, "nats-server is lost");
                 self.sender.send(CarrierEvent::Disconnected { lane }).await.ok()
             }

@@ -18,6 +18,7 @@ use super::{
     carrier::{Carrier, CarrierEvent},
     control::{ControlAnswer, ControlError, ControlListener, ControlRequest, NodeLine, SessionLine},
     core::{LocalEvent, MirrorId, NodeCore, Report},
+    journal::Journal,
     local::{LocalNews, LocalSide},
     message::{Incarnation, Refusal, RemoteSession},
     nats::{NatsCarrier, NatsConfig, NatsError},
@@ -69,6 +70,7 @@ pub(crate) struct RunningNode {
     /// Who waits for a mirror; and the mirrors that the local server has.
     watchers: HashMap<MirrorId, Vec<Watcher>>,
     provided: HashSet<MirrorId>,
+    journal: Journal,
 }
 
 /// Who waits for a session of another node.
@@ -117,6 +119,7 @@ impl RunningNode {
             overviews: HashMap::new(),
             watchers: HashMap::new(),
             provided: HashSet::new(),
+            journal: Journal::default(),
         })
     }
 
@@ -182,8 +185,9 @@ impl RunningNode {
         }
         while let Some(report) = self.core.next_report() {
             match report {
-                Report::Came(node) => tracing::info!(%node, "a node is there"),
-                Report::Lost(node) => tracing::info!(%node, "a node is lost"),
+                Report::Came(node, after) => Journal::came(&node, after),
+                Report::Lost(node) => Journal::lost(&node),
+                Report::Stream(report) => self.journal.stream(now, report),
                 Report::NameTaken => return Some(NodeError::NameTaken(self.name.clone())),
                 Report::NameWanted => {
                     tracing::warn!(name = %self.name, "another node tries to have this name")
@@ -254,6 +258,10 @@ impl RunningNode {
                 };
                 let list = self.core.list(now, &host);
                 self.lists.insert(list, Awaited::Watch { host, session, answer });
+            }
+            ControlRequest::Figures => {
+                let figures = [self.core.figures(), self.carrier.figures()].concat();
+                let _ = answer.send(ControlAnswer::Figures(figures));
             }
             ControlRequest::Nodes => {
                 let nodes: Vec<_> =

@@ -43,6 +43,11 @@ pub(crate) enum NotTyped {
 }
 
 impl Typing {
+    /// Bytes that were typed and are not taken.
+    pub(crate) fn waiting(&self) -> usize {
+        self.streams.values().map(|keys| keys.data.len()).sum()
+    }
+
     /// Takes in what was typed. How far its stream is taken, if that is at or past its end.
     pub(crate) fn push(&mut self, now: Duration, piece: &TypedPiece) -> Result<Option<u64>, NotTyped> {
         let TypedPiece { position: InputPosition { stream, offset }, from_terminal, data } = piece;

@@ -8,6 +8,7 @@ use std::{mem, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    figure::WhyReopened,
     message::{Begin, Incarnation, ReadRequest, Refusal, StreamItem, StreamMessage},
     subject::NodeName,
     window::{Pool, Window},
@@ -82,6 +83,8 @@ pub(crate) struct WatchOutcome {
     pub(crate) requests: Vec<ReadRequest>,
     /// To its mirror.
     pub(crate) news: Vec<WatchNews>,
+    /// Its stream is dropped, and another one will be opened.
+    pub(crate) reopens: Option<WhyReopened>,
 }
 
 /// What a mirror is told.
@@ -143,10 +146,10 @@ impl Watch {
     }
 
     /// The connection is another one, or the host came back: what was on its way may be lost.
-    pub(crate) fn reopen(&mut self, now: Duration, outcome: &mut WatchOutcome) {
+    pub(crate) fn reopen(&mut self, now: Duration, why: WhyReopened, outcome: &mut WatchOutcome) {
         if !self.is_over() {
             self.failures = 0;
-            self.drop_stream(now, outcome);
+            self.drop_stream(now, why, outcome);
         }
     }
 
@@ -161,7 +164,7 @@ impl Watch {
         if let WatchState::Open { heard, .. } = self.state
             && now >= heard + SILENCE
         {
-            self.drop_stream(now, outcome);
+            self.drop_stream(now, WhyReopened::Silence, outcome);
         }
         if !self.is_over() && !self.is_silent && now >= self.heard + SILENCE {
             self.is_silent = true;
@@ -237,8 +240,12 @@ impl Watch {
             return;
         }
         let weight = if message.items == [StreamItem::Tail] { 0 } else { bytes };
-        if after > 0 || !self.window.receive(now, weight, pool) {
-            self.drop_stream(now, outcome);
+        if after > 0 {
+            self.drop_stream(now, WhyReopened::Hole, outcome);
+            return;
+        }
+        if !self.window.receive(now, weight, pool) {
+            self.drop_stream(now, WhyReopened::Credit, outcome);
             return;
         }
         *seq = seq.wrapping_add(1);
@@ -247,7 +254,7 @@ impl Watch {
         }
         for item in message.items {
             if !self.take(now, item, outcome) {
-                self.drop_stream(now, outcome);
+                self.drop_stream(now, WhyReopened::Hole, outcome);
                 return;
             }
         }
@@ -344,15 +351,19 @@ impl Watch {
     /// The host refuses: for good, or so that it is tried again.
     pub(crate) fn refused(&mut self, now: Duration, why: Refusal, outcome: &mut WatchOutcome) {
         let is_final = self.head.is_none() || matches!(why, Refusal::NoSession | Refusal::NotAllowed);
-        self.drop_stream(now, outcome);
+        self.drop_stream(now, WhyReopened::Refused, outcome);
         if is_final {
+            outcome.reopens = None;
             self.state = WatchState::Over;
             outcome.news.push(WatchNews::Over(why));
         }
     }
 
     /// Drops the stream; another one is opened, soon if this one brought anything.
-    fn drop_stream(&mut self, now: Duration, outcome: &mut WatchOutcome) {
+    fn drop_stream(&mut self, now: Duration, why: WhyReopened, outcome: &mut WatchOutcome) {
+        if matches!(self.state, WatchState::Open { .. }) {
+            outcome.reopens = Some(why);
+        }
         outcome.requests.extend(self.number().map(|stream| ReadRequest::Close { stream }));
         self.screen = Some(Vec::new());
         let has_brought = matches!(self.state, WatchState::Open { has_brought: true, .. });

@@ -21,12 +21,14 @@ use axum::{
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use tokio::sync::Mutex;
 
 use super::{Gateway, process::ProcessFigures};
+#[cfg(feature = "nodes")]
+use crate::nodes::{NodeFigure, figures_soon};
 use crate::{
     Client,
     client::{Figure, FigureKind, SERVER_FIGURES, SESSION_FIGURES},
@@ -82,6 +84,10 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
         refused: gateway.counts.refused.load(Relaxed),
     };
     let mut registry = Registry::default();
+    #[cfg(feature = "nodes")]
+    if let Some(figures) = figures_soon(&gateway.socket).await {
+        registry.sub_registry_with_prefix("fugue_node").register_collector(Box::new(OfNode(figures)));
+    }
     registry.sub_registry_with_prefix("fugue").register_collector(Box::new(figures));
     // Under the names that all exporters have for these.
     registry.sub_registry_with_prefix("process").register_collector(Box::new(ProcessFigures::now()));
@@ -122,21 +128,24 @@ impl Collector for Figures {
             sample(&mut encoder, figure, (figure.value)(stats))?;
         }
         for figure in SESSION_FIGURES.iter().filter(|_| self.with_sessions && !stats.sessions.is_empty()) {
-            let metric: &dyn EncodeMetric = match figure.kind {
-                Counter => &ConstCounter::new(0_u64),
-                Gauge => &ConstGauge::new(0_i64),
-            };
-            let mut family =
-                encoder.encode_descriptor(figure.name, figure.help, None, metric.metric_type())?;
-            for session in &stats.sessions {
-                let label = [("session", session.name.as_str())];
-                let value = (figure.value)(stats, session);
-                let sample = family.encode_family(&label)?;
-                match figure.kind {
-                    Counter => ConstCounter::new(value).encode(sample)?,
-                    Gauge => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(sample)?,
-                }
-            }
+            let value = |session| (figure.value)(stats, session);
+            let samples: Vec<_> = stats.sessions.iter().map(|of| (of.name.as_str(), value(of))).collect();
+            family(&mut encoder, (figure.name, figure.kind, figure.help), "session", &samples)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the node of this machine counts.
+#[cfg(feature = "nodes")]
+#[derive(Debug)]
+struct OfNode(Vec<NodeFigure>);
+
+#[cfg(feature = "nodes")]
+impl Collector for OfNode {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for NodeFigure { name, kind, help, label, samples } in &self.0 {
+            family(&mut encoder, (name, *kind, help), label, samples)?;
         }
         Ok(())
     }
@@ -158,16 +167,35 @@ impl Collector for ProcessFigures {
     }
 }
 
+/// A figure with a sample for each value of a label; without a label, with its one sample.
+fn family<Of: AsRef<str>>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, kind, help): (&str, FigureKind, &str),
+    label: &str,
+    samples: &[(Of, u64)],
+) -> Result<(), fmt::Error> {
+    let metric_type = match kind {
+        FigureKind::Counter => MetricType::Counter,
+        FigureKind::Gauge => MetricType::Gauge,
+    };
+    let mut family = encoder.encode_descriptor(name, help, None, metric_type)?;
+    for (of, value) in samples {
+        let labels = [(label, of.as_ref())];
+        let labels = if label.is_empty() { &[][..] } else { &labels[..] };
+        let sample = family.encode_family(&labels)?;
+        match kind {
+            FigureKind::Counter => ConstCounter::new(*value).encode(sample)?,
+            FigureKind::Gauge => ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(sample)?,
+        }
+    }
+    Ok(())
+}
+
 /// A figure with its one sample.
 fn sample<Of>(
     encoder: &mut DescriptorEncoder<'_>,
     figure: &Figure<Of>,
     value: u64,
 ) -> Result<(), fmt::Error> {
-    let metric: Box<dyn EncodeMetric> = match figure.kind {
-        FigureKind::Counter => Box::new(ConstCounter::new(value)),
-        FigureKind::Gauge => Box::new(ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))),
-    };
-    let encoder = encoder.encode_descriptor(figure.name, figure.help, None, metric.metric_type())?;
-    metric.encode(encoder)
+    family(encoder, (figure.name, figure.kind, figure.help), "", &[("", value)])
 }

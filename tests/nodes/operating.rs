@@ -101,3 +101,147 @@ fn a_service_manager_is_told_once_a_node_is_connected() {
     let length = manager.recv(&mut message).unwrap();
     assert_eq!(&message[..length], b"READY=1");
 }
+
+/// What a node counts.
+fn figures(machine: &Machine) -> serde_json::Value {
+    serde_json::from_str(&machine.ok(&["stats", "--node", "--json"])).unwrap()
+}
+
+#[test]
+fn a_node_counts_what_it_carries_and_opens_again() {
+    let Some(mut broker) = Broker::start("") else { return };
+    let [mut host, mut watcher] = [Machine::new(), Machine::new()];
+    host.start_node("h1", &broker.url(None), &["--allow", "h2=read"]);
+    watcher.start_node("h2", &broker.url(None), &[]);
+    let script = "read word; stty -echo; for i in $(seq 1 30); do seq 1 1000; sleep 0.1; done; read word";
+    host.ok(&["new", "-d", "build", "--", "sh", "-c", script]);
+    let recorder = watcher.record("build@h1");
+    assert!(!watcher.send("build", "x\n").status.success());
+    host.send("build", "\n");
+    eventually("output", || {
+        (figures(&watcher)["received_bytes"]["bulk"].as_u64() > Some(10_000)).then_some(())
+    });
+    let (at_host, here) = (figures(&host), figures(&watcher));
+    assert_eq!((&at_host["connected"]["bulk"], &at_host["connected"]["quick"]), (&1.into(), &1.into()));
+    assert_eq!((&at_host["nodes"]["there"], &at_host["streams"]), (&1.into(), &1.into()), "{at_host}");
+    // What is not answered at once is asked for again.
+    for counted in ["streams_opened", "refused"] {
+        assert!(at_host[counted].as_u64() > Some(0), "{counted}: {at_host}");
+    }
+    assert!(at_host["sent_bytes"]["bulk"].as_u64() > Some(10_000), "{at_host}");
+    assert_eq!((&here["mirrors"]["live"], &here["mirrors"]["silent"]), (&1.into(), &0.into()), "{here}");
+    assert_eq!(here["streams_reopened"]["connection"], 0, "{here}");
+    broker.restart();
+    eventually("the stream", || {
+        let here = figures(&watcher);
+        (here["streams_reopened"]["connection"].as_u64() > Some(0)
+            && here["connects"]["bulk"].as_u64() > Some(1))
+        .then_some(())
+    });
+    let text = watcher.ok(&["stats", "--node"]);
+    assert!(text.contains("streams_reopened connection") && text.contains("mirrors live"), "{text}");
+    let text = watcher.ok(&["stats", "--node", "--prometheus"]);
+    assert!(text.contains("# TYPE fugue_node_streams_reopened_total counter\n"), "{text}");
+    assert!(text.contains(",why=\"connection\"} ") && text.contains("fugue_node_streams{socket="), "{text}");
+    drop(recorder);
+}
+
+#[test]
+fn a_log_says_which_node_which_session_and_why() {
+    let Some(broker) = Broker::start("") else { return };
+    let machines = [Machine::new(), Machine::new()];
+    let logs = machines.each_ref().map(|machine| machine.directory.path().join("log"));
+    let _nodes: Vec<_> = ["h1", "h2"]
+        .iter()
+        .zip(machines.iter().zip(&logs))
+        .map(|(name, (machine, log))| {
+            let mut command =
+                machine.command(&["node", "--log", "info", "--name", name, "--nats", &broker.url(None)]);
+            let log = fs::File::create(log).unwrap();
+            let mut child = Process(command.stdout(Stdio::piped()).stderr(log).spawn().unwrap());
+            let mut line = String::new();
+            BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            child
+        })
+        .collect();
+    let [host, watcher] = &machines;
+    let id = host.ok(&["new", "-d", "build", "--", "sh", "-c", "read word; exit 5"]);
+    let recorder = watcher.record("build@h1");
+    host.send("build", "\n");
+    assert_eq!(recorder.finish().2, Some(5));
+    let [at_host, here] = &logs;
+    for (log, message, fields) in [
+        (at_host, "a node is there", &["node=h2"][..]),
+        (at_host, "a node is sent a session", &["node=h2", "name=build", id.trim()]),
+        (
+            at_host,
+            "a node is not sent a session any more",
+            &["node=h2", "name=build", "why=\"its node closed it\""],
+        ),
+        (here, "a mirror begins", &["node=h1", "name=build", id.trim()]),
+        (here, "a mirror ends", &["node=h1", "name=build", id.trim()]),
+    ] {
+        eventually(message, || {
+            let text = fs::read_to_string(log).unwrap();
+            let is_it =
+                |line: &&str| line.contains(message) && fields.iter().all(|field| line.contains(field));
+            text.lines().find(is_it).map(|_| ())
+        });
+    }
+}
+
+#[cfg(feature = "web")]
+#[test]
+fn the_gateways_metrics_have_the_figures_of_a_node_that_runs_here() {
+    use std::{
+        collections::BTreeSet,
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+        path::Path,
+    };
+
+    let Some(broker) = Broker::start("") else { return };
+    let mut machine = Machine::new();
+    machine.ok(&["new", "-d", "build", "--", "sleep", "1000"]);
+    let path = machine.directory.path().join("metrics");
+    let mut command = machine.command(&["web", "--listen", "127.0.0.1:0", "--metrics"]);
+    let (_gateway, _) = connected({
+        command.arg(format!("unix:{}", path.display()));
+        command
+    });
+    let scrape = || {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("fugue_up 1\n"), "{answer}");
+        answer
+    };
+    assert!(!scrape().contains("fugue_node_"));
+    machine.start_node("h1", &broker.url(None), &[]);
+    eventually("its connection", || {
+        scrape().contains("fugue_node_connected{lane=\"quick\"} 1").then_some(())
+    });
+    let answer = scrape();
+    for line in [
+        "fugue_node_connected{lane=\"quick\"} 1",
+        "fugue_node_streams 0",
+        "fugue_node_streams_reopened_total{why=\"hole\"} 0",
+    ] {
+        assert!(answer.contains(line), "{line}: {answer}");
+    }
+    // The dashboard shows each of them, and names no other; nor does a rule.
+    let named = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric());
+        words.filter(|word| word.starts_with("fugue_node_")).map(str::to_owned).collect()
+    };
+    let told = answer.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    let monitoring = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/monitoring");
+    let read = |name: &str| fs::read_to_string(monitoring.join(name)).unwrap();
+    assert_eq!(named(&read("dashboard.json")), named(&told));
+    assert!(named(&read("alerts.yml")).is_subset(&named(&told)));
+    // One that does not answer costs a second, and nothing else.
+    machine.node().signal(rustix::process::Signal::STOP);
+    assert!(!scrape().contains("fugue_node_"));
+    machine.node().signal(rustix::process::Signal::CONT);
+}

@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("session", &["id", "keeper", "message", "name", "registry", "sync", "terminal", "wire"]),
     ("sync", &[]),
     ("terminal", &["id"]),
-    ("web", &["client", "id", "message", "name", "terminal"]),
+    ("web", &["client", "id", "message", "name", "nodes", "terminal"]),
     ("wire", &["id", "message"]),
 ];
 

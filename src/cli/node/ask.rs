@@ -6,7 +6,7 @@ use super::super::{Globals, start::find_or_start};
 use crate::{
     SessionId,
     message::Target,
-    nodes::{ControlAnswer, ControlRequest, NodeLine, ask},
+    nodes::{ControlAnswer, ControlRequest, NodeFigure, NodeLine, ask},
 };
 
 /// Has the node of this machine watch a session of another. Returns the id under which the server has it then.
@@ -24,7 +24,7 @@ pub(in crate::cli) async fn watch(
     match ask(&common.socket, &request).await? {
         ControlAnswer::Watching { session } => Ok(session),
         ControlAnswer::Refused(why) => bail!(why),
-        ControlAnswer::Nodes(_) => bail!("the node answers what was not asked"),
+        _ => bail!("the node answers what was not asked"),
     }
 }
 
@@ -33,7 +33,16 @@ pub(in crate::cli) async fn nodes(common: &Globals) -> anyhow::Result<Vec<NodeLi
     match ask(&common.socket, &ControlRequest::Nodes).await? {
         ControlAnswer::Nodes(nodes) => Ok(nodes),
         ControlAnswer::Refused(why) => bail!(why),
-        ControlAnswer::Watching { .. } => bail!("the node answers what was not asked"),
+        _ => bail!("the node answers what was not asked"),
+    }
+}
+
+/// What the node counts.
+pub(in crate::cli) async fn figures(common: &Globals) -> anyhow::Result<Vec<NodeFigure>> {
+    match ask(&common.socket, &ControlRequest::Figures).await? {
+        ControlAnswer::Figures(figures) => Ok(figures),
+        ControlAnswer::Refused(why) => bail!(why),
+        _ => bail!("the node answers what was not asked"),
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::fmt::{Display, Write};
 
+#[cfg(feature = "nodes")]
+use crate::nodes::NodeFigure;
 use crate::{
     client::{Figure, FigureKind, SERVER_FIGURES, SESSION_FIGURES},
     message::ServerStats,
@@ -16,6 +18,23 @@ pub(super) fn text(stats: &ServerStats, socket: &str) -> String {
     let mut text = Exposition { text: String::new(), server: format!("socket=\"{}\"", escaped(socket)) };
     of_server(&mut text, stats);
     of_sessions(&mut text, stats);
+    text.text
+}
+
+/// The text of what a node counts.
+#[cfg(feature = "nodes")]
+pub(super) fn of_node(figures: &[NodeFigure], socket: &str) -> String {
+    let mut text = Exposition { text: String::new(), server: format!("socket=\"{}\"", escaped(socket)) };
+    for figure in figures {
+        let name = text.named(figure.kind, &format!("node_{}", figure.name), &figure.help);
+        for (of, value) in &figure.samples {
+            let label = match figure.label.as_str() {
+                "" => String::new(),
+                label => format!(",{label}=\"{}\"", escaped(of)),
+            };
+            text.sample(&name, &label, *value);
+        }
+    }
     text.text
 }
 
@@ -50,11 +69,15 @@ struct Exposition {
 impl Exposition {
     /// Begins the samples of a figure, and returns their name.
     fn family<Of>(&mut self, figure: &Figure<Of>) -> String {
-        let (kind, name) = match figure.kind {
-            FigureKind::Counter => ("counter", format!("{}_total", figure.name)),
-            FigureKind::Gauge => ("gauge", figure.name.to_owned()),
+        self.named(figure.kind, figure.name, figure.help)
+    }
+
+    fn named(&mut self, kind: FigureKind, name: &str, help: &str) -> String {
+        let (kind, name) = match kind {
+            FigureKind::Counter => ("counter", format!("{name}_total")),
+            FigureKind::Gauge => ("gauge", name.to_owned()),
         };
-        self.line(format_args!("# HELP fugue_{name} {}\n# TYPE fugue_{name} {kind}", figure.help));
+        self.line(format_args!("# HELP fugue_{name} {help}\n# TYPE fugue_{name} {kind}"));
         name
     }
 

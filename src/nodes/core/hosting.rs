@@ -11,6 +11,7 @@ use crate::{
     message::Access,
     nodes::{
         carrier::CarrierMessage,
+        figure::{StreamNews, StreamReport},
         host::HostStream,
         message::{
             Answer, Begin, MAX_TYPED, ReadRequest, Refusal, StreamItem, TypedPiece, WriteRequest, position,
@@ -49,7 +50,10 @@ impl NodeCore {
             ReadRequest::Open { stream, session, begin, limit } => {
                 let opened = match may_read {
                     true => self.open(now, &from, stream, (session, begin, limit)),
-                    false => Err(Refusal::NotAllowed),
+                    false => {
+                        self.tell_refused(from.clone(), session);
+                        Err(Refusal::NotAllowed)
+                    }
                 };
                 if let Err(why) = opened {
                     self.answer(&ReplyTo { node: from, number: stream }, &Answer::Refused(why));
@@ -62,7 +66,7 @@ impl NodeCore {
             }
             ReadRequest::Close { stream } => {
                 if let Some((follow, _)) = self.hosted(&from, stream) {
-                    self.unfollow(follow);
+                    self.unfollow(follow, "its node closed it");
                 }
             }
             ReadRequest::Echo { .. } => {}
@@ -97,7 +101,7 @@ impl NodeCore {
             if before >> 32 == number >> 32 && number < before {
                 return Ok(());
             }
-            self.unfollow(follow);
+            self.unfollow(follow, "its node opened another one");
         }
         if self.hosting.len() >= MAX_HOSTED {
             return Err(Refusal::TooMany);
@@ -108,8 +112,11 @@ impl NodeCore {
         Ok(())
     }
 
-    fn unfollow(&mut self, follow: FollowId) {
-        if self.hosting.remove(&follow).is_some() {
+    fn unfollow(&mut self, follow: FollowId, why: &'static str) {
+        if let Some(HostStream { watcher: node, session, name, .. }) = self.hosting.remove(&follow) {
+            if name.is_some() {
+                self.tell(StreamReport { node, session, name, news: StreamNews::NotSent(why) });
+            }
             self.commands.push_back(LocalCommand::Unfollow { follow });
         }
     }
@@ -117,7 +124,8 @@ impl NodeCore {
     pub(super) fn expire_streams(&mut self, now: Duration) {
         let expired = self.hosting.iter().filter(|(_, stream)| stream.is_expired(now));
         let expired: Vec<_> = expired.map(|(follow, _)| *follow).collect();
-        expired.into_iter().for_each(|follow| self.unfollow(follow));
+        self.counts.expired += expired.len() as u64;
+        expired.into_iter().for_each(|follow| self.unfollow(follow, "its node is silent"));
     }
 
     /// The next message of a stream: each has its turn.
@@ -136,12 +144,13 @@ impl NodeCore {
     }
 
     pub(super) fn write_request(&mut self, reply: ReplyTo, request: WriteRequest) {
-        if self.allow.access(&reply.node) != Some(Access::ReadWrite) {
-            return self.answer(&reply, &Answer::Refused(Refusal::NotAllowed));
-        }
         let (WriteRequest::Input { session, .. }
         | WriteRequest::Resize { session, .. }
         | WriteRequest::Kill { session }) = request;
+        if self.allow.access(&reply.node) != Some(Access::ReadWrite) {
+            self.tell_refused(reply.node.clone(), session);
+            return self.answer(&reply, &Answer::Refused(Refusal::NotAllowed));
+        }
         if self.mirrors.values().any(|mirror| mirror.is_of(session)) {
             return self.answer(&reply, &Answer::Refused(Refusal::NoSession));
         }
@@ -180,6 +189,11 @@ impl NodeCore {
     pub(crate) fn handle_local(&mut self, now: Duration, event: LocalEvent) {
         match event {
             LocalEvent::Following { follow, name, size, start } => {
+                if let Some(stream) = self.hosting.get_mut(&follow) {
+                    stream.name = Some(name.clone());
+                    let (watcher, session) = (stream.watcher.clone(), stream.session);
+                    self.tell_sent(watcher, session, name.clone());
+                }
                 let incarnation = self.incarnation;
                 self.push(follow, StreamItem::Opened { incarnation, start, name, size });
             }

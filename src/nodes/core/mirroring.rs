@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{LocalCommand, MirrorId, NodeCore, Purpose, nobody};
 use crate::{
-    SessionId, TerminalSize,
+    SessionId, SessionName, TerminalSize,
     message::InputStreamId,
     nodes::{
         carrier::CarrierMessage,
+        figure::WhyReopened,
         message::{
             Answer, ReadRequest, Refusal, StreamItem, StreamMessage, TypedPiece, WriteRequest, decode, encode,
         },
@@ -24,13 +25,22 @@ const KILL_TIME: Duration = Duration::from_secs(8);
 /// A session of another node.
 #[derive(Debug)]
 pub(super) struct Mirror {
-    watch: Watch,
-    typing: Typing,
+    pub(super) watch: Watch,
+    pub(super) typing: Typing,
     /// Bytes that the local server has not taken.
     untaken: usize,
+    /// What it is called, since when its host is silent, and why it is over: to be told.
+    pub(super) name: Option<SessionName>,
+    pub(super) silent_since: Option<Duration>,
+    pub(super) why_over: Option<Refusal>,
 }
 
 impl Mirror {
+    fn new(watch: Watch) -> Self {
+        let typing = Typing::default();
+        Self { watch, typing, untaken: 0, name: None, silent_since: None, why_over: None }
+    }
+
     pub(super) fn is_of(&self, session: SessionId) -> bool {
         self.watch.session == session
     }
@@ -60,13 +70,13 @@ impl NodeCore {
         let window = Window::new(now, &mut self.pool).ok_or(Refusal::TooMany)?;
         let mirror = MirrorId(self.draw_number());
         let watch = Watch::new(now, host.clone(), session, window);
-        self.mirrors.insert(mirror, Mirror { watch, typing: Typing::default(), untaken: 0 });
+        self.mirrors.insert(mirror, Mirror::new(watch));
         Ok(mirror)
     }
 
     /// Watches a session no longer.
     pub(crate) fn unwatch(&mut self, mirror: MirrorId) {
-        let Some(Mirror { watch, .. }) = self.mirrors.remove(&mirror) else { return };
+        let Some(Mirror { watch, name, why_over, .. }) = self.mirrors.remove(&mirror) else { return };
         self.requests.cancel(|purpose| match purpose {
             Purpose::Input { mirror: of, .. }
             | Purpose::Resize { mirror: of }
@@ -75,6 +85,7 @@ impl NodeCore {
         });
         self.streams.retain(|_, of| *of != mirror);
         let host = watch.host.clone();
+        self.tell_not_mirrored(host.clone(), watch.session, name, why_over);
         if let Some(close) = watch.close(&mut self.pool) {
             self.send_read(&host, None, &close);
         }
@@ -97,14 +108,14 @@ impl NodeCore {
             Some(message) => {
                 entry.watch.receive(now, message, payload.len(), &mut self.pool, &mut outcome);
             }
-            None => entry.watch.reopen(now, &mut outcome),
+            None => entry.watch.reopen(now, WhyReopened::Hole, &mut outcome),
         }
         self.carry_out(now, mirror, outcome);
     }
 
     /// Passes on what a watch has to say, and does what is due then.
     fn carry_out(&mut self, now: Duration, mirror: MirrorId, outcome: WatchOutcome) {
-        self.pass_on(mirror, outcome);
+        self.pass_on(now, mirror, outcome);
         match self.mirrors.get(&mirror) {
             Some(entry) if entry.watch.is_over() => self.unwatch(mirror),
             Some(_) => self.tick_mirror(now, mirror),
@@ -112,7 +123,8 @@ impl NodeCore {
         }
     }
 
-    fn pass_on(&mut self, mirror: MirrorId, outcome: WatchOutcome) {
+    fn pass_on(&mut self, now: Duration, mirror: MirrorId, outcome: WatchOutcome) {
+        self.tell_watch(now, mirror, &outcome);
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
         let (host, session) = (entry.watch.host.clone(), entry.watch.session);
         for news in outcome.news {
@@ -163,7 +175,7 @@ impl NodeCore {
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
         let mut outcome = WatchOutcome::default();
         entry.watch.tick(now, entry.untaken, || next, &mut outcome);
-        self.pass_on(mirror, outcome);
+        self.pass_on(now, mirror, outcome);
     }
 
     /// Opens the streams again, of one host or of all: what was on its way may be lost.
@@ -174,7 +186,8 @@ impl NodeCore {
         for mirror in which {
             let Some(entry) = self.mirrors.get_mut(&mirror) else { continue };
             let mut outcome = WatchOutcome::default();
-            entry.watch.reopen(now, &mut outcome);
+            let why = if host.is_some() { WhyReopened::Host } else { WhyReopened::Connection };
+            entry.watch.reopen(now, why, &mut outcome);
             self.carry_out(now, mirror, outcome);
         }
     }
