@@ -1,8 +1,12 @@
 //! The carrier of the tests: in this process, in virtual time, with faults that a seed repeats.
+//!
+//! What is on its way waits in a queue of its receiver, and each node is woken when something comes for it: so a
+//! thousand nodes cost no more than what they say.
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -31,6 +35,20 @@ pub(crate) struct Faults {
     /// How many bytes a node takes in a millisecond.
     pub(crate) bytes_per_ms: Vec<u64>,
     pub(crate) max_payload: usize,
+    /// Messages of one lane that a node may have on its way before more are lost: a broker's slow consumer.
+    pub(crate) most_waiting: usize,
+    pub(crate) cluster: Cluster,
+}
+
+/// The brokers, and what a message costs each of them. A node is at the broker of its number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) brokers: usize,
+    /// Nanoseconds that it takes to read or to write a message, and a KiB.
+    pub(crate) message_ns: u64,
+    pub(crate) kib_ns: u64,
+    /// Messages come at multiples of this, so that a node has fewer turns.
+    pub(crate) grain: Duration,
 }
 
 impl Faults {
@@ -45,15 +63,16 @@ impl Faults {
             disconnected: Vec::new(),
             bytes_per_ms: vec![1_000_000; nodes],
             max_payload: 1024 * 1024,
+            most_waiting: 256,
+            cluster: Cluster { brokers: 1, message_ns: 0, kib_ns: 0, grain: Duration::from_nanos(1) },
         }
     }
 
-    fn is_in(spans: &[(Duration, Duration, usize)], now: Duration, node: usize) -> bool {
-        spans.iter().any(|(from, to, which)| *which == node && (*from..*to).contains(&now))
-    }
-
-    pub(crate) fn is_stopped(&self, now: Duration, node: usize) -> bool {
-        Self::is_in(&self.stopped, now, node)
+    /// Until when a node takes nothing, if it does not now.
+    pub(crate) fn stopped_until(&self, now: Duration, node: usize) -> Option<Duration> {
+        let spans =
+            self.stopped.iter().filter(|(from, to, which)| *which == node && (*from..*to).contains(&now));
+        spans.map(|(_, to, _)| *to).max()
     }
 
     fn are_apart(&self, now: Duration, a: usize, b: usize) -> bool {
@@ -64,177 +83,318 @@ impl Faults {
     }
 }
 
-/// Messages of one lane that a node may have on its way to another before they are lost: a broker's slow consumer.
-const MAX_ON_WAY: usize = 256;
+/// Messages, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, messages: u64, bytes: u64) {
+        self.messages += messages;
+        self.bytes += messages * bytes;
+    }
+}
+
+/// Kinds of messages, as they are counted.
+pub(crate) const CLASSES: [&str; 6] = ["read", "write", "reply", "stream", "beat", "ask"];
+
+fn class(message: &CarrierMessage) -> usize {
+    match message.subject.class {
+        Class::Read => 0,
+        Class::Write => 1,
+        Class::Reply(_) => 2,
+        Class::Stream(_) => 3,
+        Class::Beat => 4,
+        Class::Ask => 5,
+    }
+}
+
+/// What the protocol of a broker adds to a payload, about: a subject, perhaps another for answers, and a length.
+const AROUND: u64 = 64;
+
+/// A broker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Broker {
+    /// When it has read and written all that it was given.
+    busy: Duration,
+    /// What it read and wrote, by class.
+    pub(crate) passed: [Tally; 6],
+    /// In this second, and the most in any.
+    second: u64,
+    this: Tally,
+    pub(crate) most: Tally,
+    /// The longest that something waited for it.
+    pub(crate) longest: Duration,
+}
+
+/// A node's side of the bus.
+#[derive(Default)]
+struct Inbox {
+    /// By the time that it comes, and a count.
+    on_way: BTreeMap<(Duration, u64), (Lane, CarrierEvent)>,
+    /// When the node has taken all that was sent to it, of each lane, and how many messages it has not.
+    busy: [Duration; 2],
+    waiting: [usize; 2],
+    /// Bytes of streams that it has not taken, and the most there were.
+    bytes: usize,
+    most_bytes: usize,
+    is_connected: Option<bool>,
+    disconnected: Vec<(Duration, Duration)>,
+    /// When it is woken next.
+    wake: Option<Duration>,
+    came: [Tally; 6],
+}
 
 /// What is on its way over all.
 pub(crate) struct Bus {
     pub(crate) now: Duration,
-    names: Vec<NodeName>,
+    names: HashMap<NodeName, Vec<usize>>,
     faults: Faults,
     dice: Random,
-    /// By the time that it comes, and a count.
-    on_way: BTreeMap<(Duration, u64), (usize, Lane, CarrierEvent)>,
+    inboxes: Vec<Inbox>,
+    brokers: Vec<Broker>,
+    /// In the order in which they were asked for, those of one moment.
+    wakes: BinaryHeap<Reverse<(Duration, u64, usize)>>,
     count: u64,
-    /// When the last message of a lane from one to another comes; when a node has taken all that was sent to it.
-    last: HashMap<(usize, usize, Lane), Duration>,
-    busy: HashMap<(usize, Lane), Duration>,
-    waiting: HashMap<(usize, Lane), usize>,
-    connected: Vec<Option<bool>>,
     /// Bytes of each stream that are on their way, and the most there were.
     in_flight: HashMap<u64, usize>,
     pub(crate) most_in_flight: usize,
-    /// Messages of each class, by name.
-    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// Messages that found no room at their node.
+    pub(crate) overrun: u64,
 }
 
 impl Bus {
-    pub(crate) fn new(names: Vec<NodeName>, faults: Faults, seed: u64) -> Rc<RefCell<Self>> {
-        let connected = vec![None; names.len()];
+    pub(crate) fn new(names: &[NodeName], faults: Faults, seed: u64) -> Rc<RefCell<Self>> {
+        let mut by_name: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut inboxes: Vec<Inbox> = names.iter().map(|_| Inbox::default()).collect();
+        for (node, name) in names.iter().enumerate() {
+            by_name.entry(name.clone()).or_default().push(node);
+        }
+        for (from, to, node) in &faults.disconnected {
+            inboxes[*node].disconnected.push((*from, *to));
+        }
         Rc::new(RefCell::new(Self {
             now: Duration::ZERO,
-            names,
-            faults,
+            names: by_name,
             dice: Random::new(seed),
-            on_way: BTreeMap::new(),
+            inboxes,
+            brokers: vec![Broker::default(); faults.cluster.brokers],
+            faults,
+            wakes: BinaryHeap::new(),
             count: 0,
-            last: HashMap::new(),
-            busy: HashMap::new(),
-            waiting: HashMap::new(),
-            connected,
             in_flight: HashMap::new(),
             most_in_flight: 0,
-            counts: BTreeMap::new(),
+            overrun: 0,
         }))
     }
 
-    /// When the next message comes, or a connection is lost or made.
-    pub(crate) fn due(&self) -> Option<Duration> {
-        let first = self.on_way.first_key_value().map(|((at, _), _)| *at);
-        let changes = self.faults.disconnected.iter().flat_map(|(from, to, _)| [*from, *to]);
-        let stops = self.faults.stopped.iter().map(|(_, to, _)| *to);
-        first.into_iter().chain(changes.chain(stops).filter(|at| *at > self.now)).min()
+    /// Wakes a node then, if it is not woken before.
+    pub(crate) fn wake(&mut self, node: usize, at: Duration) {
+        let wake = &mut self.inboxes[node].wake;
+        if wake.is_none_or(|before| at < before) {
+            *wake = Some(at);
+            self.count += 1;
+            self.wakes.push(Reverse((at, self.count, node)));
+        }
+    }
+
+    /// The next node that is woken, if that is no later than this. It becomes that time.
+    pub(crate) fn next_awake(&mut self, until: Duration) -> Option<usize> {
+        loop {
+            let Reverse((at, _, node)) = *self.wakes.peek().filter(|Reverse((at, ..))| *at <= until)?;
+            self.wakes.pop();
+            // Another wake may have come before it.
+            if self.inboxes[node].wake.take_if(|wake| *wake == at).is_some() {
+                self.now = self.now.max(at);
+                return Some(node);
+            }
+        }
+    }
+
+    /// When the next message comes to a node, or its connection is lost or made.
+    pub(crate) fn due(&self, node: usize) -> Option<Duration> {
+        let inbox = &self.inboxes[node];
+        let first = inbox.on_way.first_key_value().map(|((at, _), _)| *at);
+        let changes = inbox.disconnected.iter().flat_map(|(from, to)| [*from, *to]);
+        first.into_iter().chain(changes.filter(|at| *at > self.now)).min()
     }
 
     /// A node has another connection.
     pub(crate) fn lose_connection(&mut self, node: usize) {
-        self.connected[node] = None;
+        self.inboxes[node].is_connected = None;
+        self.wake(node, self.now);
+    }
+
+    /// A node's connection is lost from now on until then.
+    pub(crate) fn disconnect(&mut self, node: usize, until: Duration) {
+        let now = self.now;
+        self.inboxes[node].disconnected = vec![(now, until)];
+        self.wake(node, now);
     }
 
     /// Bytes of streams that are on their way to a node.
     pub(crate) fn in_flight_to(&self, node: usize) -> usize {
-        let bytes = |(to, lane, event): &(usize, Lane, CarrierEvent)| match event {
-            CarrierEvent::Message(message) if *to == node && *lane == Lane::Bulk => message.payload.len(),
-            _ => 0,
-        };
-        self.on_way.values().map(bytes).sum()
+        self.inboxes[node].bytes
     }
 
-    fn publish(&mut self, from: usize, message: CarrierMessage) {
-        let class = match message.subject.class {
-            Class::Read => "read",
-            Class::Write => "write",
-            Class::Reply(_) => "reply",
-            Class::Stream(_) => "stream",
-            Class::Beat => "beat",
-            Class::Ask => "ask",
+    /// The most bytes of streams that were on their way to one node.
+    pub(crate) fn most_in_flight_to_one(&self) -> usize {
+        self.inboxes.iter().map(|inbox| inbox.most_bytes).max().unwrap_or(0)
+    }
+
+    pub(crate) fn brokers(&self) -> &[Broker] {
+        &self.brokers
+    }
+
+    /// What came to each node, by class.
+    pub(crate) fn came(&self) -> impl Iterator<Item = &[Tally; 6]> {
+        self.inboxes.iter().map(|inbox| &inbox.came)
+    }
+
+    fn publish(&mut self, from: usize, message: &CarrierMessage) {
+        let receivers = match &message.subject.to {
+            Some(to) => self.names.get(to).cloned().unwrap_or_default(),
+            None => (0..self.inboxes.len()).collect(),
         };
-        *self.counts.entry(class).or_default() += 1;
-        let receivers: Vec<_> = match &message.subject.to {
-            Some(to) => (0..self.names.len()).filter(|node| self.names[*node] == *to).collect(),
-            None => (0..self.names.len()).collect(),
-        };
-        let is_there = |node: &usize| self.connected[*node] == Some(true);
+        let is_there = |node: &usize| self.inboxes[*node].is_connected == Some(true);
         if let (Some(to), Some(reply), false) =
             (&message.subject.to, message.reply, receivers.iter().any(is_there))
         {
             let event = CarrierEvent::NobodyThere { to: to.clone(), reply };
             return self.schedule(self.now, from, Lane::Quick, event);
         }
+        let receivers: Vec<_> = receivers.into_iter().filter(is_there).collect();
+        let passed = self.pass(from, &receivers, message);
         for to in receivers {
             let is_lost = self.dice.percent(self.faults.lost) && to != from;
-            if is_lost || self.faults.are_apart(self.now, from, to) || self.connected[to] != Some(true) {
+            if is_lost || self.faults.are_apart(self.now, from, to) {
                 continue;
             }
-            self.carry(from, to, &message);
+            let at = self.carry(passed[to % self.brokers.len()], to, message);
             if self.dice.percent(self.faults.twice) {
-                let late = self.now + self.dice.ms(1000);
+                // Not before the first: a carrier may repeat, and does not overtake itself.
+                let late = at + self.dice.ms(1000);
                 self.deliver(late, to, message.clone());
             }
         }
     }
 
-    /// A message comes after those of its lane before it, and once its node has taken them.
-    fn carry(&mut self, from: usize, to: usize, message: &CarrierMessage) {
+    /// Each broker reads a message once, and writes it to those of its nodes that it is for. When each has.
+    fn pass(&mut self, from: usize, receivers: &[usize], message: &CarrierMessage) -> Vec<Duration> {
+        let Cluster { brokers, message_ns, kib_ns, .. } = self.faults.cluster;
+        let bytes = AROUND + message.payload.len() as u64;
+        let mut copies = vec![0; brokers];
+        receivers.iter().for_each(|to| copies[to % brokers] += 1);
+        let own = from % brokers;
+        let others: Vec<_> = (0..brokers).filter(|broker| *broker != own && copies[*broker] > 0).collect();
+        copies[own] += others.len() as u64;
+        let mut passed = vec![self.now; brokers];
+        for broker in std::iter::once(own).chain(others) {
+            let given = if broker == own { self.now } else { passed[own] };
+            let parts = copies[broker] + 1;
+            let entry = &mut self.brokers[broker];
+            let cost = Duration::from_nanos(parts * (message_ns + kib_ns * bytes / 1024));
+            entry.busy = entry.busy.max(given) + cost;
+            entry.longest = entry.longest.max(entry.busy - given);
+            entry.passed[class(message)].add(parts, bytes);
+            if std::mem::replace(&mut entry.second, self.now.as_secs()) != self.now.as_secs() {
+                entry.this = Tally::default();
+            }
+            entry.this.add(parts, bytes);
+            entry.most.messages = entry.most.messages.max(entry.this.messages);
+            entry.most.bytes = entry.most.bytes.max(entry.this.bytes);
+            passed[broker] = entry.busy;
+        }
+        passed
+    }
+
+    /// A message comes after those of its lane before it, and once its node has taken them. When that is.
+    fn carry(&mut self, passed: Duration, to: usize, message: &CarrierMessage) -> Duration {
         let lane = message.subject.class.lane();
         let delay = self.dice.ms(self.faults.delay_ms);
-        let last = self.last.entry((from, to, lane)).or_default();
-        let busy = self.busy.entry((to, lane)).or_default();
         let took = Duration::from_millis(message.payload.len() as u64 / self.faults.bytes_per_ms[to]);
-        let at = (self.now + delay).max(*last).max(*busy + took);
-        (*last, *busy) = (at, at);
+        let grain = self.faults.cluster.grain.as_nanos();
+        let busy = &mut self.inboxes[to].busy[lane as usize];
+        let at = (passed + delay).max(*busy + took).as_nanos().div_ceil(grain) * grain;
+        *busy = Duration::from_nanos(u64::try_from(at).expect("some hundred years"));
+        let at = *busy;
         self.deliver(at, to, message.clone());
+        at
     }
 
     fn deliver(&mut self, at: Duration, to: usize, message: CarrierMessage) {
         let lane = message.subject.class.lane();
-        let waiting = self.waiting.entry((to, lane)).or_default();
-        if *waiting == MAX_ON_WAY {
+        let inbox = &mut self.inboxes[to];
+        if inbox.waiting[lane as usize] == self.faults.most_waiting {
+            self.overrun += 1;
             return;
         }
-        *waiting += 1;
+        inbox.waiting[lane as usize] += 1;
+        inbox.came[class(&message)].add(1, AROUND + message.payload.len() as u64);
         if let Class::Stream(number) = message.subject.class {
             let in_flight = self.in_flight.entry(number).or_default();
             *in_flight += message.payload.len();
             self.most_in_flight = self.most_in_flight.max(*in_flight);
+            inbox.bytes += message.payload.len();
+            inbox.most_bytes = inbox.most_bytes.max(inbox.bytes);
         }
         self.schedule(at, to, lane, CarrierEvent::Message(message));
     }
 
     fn schedule(&mut self, at: Duration, to: usize, lane: Lane, event: CarrierEvent) {
         self.count += 1;
-        self.on_way.insert((at, self.count), (to, lane, event));
+        self.inboxes[to].on_way.insert((at, self.count), (lane, event));
+        self.wake(to, at);
     }
 
     /// The next thing for a node.
     fn next(&mut self, node: usize) -> Option<CarrierEvent> {
-        let is_connected = !Faults::is_in(&self.faults.disconnected, self.now, node);
-        if self.connected[node] != Some(is_connected) {
+        let now = self.now;
+        let inbox = &self.inboxes[node];
+        let is_connected = !inbox.disconnected.iter().any(|(from, to)| (*from..*to).contains(&now));
+        if inbox.is_connected != Some(is_connected) {
             self.connect(node, is_connected);
         }
-        let now = self.now;
-        let mut due = self.on_way.iter().take_while(|((at, _), _)| *at <= now);
-        let key = *due.find(|(_, (to, ..))| *to == node)?.0;
-        let (_, lane, event) = self.on_way.remove(&key)?;
+        let inbox = &mut self.inboxes[node];
+        let first = inbox.on_way.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let (lane, event) = first.remove();
         if let CarrierEvent::Message(message) = &event {
-            if let Some(waiting) = self.waiting.get_mut(&(node, lane)) {
-                *waiting -= 1;
-            }
-            if let Class::Stream(number) = message.subject.class
-                && let Some(in_flight) = self.in_flight.get_mut(&number)
-            {
-                *in_flight -= message.payload.len();
-            }
+            inbox.waiting[lane as usize] -= 1;
+            self.arrived(node, message);
         }
         Some(event)
     }
 
-    /// What was on its way to a node whose connection is another one is lost.
-    fn connect(&mut self, node: usize, is_connected: bool) {
-        self.on_way.retain(|_, (to, _, event)| *to != node || !matches!(event, CarrierEvent::Message(_)));
-        let on_way = self.on_way.values().filter_map(|(_, _, event)| match event {
-            CarrierEvent::Message(message) => Some(message),
-            _ => None,
-        });
-        self.in_flight.clear();
-        for message in on_way {
-            if let Class::Stream(number) = message.subject.class {
-                *self.in_flight.entry(number).or_default() += message.payload.len();
+    /// It is on its way no longer.
+    fn arrived(&mut self, node: usize, message: &CarrierMessage) {
+        if let Class::Stream(number) = message.subject.class
+            && let Some(in_flight) = self.in_flight.get_mut(&number)
+        {
+            self.inboxes[node].bytes -= message.payload.len();
+            *in_flight -= message.payload.len();
+            if *in_flight == 0 {
+                self.in_flight.remove(&number);
             }
         }
-        self.connected[node] = Some(is_connected);
+    }
+
+    /// What was on its way to a node whose connection is another one is lost.
+    fn connect(&mut self, node: usize, is_connected: bool) {
+        let inbox = &mut self.inboxes[node];
+        let (messages, others) = std::mem::take(&mut inbox.on_way)
+            .into_iter()
+            .partition(|(_, (_, event))| matches!(event, CarrierEvent::Message(_)));
+        inbox.on_way = others;
+        (inbox.is_connected, inbox.waiting) = (Some(is_connected), [0; 2]);
+        let messages: BTreeMap<_, _> = messages;
+        for (_, event) in messages.into_values() {
+            if let CarrierEvent::Message(message) = event {
+                self.arrived(node, &message);
+            }
+        }
         for lane in Lane::ALL {
-            self.waiting.insert((node, lane), 0);
             let max_payload = self.faults.max_payload;
             let event = match is_connected {
                 true => CarrierEvent::Connected { lane, max_payload },
@@ -260,7 +420,7 @@ impl Carrier for BusPort {
 
     fn publish(&mut self, message: CarrierMessage) {
         self.room -= 1;
-        self.bus.borrow_mut().publish(self.node, message);
+        self.bus.borrow_mut().publish(self.node, &message);
     }
 
     fn poll_event(&mut self, _context: &mut Context<'_>) -> Poll<CarrierEvent> {

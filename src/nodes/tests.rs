@@ -2,6 +2,7 @@
 //!
 //! `FUGUE_PLANS` says how many plans are run, and `SEED` with which one they begin.
 
+mod crowd;
 mod model;
 mod plans;
 mod simulation;

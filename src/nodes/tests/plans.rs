@@ -92,13 +92,18 @@ fn busy_until(simulation: &mut Simulation, until: Duration) {
                 simulation.nodes[node].server.print(id, bytes);
             }
             let (now, parts) = (simulation.now, &mut simulation.nodes[node]);
-            if !simulation.faults.is_stopped(now, node) {
+            if simulation.faults.stopped_until(now, node).is_none() {
                 parts.server.type_some(now, &mut parts.core, &mut simulation.dice);
             }
             read(&mut parts.server);
         }
         simulation.run_until(next.max(simulation.now + Duration::from_millis(1)).min(until));
     }
+}
+
+/// What a node has reported.
+fn reports(simulation: &Simulation, node: usize) -> impl Iterator<Item = &Report> {
+    simulation.nodes[node].reports.iter().map(|(_, report)| report)
 }
 
 /// Lets the viewers read for a moment. Whether any did.
@@ -243,7 +248,7 @@ fn a_silent_host_is_told_of_and_resumed_at_the_next_byte() {
     let silences =
         |simulation: &Simulation| simulation.nodes[1].server.mirror_of(sessions[0]).unwrap().1.silences;
     assert_eq!(silences(&simulation), 1);
-    assert!(simulation.nodes[1].reports.contains(&Report::Lost(name(0))));
+    assert!(reports(&simulation, 1).any(|report| *report == Report::Lost(name(0))));
     simulation.run_until(at(19));
     let (_, mirror) = simulation.nodes[1].server.mirror_of(sessions[0]).unwrap();
     assert_eq!((mirror.head, &*mirror.gaps, mirror.is_silent), (2000, &[][..], false));
@@ -279,7 +284,7 @@ fn a_node_or_a_session_that_is_not_there_is_refused_in_words() {
         simulation.run_until(simulation.now + at(1));
     }
     let why: Vec<_> = simulation.nodes[1].server.refused.iter().map(|(_, why)| why.to_string()).collect();
-    let listed = simulation.nodes[1].reports.iter().filter(|report| matches!(report, Report::Listed { .. }));
+    let listed = reports(&simulation, 1).filter(|report| matches!(report, Report::Listed { .. }));
     assert!(why[0].starts_with("it has no such session") && why[1].starts_with("there is no node n7"));
     assert_eq!(listed.count(), 2);
     assert!(simulation.nodes[1].core.watch(at(5), &name(1), session).is_err(), "its own");
@@ -295,7 +300,7 @@ fn lists_of_any_length_come_whole() {
     simulation.run_until(at(5));
     let list = simulation.nodes[1].core.list(simulation.now, &name(0));
     simulation.run_until(at(30));
-    let listed = simulation.nodes[1].reports.iter().find_map(|report| match report {
+    let listed = reports(&simulation, 1).find_map(|report| match report {
         Report::Listed { list: of, result: Ok(found) } if *of == list => Some(found),
         _ => None,
     });
@@ -344,7 +349,7 @@ fn what_the_broker_does_not_allow_is_refused_at_once() {
 fn of_two_nodes_of_one_name_one_is_told_to_end() {
     let mut simulation = Simulation::of(&[name(0), name(0)], Faults::none(2), 14);
     simulation.run_until(at(3));
-    let taken = |node: usize| simulation.nodes[node].reports.contains(&Report::NameTaken);
+    let taken = |node: usize| reports(&simulation, node).any(|report| *report == Report::NameTaken);
     assert!(taken(0) != taken(1));
 }
 

@@ -1,4 +1,4 @@
-//! Nodes with their servers, on one bus.
+//! Nodes with their servers, on one bus. Each has its turn when something is due for it.
 
 use std::{cell::RefCell, rc::Rc, task::Poll, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
         allow::AllowList,
         bus::{Bus, BusPort, Faults},
         carrier::Carrier,
-        core::{NodeCore, Report},
+        core::{LocalCommand, NodeCore, Report},
         message::Incarnation,
         subject::{Lane, NodeName},
         window::POOL,
@@ -17,19 +17,47 @@ use crate::{
     random::Random,
 };
 
+/// A server as a node sees it.
+pub(super) trait SimulatedServer: Default {
+    /// When it has something to say.
+    fn due(&self) -> Option<Duration>;
+
+    /// Does what its node says.
+    fn command(&mut self, now: Duration, command: LocalCommand, dice: &mut Random);
+
+    /// Says what is due, and what its node wants to read. Whether there was anything.
+    fn speak(&mut self, now: Duration, core: &mut NodeCore) -> bool;
+}
+
+impl SimulatedServer for ModelServer {
+    fn due(&self) -> Option<Duration> {
+        self.due()
+    }
+
+    fn command(&mut self, now: Duration, command: LocalCommand, dice: &mut Random) {
+        self.command(now, command, dice);
+    }
+
+    fn speak(&mut self, now: Duration, core: &mut NodeCore) -> bool {
+        self.speak(now, core)
+    }
+}
+
 /// A node and its server.
-pub(super) struct SimulatedNode {
+pub(super) struct SimulatedNode<S> {
     pub(super) core: NodeCore,
     pub(super) port: BusPort,
-    pub(super) server: ModelServer,
-    pub(super) reports: Vec<Report>,
+    pub(super) server: S,
+    pub(super) reports: Vec<(Duration, Report)>,
+    /// When it had its last turn.
+    turn: Option<Duration>,
 }
 
 /// All nodes.
-pub(super) struct Simulation {
+pub(super) struct Simulation<S = ModelServer> {
     pub(super) now: Duration,
     pub(super) bus: Rc<RefCell<Bus>>,
-    pub(super) nodes: Vec<SimulatedNode>,
+    pub(super) nodes: Vec<SimulatedNode<S>>,
     pub(super) faults: Faults,
     pub(super) dice: Random,
 }
@@ -38,14 +66,35 @@ pub(super) fn name(node: usize) -> NodeName {
     format!("n{node}").parse().unwrap()
 }
 
+/// The id of a session as a server draws it, and the same for one seed.
+pub(super) fn session_id(dice: &mut Random) -> SessionId {
+    let bits = u128::from(dice.number()) << 64 | u128::from(dice.number());
+    SessionId::from(uuid::Builder::from_u128(bits).with_version(uuid::Version::Random).into_uuid())
+}
+
 impl Simulation {
     pub(super) fn new(nodes: usize, faults: Faults, seed: u64) -> Self {
         let names: Vec<_> = (0..nodes).map(name).collect();
         Self::of(&names, faults, seed)
     }
 
+    /// A session on a node.
+    pub(super) fn session(&mut self, node: usize, is_lossless: bool) -> SessionId {
+        let id = session_id(&mut self.dice);
+        self.nodes[node].server.sessions.push(ModelSession::new(id, is_lossless));
+        id
+    }
+
+    /// Lets all have a turn, and goes on until then.
+    pub(super) fn run_until(&mut self, until: Duration) {
+        (0..self.nodes.len()).for_each(|node| self.touch(node));
+        self.go_until(until);
+    }
+}
+
+impl<S: SimulatedServer> Simulation<S> {
     pub(super) fn of(names: &[NodeName], faults: Faults, seed: u64) -> Self {
-        let bus = Bus::new(names.to_vec(), faults.clone(), seed ^ 1);
+        let bus = Bus::new(names, faults.clone(), seed ^ 1);
         let mut dice = Random::new(seed);
         let node = |(at, name): (usize, &NodeName)| SimulatedNode {
             core: NodeCore::new(
@@ -55,21 +104,12 @@ impl Simulation {
                 AllowList::everything(),
             ),
             port: BusPort { bus: Rc::clone(&bus), node: at, room: 0 },
-            server: ModelServer::default(),
+            server: S::default(),
             reports: Vec::new(),
+            turn: None,
         };
         let nodes = names.iter().enumerate().map(node).collect();
         Self { now: Duration::ZERO, bus, nodes, faults, dice }
-    }
-
-    /// A session on a node.
-    pub(super) fn session(&mut self, node: usize, is_lossless: bool) -> SessionId {
-        // As a server draws it, and the same for one seed.
-        let bits = u128::from(self.dice.number()) << 64 | u128::from(self.dice.number());
-        let id =
-            SessionId::from(uuid::Builder::from_u128(bits).with_version(uuid::Version::Random).into_uuid());
-        self.nodes[node].server.sessions.push(ModelSession::new(id, is_lossless));
-        id
     }
 
     /// Another run of a node, without what it knew.
@@ -80,65 +120,71 @@ impl Simulation {
         self.bus.borrow_mut().lose_connection(node);
     }
 
-    /// Lets all nodes do what they can at this moment.
-    fn settle(&mut self) {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        for node in &mut self.nodes {
+    /// A node has a turn, because it was told something from outside.
+    pub(super) fn touch(&mut self, node: usize) {
+        self.bus.borrow_mut().wake(node, self.now);
+    }
+
+    /// Goes on until then, from one thing that is due to the next.
+    pub(super) fn go_until(&mut self, until: Duration) {
+        loop {
+            let next = self.bus.borrow_mut().next_awake(until);
+            let Some(node) = next else { break };
+            self.now = self.bus.borrow().now;
+            self.turn(node);
+        }
+        self.now = until;
+        self.bus.borrow_mut().now = until;
+    }
+
+    /// A node does what it can at this moment.
+    fn turn(&mut self, at: usize) {
+        let Self { now, ref bus, ref mut nodes, ref faults, ref mut dice } = *self;
+        let node = &mut nodes[at];
+        if let Some(until) = faults.stopped_until(now, at) {
+            return bus.borrow_mut().wake(at, until);
+        }
+        if node.turn.replace(now) != Some(now) {
             node.port.room = 100;
         }
-        let mut is_busy = true;
-        while is_busy {
-            is_busy = false;
-            for (at, node) in self.nodes.iter_mut().enumerate() {
-                if self.faults.is_stopped(self.now, at) {
-                    continue;
-                }
-                while let Poll::Ready(event) = node.port.poll_event(&mut context) {
-                    is_busy = true;
-                    node.core.handle_carrier(self.now, event);
-                }
-                node.core.tick(self.now);
-                while let Some(command) = node.core.next_local() {
-                    is_busy = true;
-                    node.server.command(self.now, command, &mut self.dice);
-                }
-                node.reports.extend(std::iter::from_fn(|| node.core.next_report()));
-                is_busy |= node.server.speak(self.now, &mut node.core);
-                for lane in Lane::ALL {
-                    while node.port.has_room(lane)
-                        && let Some(message) = node.core.poll_publish(self.now, lane)
-                    {
-                        is_busy = true;
-                        node.port.publish(message);
-                    }
-                }
-                for stream in node.core.hosted_streams() {
-                    let (sent, limit) = stream.sent_and_limit();
-                    assert!(sent <= limit, "a host keeps to its credit");
-                }
-                assert!(node.core.pool_left() <= POOL);
+        let is_busy = node.do_some(now, dice);
+        for stream in node.core.hosted_streams() {
+            let (sent, limit) = stream.sent_and_limit();
+            assert!(sent <= limit, "a host keeps to its credit");
+        }
+        assert!(node.core.pool_left() <= POOL);
+        let mut bus = bus.borrow_mut();
+        let due = bus.due(at).into_iter().chain(node.server.due()).fold(node.core.due(), Duration::min);
+        // What is due and can't be done has no room: it is tried again a moment later.
+        let next = if is_busy { now } else { due.max(now + Duration::from_millis(1)) };
+        bus.wake(at, next);
+    }
+}
+
+impl<S: SimulatedServer> SimulatedNode<S> {
+    /// Whether there was anything to do.
+    fn do_some(&mut self, now: Duration, dice: &mut Random) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut is_busy = false;
+        while let Poll::Ready(event) = self.port.poll_event(&mut context) {
+            is_busy = true;
+            self.core.handle_carrier(now, event);
+        }
+        self.core.tick(now);
+        while let Some(command) = self.core.next_local() {
+            is_busy = true;
+            self.server.command(now, command, dice);
+        }
+        self.reports.extend(std::iter::from_fn(|| Some((now, self.core.next_report()?))));
+        is_busy |= self.server.speak(now, &mut self.core);
+        for lane in Lane::ALL {
+            while self.port.has_room(lane)
+                && let Some(message) = self.core.poll_publish(now, lane)
+            {
+                is_busy = true;
+                self.port.publish(message);
             }
         }
-    }
-
-    /// Goes on to the next moment at which anything happens, or until then.
-    pub(super) fn step(&mut self, until: Duration) {
-        self.settle();
-        let due = |(at, node): (usize, &SimulatedNode)| {
-            let due = Some(node.core.due()).into_iter().chain(node.server.due()).min();
-            due.filter(|_| !self.faults.is_stopped(self.now, at))
-        };
-        let next = self.nodes.iter().enumerate().filter_map(due).chain(self.bus.borrow().due()).min();
-        // What is due and can't be done has no room: it is tried again a moment later.
-        let next = next.unwrap_or(until).max(self.now + Duration::from_millis(1)).min(until);
-        self.now = next.max(self.now);
-        self.bus.borrow_mut().now = self.now;
-    }
-
-    pub(super) fn run_until(&mut self, until: Duration) {
-        while self.now < until {
-            self.step(until);
-        }
-        self.settle();
+        is_busy
     }
 }
