@@ -8,7 +8,7 @@ mod mirroring;
 mod telling;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -211,11 +211,17 @@ pub(crate) struct NodeCore {
     requests: Requests<Purpose>,
     pool: Pool,
     hosting: BTreeMap<FollowId, HostStream>,
-    /// Whose turn it was.
+    /// Those that may have something to send, and whose turn it was.
+    ready: BTreeSet<FollowId>,
     served: FollowId,
+    /// Nothing is due before, for a stream that is not ready and for a mirror: so most turns look at none.
+    streams_due: Duration,
+    mirrors_due: Duration,
     /// The order of the last size that a node asked for, of a session.
     resized: HashMap<(NodeName, SessionId), u64>,
     mirrors: BTreeMap<MirrorId, Mirror>,
+    /// Those into which something may have been typed that is to be sent.
+    typed_into: BTreeSet<MirrorId>,
     /// Mirrors by the numbers of their streams.
     streams: HashMap<u64, MirrorId>,
     commands: VecDeque<LocalCommand>,
@@ -241,9 +247,13 @@ impl NodeCore {
             requests: Requests::default(),
             pool: Pool::default(),
             hosting: BTreeMap::new(),
+            ready: BTreeSet::new(),
             served: FollowId(0),
+            streams_due: Duration::MAX,
+            mirrors_due: Duration::MAX,
             resized: HashMap::new(),
             mirrors: BTreeMap::new(),
+            typed_into: BTreeSet::new(),
             streams: HashMap::new(),
             commands: VecDeque::new(),
             reports: VecDeque::new(),
@@ -495,7 +505,7 @@ impl NodeCore {
                 (state.is_up, state.echo_due) = (false, now);
             }
         }
-        self.expire_streams(now);
+        self.tick_streams(now);
         self.tick_mirrors(now);
     }
 
@@ -580,9 +590,7 @@ impl NodeCore {
             due = due.min(self.directory.due()).min(self.requests.due().unwrap_or(Duration::MAX));
         }
         if self.is_up() {
-            let streams = self.hosting.values().map(HostStream::due);
-            let mirrors = self.mirrors.values().filter_map(Mirror::due);
-            due = streams.chain(mirrors).fold(due, Duration::min);
+            due = due.min(self.streams_due).min(self.mirrors_due);
         }
         due
     }

@@ -1,7 +1,7 @@
 //! What a node does for others: their streams, and what they change.
 
 use std::{
-    ops::Bound::{Excluded, Included, Unbounded},
+    ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
 
@@ -60,8 +60,9 @@ impl NodeCore {
                 }
             }
             ReadRequest::More { stream, limit } => {
-                if let Some((_, stream)) = self.hosted(&from, stream) {
+                if let Some((follow, stream)) = self.hosted(&from, stream) {
                     stream.more(now, limit);
+                    self.ready.insert(follow);
                 }
             }
             ReadRequest::Close { stream } => {
@@ -87,8 +88,9 @@ impl NodeCore {
         number: u64,
         (session, begin, limit): (SessionId, Begin, u64),
     ) -> Result<(), Refusal> {
-        if let Some((_, stream)) = self.hosted(from, number) {
+        if let Some((follow, stream)) = self.hosted(from, number) {
             stream.more(now, limit);
+            self.ready.insert(follow);
             return Ok(());
         }
         if self.mirrors.values().any(|mirror| mirror.is_of(session)) {
@@ -108,11 +110,13 @@ impl NodeCore {
         }
         let follow = FollowId(self.draw_number());
         self.hosting.insert(follow, HostStream::new(now, from.clone(), number, session, limit));
+        self.ready.insert(follow);
         self.commands.push_back(LocalCommand::Follow { follow, session, begin });
         Ok(())
     }
 
     fn unfollow(&mut self, follow: FollowId, why: &'static str) {
+        self.ready.remove(&follow);
         if let Some(HostStream { watcher: node, session, name, .. }) = self.hosting.remove(&follow) {
             if name.is_some() {
                 self.tell(StreamReport { node, session, name, news: StreamNews::NotSent(why) });
@@ -121,26 +125,43 @@ impl NodeCore {
         }
     }
 
-    pub(super) fn expire_streams(&mut self, now: Duration) {
-        let expired = self.hosting.iter().filter(|(_, stream)| stream.is_expired(now));
+    /// Ends the streams whose watchers are silent for too long, and finds those that have to say that they are there.
+    pub(super) fn tick_streams(&mut self, now: Duration) {
+        if now < self.streams_due {
+            return;
+        }
+        let expired = self.hosting.iter().filter(|(_, stream)| now >= stream.expires());
         let expired: Vec<_> = expired.map(|(follow, _)| *follow).collect();
         self.counts.expired += expired.len() as u64;
         expired.into_iter().for_each(|follow| self.unfollow(follow, "its node is silent"));
+        self.streams_due = Duration::MAX;
+        for (follow, stream) in &self.hosting {
+            let mut due = stream.due();
+            if due <= now {
+                self.ready.insert(*follow);
+                due = stream.expires();
+            }
+            self.streams_due = self.streams_due.min(due);
+        }
     }
 
     /// The next message of a stream: each has its turn.
     pub(super) fn poll_streams(&mut self, now: Duration, most: usize) -> Option<CarrierMessage> {
-        let served = self.served;
-        for turn in [(Excluded(served), Unbounded), (Unbounded, Included(served))] {
-            for (follow, stream) in self.hosting.range_mut(turn) {
-                if let Some(payload) = stream.poll(now, most) {
-                    self.served = *follow;
-                    let subject = Subject::new(Class::Stream(stream.number), &stream.watcher, &self.name);
-                    return Some(CarrierMessage { subject, reply: None, payload });
-                }
+        loop {
+            let next = self.ready.range((Excluded(self.served), Unbounded)).next().or(self.ready.first());
+            let follow = *next?;
+            self.served = follow;
+            let Some(stream) = self.hosting.get_mut(&follow) else {
+                self.ready.remove(&follow);
+                continue;
+            };
+            if let Some(payload) = stream.poll(now, most) {
+                let subject = Subject::new(Class::Stream(stream.number), &stream.watcher, &self.name);
+                return Some(CarrierMessage { subject, reply: None, payload });
             }
+            self.streams_due = self.streams_due.min(stream.due());
+            self.ready.remove(&follow);
         }
-        None
     }
 
     pub(super) fn write_request(&mut self, reply: ReplyTo, request: WriteRequest) {
@@ -217,6 +238,7 @@ impl NodeCore {
     fn push(&mut self, follow: FollowId, item: StreamItem) {
         if let Some(stream) = self.hosting.get_mut(&follow) {
             stream.push(item);
+            self.ready.insert(follow);
         }
     }
 

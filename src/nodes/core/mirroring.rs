@@ -71,6 +71,7 @@ impl NodeCore {
         let mirror = MirrorId(self.draw_number());
         let watch = Watch::new(now, host.clone(), session, window);
         self.mirrors.insert(mirror, Mirror::new(watch));
+        self.mirrors_due = now;
         Ok(mirror)
     }
 
@@ -161,20 +162,24 @@ impl NodeCore {
     }
 
     pub(super) fn tick_mirrors(&mut self, now: Duration) {
+        if now < self.mirrors_due {
+            return;
+        }
         let is_due = |mirror: &Mirror| mirror.due().is_some_and(|due| now >= due);
         let due = self.mirrors.iter().filter(|(_, mirror)| is_due(mirror));
         let due: Vec<_> = due.map(|(mirror, _)| *mirror).collect();
         due.into_iter().for_each(|mirror| self.tick_mirror(now, mirror));
+        self.mirrors_due = self.mirrors.values().filter_map(Mirror::due).min().unwrap_or(Duration::MAX);
     }
 
     fn tick_mirror(&mut self, now: Duration, mirror: MirrorId) {
-        if !self.is_up() {
-            return;
-        }
-        let next = self.draw_number();
+        let (next, is_up) = (self.draw_number(), self.is_up());
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
         let mut outcome = WatchOutcome::default();
-        entry.watch.tick(now, entry.untaken, || next, &mut outcome);
+        if is_up {
+            entry.watch.tick(now, entry.untaken, || next, &mut outcome);
+        }
+        self.mirrors_due = self.mirrors_due.min(entry.due().unwrap_or(Duration::MAX));
         self.pass_on(now, mirror, outcome);
     }
 
@@ -217,6 +222,7 @@ impl NodeCore {
     pub(super) fn mirror_typing(&mut self, now: Duration, mirror: MirrorId, piece: &TypedPiece) {
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
         let stream = piece.position.stream;
+        self.typed_into.insert(mirror);
         self.commands.extend(match entry.typing.push(now, piece) {
             Ok(taken) => taken.map(|taken| LocalCommand::MirrorTyped { mirror, stream, taken }),
             Err(why) => Some(LocalCommand::MirrorNotTyped { mirror, stream, why: why.to_string() }),
@@ -226,15 +232,17 @@ impl NodeCore {
     /// Asks for what was typed to be typed.
     pub(super) fn ask_typed(&mut self, now: Duration) {
         let mut number = self.last_number;
-        for (mirror, entry) in &mut self.mirrors {
+        for mirror in std::mem::take(&mut self.typed_into) {
+            let Some(entry) = self.mirrors.get_mut(&mirror) else { continue };
             while let Some(piece) = entry.typing.next() {
                 number += 1;
                 let stream = piece.position.stream;
                 let request = WriteRequest::input(entry.watch.session, piece);
                 let message = (entry.watch.host.clone(), Class::Write, encode(&request));
-                let purpose = Purpose::Input { mirror: *mirror, stream };
+                let purpose = Purpose::Input { mirror, stream };
                 if self.requests.ask(now, number, message, None, purpose).is_err() {
                     entry.typing.put_back(stream);
+                    self.typed_into.insert(mirror);
                     break;
                 }
             }
@@ -246,6 +254,7 @@ impl NodeCore {
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
         self.commands.extend(match answer {
             Answer::Done => {
+                self.typed_into.insert(mirror);
                 let taken = entry.typing.typed(now, stream);
                 taken.map(|taken| LocalCommand::MirrorTyped { mirror, stream, taken })
             }
