@@ -258,13 +258,24 @@ pub fn run() -> ExitCode {
         Command::BenchChild(args) => bench::run_child(args),
     };
     let exit = result.unwrap_or_else(|error| {
-        print_error(format_args!("{error:#}"));
+        print_error(format_args!("{:#}", hinted(&common, error)));
         if not_attached { Exit::NOT_ATTACHED } else { Exit::FAILURE }
     });
     if let Some(remote) = common.remote.as_ref().filter(|_| exit != Exit::SUCCESS) {
         remote.tell_last_words();
     }
     ExitCode::from(exit.0)
+}
+
+/// An error with what another node may have instead.
+#[cfg(feature = "nodes")]
+fn hinted(common: &Globals, error: anyhow::Error) -> anyhow::Error {
+    block_on(async { Ok(node::with_hint(common, error).await) }).unwrap_or_else(|error| error)
+}
+
+#[cfg(not(feature = "nodes"))]
+fn hinted(_: &Globals, error: anyhow::Error) -> anyhow::Error {
+    error
 }
 
 /// Where a server listens if nobody says. Why that is not where it should be, the person is told.
@@ -365,8 +376,13 @@ impl Args {
         Ok(Some(match remote {
             RemoteArg::Url(url) => Remote::new(url.clone(), path, socket, ssh),
             RemoteArg::Name(name) => {
+                let known = settings.remote(name);
+                #[cfg(feature = "nodes")]
+                if self.machine.is_some() && known.is_err() && self.is_node(name) {
+                    return Ok(None);
+                }
                 // What is said of one machine counts more than what is set for all, and less than what is typed.
-                let known = settings.remote(name)?.clone();
+                let known = known?.clone();
                 let path = path
                     .filter(|_| self.typed.remote_path)
                     .or(known.path)
@@ -375,6 +391,15 @@ impl Args {
                 Remote::new(known.url, path, socket.or(known.socket), ssh)
             }
         }))
+    }
+}
+
+#[cfg(feature = "nodes")]
+impl Args {
+    /// Whether the node of this machine knows one of this name.
+    fn is_node(&self, name: &RemoteName) -> bool {
+        let socket = self.socket.clone().unwrap_or_else(|| default_socket().0);
+        block_on(async { Ok(node::knows(&socket, name.as_str()).await) }).unwrap_or_default()
     }
 }
 

@@ -106,6 +106,9 @@ pub(super) struct Args {
     /// What the link was redeemed as, for the connections to come.
     #[arg(skip)]
     held: Option<HeldLink>,
+    /// The node that the session is on, for the connections to come.
+    #[arg(skip)]
+    host: Option<String>,
     /// What a temporary file may hold for a slow pipe
     #[arg(long, value_name = "BYTES", default_value_t = ByteCount(SPOOL))]
     spool: ByteCount,
@@ -180,15 +183,23 @@ impl Args {
         }
     }
 
+    /// The node that the session is on, if that is another.
+    #[cfg(feature = "nodes")]
+    pub(super) fn node(&self, common: &Globals) -> Option<&str> {
+        self.name.as_ref()?.node(common)
+    }
+
+    /// Those of a client that watches a session of this node.
+    pub(super) fn on(self, host: Option<&str>) -> Self {
+        Self { host: host.map(str::to_owned), ..self }
+    }
+
     /// Refuses what can't be.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         if self.from() == StartArg::Screen && !terminal::is_interactive() {
             bail!(
                 "`--from screen` is for terminals: a recording has the program's own bytes; use now, start or a number"
             );
-        }
-        if self.create && self.name.as_ref().is_some_and(|session| session.node().is_some()) {
-            bail!("a session of another node is there, or not: leave out --create");
         }
         if self.link.is_some() && matches!(self.watch.on_lag, Some(Lag::Lossless)) {
             bail!("who watches by a link holds nobody up: use `--on-lag resync` or `disconnect`");
@@ -225,10 +236,11 @@ pub(super) fn run(common: &Globals, mut args: Args) -> anyhow::Result<Exit> {
     args.check()?;
     args.held = args.link.take().map(LinkArg::into_link).transpose()?;
     block_on(async {
-        let named = match &args.name {
-            Some(session) => Some(common.resolve(session).await?),
-            None => None,
-        };
+        let mut named = None;
+        if let Some(session) = &args.name {
+            named = Some(common.resolve(session).await?);
+            args.host = session.node(common).map(str::to_owned);
+        }
         let mut client = common.connect().await?;
         let linked = args.redeem(&mut client).await?;
         let target = match (named, linked) {
@@ -343,6 +355,8 @@ async fn show(
         display: &display,
         names_titles,
         link: args.held,
+        #[cfg(feature = "nodes")]
+        host: args.host.as_deref().map(|host| (attached.session, host)),
     };
     let outbox = Outbox::new(args.watch.detach_key.0, args.watch.next_key.0);
     let outcome = tokio::select! {

@@ -21,7 +21,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         let mut client = common.connect().await?;
         let session = match args.name {
             Some(session) => {
-                session.must_be_here()?;
+                session.must_be_here(common)?;
                 session.target
             }
             None => this_session(&mut client).await?,

@@ -53,6 +53,15 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let (mut is_done, mut targets) = (true, Vec::new());
         for session in &args.names {
+            #[cfg(feature = "nodes")]
+            if let (Some(SignalArg(signal)), Some(host)) = (args.signal, session.node(common)) {
+                let signal = SessionChange::Signal(signal);
+                if let Err(error) = super::node::change(common, host, session.target.clone(), signal).await {
+                    is_done = false;
+                    print_error(format_args!("{session}: {error:#}"));
+                }
+                continue;
+            }
             match common.resolve(session).await {
                 Ok(target) => targets.push(target),
                 Err(error) => {
@@ -62,7 +71,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
             }
         }
         if targets.is_empty() && !args.all {
-            return Ok(Exit::FAILURE);
+            return Ok(if is_done { Exit::SUCCESS } else { Exit::FAILURE });
         }
         let mut client = common.connect().await?;
         let mut sessions = Vec::new();
@@ -78,7 +87,10 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
                 Ok(info) => sessions.push(info),
                 Err(error) => {
                     is_done = false;
-                    print_error(format_args!("{error}"));
+                    let error = anyhow::Error::from(error);
+                    #[cfg(feature = "nodes")]
+                    let error = super::node::with_hint(common, error).await;
+                    print_error(format_args!("{error:#}"));
                 }
             }
         }

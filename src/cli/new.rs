@@ -1,5 +1,8 @@
 //! `new`: starts a session.
 
+#[cfg(feature = "nodes")]
+mod elsewhere;
+
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -127,6 +130,12 @@ enum PaceArg {
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
+    #[cfg(feature = "nodes")]
+    if let Some(session) = &args.name
+        && let Some(host) = session.node(common).map(str::to_owned)
+    {
+        return elsewhere::run(common, &host, session.name.clone(), args);
+    }
     let is_remote = common.remote.is_some();
     let name = match args.name.clone() {
         Some(session) => session.name,
@@ -173,6 +182,11 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
 pub(super) fn attach_or_create(common: &Globals, args: attach::Args) -> anyhow::Result<Exit> {
     args.check()?;
     let Command::New(new) = common.unsaid("new")? else { bail!("`new` is another command") };
+    #[cfg(feature = "nodes")]
+    if let Some(host) = args.node(common).map(str::to_owned) {
+        let create = create(args.exact_name()?, Vec::new(), &new.start, true)?;
+        return elsewhere::attach_or_create(common, &host, create, args);
+    }
     let create = create(args.exact_name()?, Vec::new(), &new.start, common.remote.is_some())?;
     block_on(async {
         let (client, started) = connect(common, new.start.no_start).await?;

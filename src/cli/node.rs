@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-pub(super) use self::ask::{as_json, figures, nodes, table, watch};
+pub(super) use self::ask::{
+    NodeRefused, as_json, change, create, figures, knows, nodes, table, watch, with_hint,
+};
 use super::{
     Exit, Globals,
     log::{self, LogFormat, LogSink},

@@ -15,7 +15,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    args.old.must_be_here()?;
+    args.old.must_be_here(common)?;
     block_on(async {
         common.connect().await?.change(args.old.target, SessionChange::Rename(args.new)).await?;
         Ok(Exit::SUCCESS)

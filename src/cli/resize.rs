@@ -1,5 +1,8 @@
 //! `resize`: says what a session's terminal is sized by.
 
+#[cfg(feature = "nodes")]
+use anyhow::Context;
+
 use super::{Exit, Globals, block_on, new::Size, target::SessionArg};
 use crate::message::{SessionChange, SizePolicy};
 
@@ -18,6 +21,12 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         Size::Follow(policy) => SessionChange::Size { policy, size: None },
     };
     block_on(async {
+        #[cfg(feature = "nodes")]
+        if let Some(host) = args.name.node(common) {
+            let changed = super::node::change(common, host, args.name.target.clone(), change).await;
+            changed.with_context(|| args.name.to_string())?;
+            return Ok(Exit::SUCCESS);
+        }
         let (mut client, target) = common.connect_to(&args.name).await?;
         client.change(target, change).await?;
         Ok(Exit::SUCCESS)

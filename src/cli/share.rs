@@ -83,7 +83,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         let share = match (args.all, args.name) {
             (true, _) => Share::of_all(),
             (false, Some(session)) => {
-                session.must_be_here()?;
+                session.must_be_here(common)?;
                 Share::of(session.target)
             }
             (false, None) => Share::of(this_session(&mut client).await?),

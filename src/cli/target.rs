@@ -30,14 +30,10 @@ impl FromStr for SessionArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (machine, text) = split_machine(text)?;
-        let (text, node) = split_node(text)?;
-        if machine.is_some() && node.is_some() {
-            return Err("a session is on another machine or on another node, not on both".to_owned());
-        }
-        let target = match text.strip_prefix('=') {
+        let Place { machine, node, rest } = Place::split(text)?;
+        let target = match rest.strip_prefix('=') {
             Some(name) => Target::Name(parse_name(name)?),
-            None => Target::Prefix(parse_name(text)?),
+            None => Target::Prefix(parse_name(rest)?),
         };
         Ok(Self { target, machine, node })
     }
@@ -45,17 +41,22 @@ impl FromStr for SessionArg {
 
 impl SessionArg {
     /// The node that it is on, if that is another.
-    pub(super) fn node(&self) -> Option<&str> {
-        self.node.as_deref()
+    pub(super) fn node(&self, common: &Globals) -> Option<&str> {
+        node(self.node.as_deref(), self.machine.as_ref(), common)
     }
 
     /// Refuses a session of another node: what is asked for is done where it runs.
-    pub(super) fn must_be_here(&self) -> anyhow::Result<()> {
-        match self.node() {
+    pub(super) fn must_be_here(&self, common: &Globals) -> anyhow::Result<()> {
+        match self.node(common) {
             Some(node) => bail!("{self} runs on another node: do that on {node}"),
             None => Ok(()),
         }
     }
+}
+
+/// The node that is named. What is no machine of the configuration's is a node, or was refused.
+fn node<'a>(node: Option<&'a str>, machine: Option<&'a RemoteName>, common: &Globals) -> Option<&'a str> {
+    node.or_else(|| machine.filter(|_| common.remote.is_none()).map(RemoteName::as_str))
 }
 
 impl Globals {
@@ -63,8 +64,8 @@ impl Globals {
     /// started if there is none: then its mirror is meant.
     pub(super) async fn resolve(&self, session: &SessionArg) -> anyhow::Result<Target> {
         #[cfg(feature = "nodes")]
-        if let Some(node) = session.node() {
-            let watched = super::node::watch(self, node, &session.target).await;
+        if let Some(node) = session.node(self) {
+            let watched = super::node::watch(self, node, &session.target, false).await;
             return Ok(watched.with_context(|| session.to_string())?.into());
         }
         Ok(session.target.clone())
@@ -77,19 +78,34 @@ impl Globals {
     }
 }
 
-/// The name of a session that is to be, after the machine that it is to be on, if that is said.
+/// The name of a session that is to be, after the machine or before the node that it is to be on, if that is said.
 #[derive(Clone, Debug)]
 pub(super) struct NewSessionArg {
     pub(super) name: SessionName,
     machine: Option<RemoteName>,
+    #[cfg(feature = "nodes")]
+    node: Option<String>,
+}
+
+#[cfg(feature = "nodes")]
+impl NewSessionArg {
+    /// The node that it is to be on, if that is another.
+    pub(super) fn node(&self, common: &Globals) -> Option<&str> {
+        node(self.node.as_deref(), self.machine.as_ref(), common)
+    }
 }
 
 impl FromStr for NewSessionArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (machine, name) = split_machine(text)?;
-        Ok(Self { name: parse_name(name)?, machine })
+        let Place { machine, node, rest } = Place::split(text)?;
+        Ok(Self {
+            name: parse_name(rest)?,
+            machine,
+            #[cfg(feature = "nodes")]
+            node,
+        })
     }
 }
 
@@ -97,22 +113,29 @@ fn parse_name(text: &str) -> Result<SessionName, String> {
     text.parse().map_err(|error: NameError| error.to_string())
 }
 
-/// The machine that a session is said to be on, and the rest.
-fn split_machine(text: &str) -> Result<(Option<RemoteName>, &str), String> {
-    match text.split_once(':') {
-        Some((machine, rest)) => Ok((Some(machine.parse()?), rest)),
-        None => Ok((None, text)),
-    }
+/// Where a session is said to be, and the rest.
+struct Place<'a> {
+    machine: Option<RemoteName>,
+    node: Option<String>,
+    rest: &'a str,
 }
 
-/// A session, and the node that it is said to be on.
-fn split_node(text: &str) -> Result<(&str, Option<String>), String> {
-    #[cfg(feature = "nodes")]
-    if let Some((session, node)) = text.rsplit_once('@') {
-        let node = node.parse::<crate::nodes::NodeName>().map_err(|error| error.to_string())?;
-        return Ok((session, Some(node.to_string())));
+impl<'a> Place<'a> {
+    fn split(text: &'a str) -> Result<Self, String> {
+        let (machine, rest) = match text.split_once(':') {
+            Some((machine, rest)) => (Some(machine.parse()?), rest),
+            None => (None, text),
+        };
+        #[cfg(feature = "nodes")]
+        if let Some((rest, node)) = rest.rsplit_once('@') {
+            if machine.is_some() {
+                return Err("a session is on another machine or on another node, not on both".to_owned());
+            }
+            let node = node.parse::<crate::nodes::NodeName>().map_err(str::to_owned)?;
+            return Ok(Self { machine, node: Some(node.to_string()), rest });
+        }
+        Ok(Self { machine, node: None, rest })
     }
-    Ok((text, None))
 }
 
 /// The machine that the sessions of a command line are on, where it says so.

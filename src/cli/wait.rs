@@ -108,13 +108,15 @@ async fn until(common: &Globals, args: &Args) -> anyhow::Result<Outcome> {
             // What was printed without a connection is not known: so it is waited for from the start.
             (None, Some(TimeSpan(span))) => until_silent(&mut client, &session, Some(span)).await,
             // So that it is watched: what nobody watches of another node ends here.
-            (None, None) if args.name.node().is_some() => until_silent(&mut client, &session, None).await,
+            (None, None) if args.name.node(common).is_some() => {
+                until_silent(&mut client, &session, None).await
+            }
             (None, None) => client.wait(session.clone()).await.map(Outcome::Ended).map_err(Into::into),
         };
         match outcome {
             Err(error) if matches!(error.downcast_ref(), Some(ClientError::Lost)) => {
                 backoff.lost(begun.elapsed(), false);
-                if args.name.node().is_some() {
+                if args.name.node(common).is_some() {
                     sleep(backoff.pause()).await;
                     session = common.resolve(&args.name).await?;
                 }

@@ -18,10 +18,13 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{figure::NodeFigure, message::RemoteSession};
-use crate::{SessionId, message::Target};
+use crate::{
+    SessionId,
+    message::{Create, SessionChange, Target},
+};
 
-/// The longest request, in bytes, and the longest answer.
-const MAX_REQUEST: u64 = 4096;
+/// The longest request, in bytes, and the longest answer. A session's command and variables are lists of numbers.
+const MAX_REQUEST: u64 = 256 * 1024;
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// How long a request may take to come, and an answer.
@@ -38,10 +41,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ControlRequest {
-    /// Watch that session of that node.
-    Watch { host: String, session: Target },
-    /// Which nodes there are, and which sessions they have.
-    Nodes,
+    /// Watch that session of that node: from its first byte on, or from its screen.
+    Watch { host: String, session: Target, from_start: bool },
+    /// Start a session on that node.
+    Create { host: String, create: Box<Create> },
+    /// Change a session of that node.
+    Change { host: String, session: Target, change: SessionChange },
+    /// Which nodes there are; and which sessions they have, if that is wanted.
+    Nodes { with_sessions: bool },
     /// What the node counts.
     Figures,
 }
@@ -53,8 +60,16 @@ pub(crate) enum ControlAnswer {
     Watching {
         session: SessionId,
     },
+    Created {
+        session: SessionId,
+    },
+    Changed,
     Nodes(Vec<NodeLine>),
     Figures(Vec<NodeFigure>),
+    /// That node has no such session.
+    NoSession(String),
+    /// It has a session of this name.
+    NameTaken(String),
     /// Why not.
     Refused(String),
 }

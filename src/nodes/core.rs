@@ -3,6 +3,7 @@
 //! Nothing here waits. What comes out is taken as there is room for it: messages by [`NodeCore::poll_publish`], so that
 //! what is to be sent waits where it is bounded, and commands by [`NodeCore::next_local`].
 
+mod changing;
 mod hosting;
 mod mirroring;
 mod telling;
@@ -14,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
-use self::mirroring::Mirror;
+use self::{changing::Remembered, mirroring::Mirror};
 use super::{
     allow::AllowList,
     carrier::{CarrierEvent, CarrierMessage},
@@ -29,7 +30,10 @@ use super::{
     subject::{Class, Lane, NodeName, Subject},
     window::Pool,
 };
-use crate::{SessionId, SessionName, TerminalSize, message::InputStreamId};
+use crate::{
+    SessionId, SessionName, TerminalSize,
+    message::{Create, InputStreamId, SessionChange},
+};
 
 /// How long an echo is waited for before it is said again.
 const ECHO_WAIT: Duration = Duration::from_millis(500);
@@ -65,6 +69,12 @@ pub(crate) struct ReplyTo {
     number: u64,
 }
 
+impl ReplyTo {
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+}
+
 /// What the local server is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LocalCommand {
@@ -78,6 +88,10 @@ pub(crate) enum LocalCommand {
     Resize { reply: ReplyTo, session: SessionId, size: TerminalSize },
     /// End a session's program. Brings `Done`.
     Kill { reply: ReplyTo, session: SessionId },
+    /// Start a session. Brings `Created`, in any case.
+    Create { reply: ReplyTo, create: Box<Create> },
+    /// Change a session. Brings `Done`, in any case.
+    Change { reply: ReplyTo, session: SessionId, change: SessionChange },
     /// Say which sessions there are. Brings `Listed`.
     List { reply: ReplyTo, after: Option<SessionId> },
     /// Provide a session.
@@ -123,6 +137,10 @@ pub(crate) enum LocalEvent {
     Done {
         reply: ReplyTo,
         result: Result<(), Refusal>,
+    },
+    Created {
+        reply: ReplyTo,
+        result: Result<SessionId, Refusal>,
     },
     /// At most 64 sessions, and whether there are more.
     Listed {
@@ -171,6 +189,11 @@ pub(crate) enum Report {
         list: u64,
         result: Result<Vec<RemoteSession>, Refusal>,
     },
+    /// What was asked to be changed by this number is, or is not; and the session that was started, if that was asked.
+    Changed {
+        change: u64,
+        result: Result<Option<SessionId>, Refusal>,
+    },
 }
 
 /// What a request is for.
@@ -180,6 +203,7 @@ pub(super) enum Purpose {
     Input { mirror: MirrorId, stream: InputStreamId },
     Resize { mirror: MirrorId },
     Kill { mirror: MirrorId },
+    Change { change: u64, host: NodeName },
 }
 
 /// How a connection stands.
@@ -217,6 +241,8 @@ pub(crate) struct NodeCore {
     /// Nothing is due before, for a stream that is not ready and for a mirror: so most turns look at none.
     streams_due: Duration,
     mirrors_due: Duration,
+    /// What was done once for others.
+    remembered: Remembered,
     /// The order of the last size that a node asked for, of a session.
     resized: HashMap<(NodeName, SessionId), u64>,
     mirrors: BTreeMap<MirrorId, Mirror>,
@@ -251,6 +277,7 @@ impl NodeCore {
             served: FollowId(0),
             streams_due: Duration::MAX,
             mirrors_due: Duration::MAX,
+            remembered: Remembered::default(),
             resized: HashMap::new(),
             mirrors: BTreeMap::new(),
             typed_into: BTreeSet::new(),
@@ -345,7 +372,7 @@ impl NodeCore {
             },
             Class::Write => {
                 if let (Some(number), Some(request)) = (reply, decode(&payload)) {
-                    self.write_request(ReplyTo { node: from, number }, request);
+                    self.write_request(now, ReplyTo { node: from, number }, request);
                 }
             }
             Class::Reply(number) => {
@@ -433,6 +460,7 @@ impl NodeCore {
             Purpose::List { list, sessions } => self.listed(now, from, (list, sessions), answer),
             Purpose::Input { mirror, stream } => self.typed(now, mirror, stream, answer),
             Purpose::Resize { .. } => {}
+            Purpose::Change { change, .. } => self.changed(change, answer),
             Purpose::Kill { mirror } => {
                 let result = if let Answer::Refused(why) = answer { Err(why) } else { Ok(()) };
                 self.commands.push_back(LocalCommand::MirrorKilled { mirror, result });
@@ -459,7 +487,7 @@ impl NodeCore {
                 Ok(sessions)
             }
             Answer::Refused(why) => Err(why),
-            Answer::Done | Answer::Here(_) => Err(Refusal::failed("it answers what was not asked")),
+            _ => Err(Refusal::failed("it answers what was not asked")),
         };
         self.reports.push_back(Report::Listed { list, result });
     }
@@ -473,6 +501,7 @@ impl NodeCore {
             Some(Purpose::List { list, .. }) => {
                 self.reports.push_back(Report::Listed { list, result: Err(nobody(to)) });
             }
+            Some(Purpose::Change { change, host }) => self.change_unanswered(change, &host),
             Some(Purpose::Kill { mirror }) => {
                 self.commands.push_back(LocalCommand::MirrorKilled { mirror, result: Err(nobody(to)) });
             }
@@ -495,6 +524,7 @@ impl NodeCore {
                 Purpose::Kill { mirror } => {
                     self.commands.push_back(LocalCommand::MirrorKilled { mirror, result: Err(why) });
                 }
+                Purpose::Change { change, host } => self.change_unanswered(change, &host),
                 Purpose::Input { .. } | Purpose::Resize { .. } => {}
             }
         }

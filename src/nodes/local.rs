@@ -3,6 +3,7 @@
 //!
 //! What a server that is lost was asked for is not answered: the node that asked asks again.
 
+mod creating;
 mod following;
 mod mirror;
 mod typist;
@@ -124,6 +125,27 @@ impl LocalSide {
                     });
                 }
             }
+            // Unlike the others, these do not come again.
+            LocalCommand::Create { reply, create } => {
+                let (socket, room) = (Arc::clone(&self.socket), Arc::clone(&self.room).try_acquire_owned());
+                self.say_later(async move {
+                    let result = match room {
+                        Ok(_room) => creating::create(&socket, reply.node(), *create).await,
+                        Err(_) => Err(Refusal::TooMany),
+                    };
+                    LocalNews::Event(LocalEvent::Created { reply, result })
+                });
+            }
+            LocalCommand::Change { reply, session, change } => {
+                let (socket, room) = (Arc::clone(&self.socket), Arc::clone(&self.room).try_acquire_owned());
+                self.say_later(async move {
+                    let result = match room {
+                        Ok(_room) => creating::change(&socket, session, change).await,
+                        Err(_) => Err(Refusal::TooMany),
+                    };
+                    LocalNews::Event(LocalEvent::Done { reply, result })
+                });
+            }
             LocalCommand::Provide { mirror, host, session, name, size, start } => {
                 let begins = mirror::Begins { mirror, host, session, name, size, start };
                 let task = MirrorTask::new(Arc::clone(&self.socket), begins, self.sender.clone());
@@ -169,10 +191,15 @@ impl LocalSide {
 
     /// Says something that the loop takes later.
     fn say(&self, news: LocalNews) {
+        self.say_later(std::future::ready(news));
+    }
+
+    /// Says what comes of this.
+    fn say_later(&self, news: impl Future<Output = LocalNews> + Send + 'static) {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             // An error says that the loop has ended.
-            let _ = sender.send(news).await;
+            let _ = sender.send(news.await).await;
         });
     }
 

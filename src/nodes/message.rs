@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, InputPosition, InputStreamId},
+    message::{Create, ExitStatus, InputPosition, InputStreamId, SessionChange},
 };
 
 /// The version of what nodes say. A node reads what has its own, and says in its beats which that is.
@@ -18,6 +18,9 @@ pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The most that is typed by one message, in bytes.
 pub(crate) const MAX_TYPED: usize = 8 * 1024;
+
+/// The most that a [`HostChange`] may take, in bytes.
+pub(crate) const MAX_CHANGE: usize = 32 * 1024;
 
 /// The longest reason that is passed on, in bytes.
 const MAX_WHY: usize = 512;
@@ -59,9 +62,31 @@ pub(crate) enum WriteRequest {
     Resize { session: SessionId, size: TerminalSize, order: u64 },
     /// Ends its program.
     Kill { session: SessionId },
+    /// What is done once, however often it is said, and only by this run of the host.
+    Once { run: Incarnation, change: HostChange },
+}
+
+/// What is changed once at a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum HostChange {
+    /// Starts a session. What it leaves open the host decides: variables, the directory, the shell.
+    Create(Box<Create>),
+    /// Changes what its terminal is sized by, or sends a signal into it.
+    Session(SessionId, SessionChange),
 }
 
 impl WriteRequest {
+    /// The session that it is about, if that is there already.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Input { session, .. }
+            | Self::Resize { session, .. }
+            | Self::Kill { session }
+            | Self::Once { change: HostChange::Session(session, _), .. } => Some(*session),
+            Self::Once { change: HostChange::Create(_), .. } => None,
+        }
+    }
+
     /// Something typed, at its place.
     pub(crate) fn input(session: SessionId, piece: TypedPiece) -> Self {
         let TypedPiece { position, from_terminal, data } = piece;
@@ -96,6 +121,8 @@ pub(crate) enum Answer {
     Sessions { sessions: Vec<RemoteSession>, has_more: bool },
     /// To `WriteRequest`: it is done.
     Done,
+    /// To `HostChange::Create`: the session's id.
+    Created { session: SessionId },
     /// To the question which nodes there are: this one.
     Here(Beat),
     /// It is refused.
@@ -121,6 +148,8 @@ pub(crate) enum Refusal {
     NoSession,
     #[error("its configuration does not allow that to this node (`nodes.allow`)")]
     NotAllowed,
+    #[error("a session of this name runs there; choose another name, or attach to that one")]
+    NameTaken,
     #[error("it has as many streams as it serves; end some, or try again later")]
     TooMany,
     #[error("{0}")]
@@ -203,6 +232,11 @@ pub(crate) fn encode(message: &impl Serialize) -> Bytes {
     let encoded = postcard::to_extend(message, vec![NODES_VERSION]).unwrap_or_default();
     debug_assert!((1..=MAX_MESSAGE).contains(&encoded.len()), "{} bytes", encoded.len());
     encoded.into()
+}
+
+/// Bytes that this takes in a message.
+pub(crate) fn encoded_len(part: &impl Serialize) -> usize {
+    postcard::to_extend(part, Vec::new()).map_or(usize::MAX, |encoded| encoded.len())
 }
 
 /// Reads a message; `None` of what is none, or of another version.

@@ -20,11 +20,14 @@ use super::{
     core::{LocalEvent, MirrorId, NodeCore, Report},
     journal::Journal,
     local::{LocalNews, LocalSide},
-    message::{Incarnation, Refusal, RemoteSession},
+    message::{Begin, HostChange, Incarnation, Refusal, RemoteSession},
     nats::{NatsCarrier, NatsConfig, NatsError},
     subject::{Lane, NodeName, Tenant},
 };
-use crate::{SessionId, message::Target};
+use crate::{
+    SessionId,
+    message::{SessionChange, Target},
+};
 
 /// How long the last beat may take.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
@@ -65,6 +68,8 @@ pub(crate) struct RunningNode {
     asked: mpsc::Receiver<(ControlRequest, oneshot::Sender<ControlAnswer>)>,
     /// Lists that are awaited, by their numbers.
     lists: HashMap<u64, Awaited>,
+    /// Who waits for a change at another node, by its number.
+    changes: HashMap<u64, oneshot::Sender<ControlAnswer>>,
     /// Answers to `list --nodes` that are not whole, each with what is still awaited.
     overviews: HashMap<u64, Overview>,
     /// Who waits for a mirror; and the mirrors that the local server has.
@@ -77,14 +82,21 @@ pub(crate) struct RunningNode {
 struct Watcher {
     host: NodeName,
     session: SessionId,
+    begin: Begin,
     answer: oneshot::Sender<ControlAnswer>,
 }
 
 enum Awaited {
     /// For a session of this name.
-    Watch { host: NodeName, session: Target, answer: oneshot::Sender<ControlAnswer> },
+    Session { host: NodeName, session: Target, wanted: Wanted, answer: oneshot::Sender<ControlAnswer> },
     /// For a line of this overview.
     Line { overview: u64, node: NodeName },
+}
+
+/// What is to be done with a session of another node.
+enum Wanted {
+    Watch(Begin),
+    Change(SessionChange),
 }
 
 struct Overview {
@@ -116,6 +128,7 @@ impl RunningNode {
             control,
             asked,
             lists: HashMap::new(),
+            changes: HashMap::new(),
             overviews: HashMap::new(),
             watchers: HashMap::new(),
             provided: HashSet::new(),
@@ -193,6 +206,7 @@ impl RunningNode {
                     tracing::warn!(name = %self.name, "another node tries to have this name")
                 }
                 Report::Listed { list, result } => self.listed(list, result),
+                Report::Changed { change, result } => self.changed(change, result),
             }
         }
         None
@@ -235,7 +249,7 @@ impl RunningNode {
 
     /// Has a session mirrored, and answers once it is.
     fn watch(&mut self, watcher: Watcher) {
-        match self.core.watch(self.now(), &watcher.host, watcher.session) {
+        match self.core.watch(self.now(), &watcher.host, watcher.session, watcher.begin) {
             Ok(mirror) if self.provided.contains(&mirror) => {
                 let Watcher { session, answer, .. } = watcher;
                 let _ = answer.send(ControlAnswer::Watching { session });
@@ -251,25 +265,29 @@ impl RunningNode {
     fn ask(&mut self, request: ControlRequest, answer: oneshot::Sender<ControlAnswer>) {
         let now = self.now();
         match request {
-            ControlRequest::Watch { host, session } => {
-                let Ok(host) = host.parse::<NodeName>() else {
-                    let _ = answer.send(ControlAnswer::Refused("write SESSION@NODE".to_owned()));
-                    return;
-                };
-                let list = self.core.list(now, &host);
-                self.lists.insert(list, Awaited::Watch { host, session, answer });
+            ControlRequest::Watch { host, session, from_start } => {
+                let begin = if from_start { Begin::At(0) } else { Begin::Screen };
+                self.look_up(&host, session, Wanted::Watch(begin), answer);
             }
             ControlRequest::Figures => {
                 let figures = [self.core.figures(), self.carrier.figures()].concat();
                 let _ = answer.send(ControlAnswer::Figures(figures));
             }
-            ControlRequest::Nodes => {
+            ControlRequest::Change { host, session, change } => {
+                self.look_up(&host, session, Wanted::Change(change), answer);
+            }
+            ControlRequest::Create { host, create } => {
+                if let Some((host, answer)) = node_name(&host, answer) {
+                    self.change(&host, HostChange::Create(create), answer);
+                }
+            }
+            ControlRequest::Nodes { with_sessions } => {
                 let nodes: Vec<_> =
                     self.core.nodes().map(|(name, known)| (name.clone(), known.clone())).collect();
                 let overview = self.core.draw_number();
                 let (mut lines, mut missing) = (Vec::new(), 0);
                 for (node, known) in nodes {
-                    if !known.is_lost {
+                    if with_sessions && !known.is_lost {
                         missing += 1;
                         let list = self.core.list(now, &node);
                         self.lists.insert(list, Awaited::Line { overview, node: node.clone() });
@@ -285,6 +303,38 @@ impl RunningNode {
                 self.overviews.insert(overview, Overview { lines, missing, answer });
                 self.finish(overview);
             }
+        }
+    }
+
+    /// Finds out which session is meant.
+    fn look_up(
+        &mut self,
+        host: &str,
+        session: Target,
+        wanted: Wanted,
+        answer: oneshot::Sender<ControlAnswer>,
+    ) {
+        if let Some((host, answer)) = node_name(host, answer) {
+            let list = self.core.list(self.now(), &host);
+            self.lists.insert(list, Awaited::Session { host, session, wanted, answer });
+        }
+    }
+
+    fn change(&mut self, host: &NodeName, change: HostChange, answer: oneshot::Sender<ControlAnswer>) {
+        match self.core.change(self.now(), host, change) {
+            Ok(change) => drop(self.changes.insert(change, answer)),
+            Err(why) => drop(answer.send(ControlAnswer::Refused(why.to_string()))),
+        }
+    }
+
+    fn changed(&mut self, change: u64, result: Result<Option<SessionId>, Refusal>) {
+        if let Some(answer) = self.changes.remove(&change) {
+            let _ = answer.send(match result {
+                Ok(Some(session)) => ControlAnswer::Created { session },
+                Ok(None) => ControlAnswer::Changed,
+                Err(why @ Refusal::NameTaken) => ControlAnswer::NameTaken(why.to_string()),
+                Err(why) => ControlAnswer::Refused(why.to_string()),
+            });
         }
     }
 
@@ -308,13 +358,16 @@ impl RunningNode {
                     self.finish(overview);
                 }
             }
-            Some(Awaited::Watch { host, session, answer }) => {
-                let found = result.map_err(|why| why.to_string());
-                match found.and_then(|sessions| find(&host, &sessions, &session)) {
-                    Ok(session) => self.watch(Watcher { host, session, answer }),
-                    Err(why) => {
-                        let _ = answer.send(ControlAnswer::Refused(why));
+            Some(Awaited::Session { host, session, wanted, answer }) => {
+                let found = result.map_err(|why| ControlAnswer::Refused(why.to_string()));
+                match (found.and_then(|sessions| find(&host, &sessions, &session)), wanted) {
+                    (Ok(session), Wanted::Watch(begin)) => {
+                        self.watch(Watcher { host, session, begin, answer })
                     }
+                    (Ok(session), Wanted::Change(change)) => {
+                        self.change(&host, HostChange::Session(session, change), answer);
+                    }
+                    (Err(why), _) => drop(answer.send(why)),
                 }
             }
             None => {}
@@ -322,11 +375,27 @@ impl RunningNode {
     }
 }
 
+/// The name of a node. Where it can't be one, who asked is told.
+fn node_name(
+    text: &str,
+    answer: oneshot::Sender<ControlAnswer>,
+) -> Option<(NodeName, oneshot::Sender<ControlAnswer>)> {
+    match text.parse() {
+        Ok(name) => Some((name, answer)),
+        Err(why) => {
+            let why: &str = why;
+            let _ = answer.send(ControlAnswer::Refused(why.to_owned()));
+            None
+        }
+    }
+}
+
 /// The session of a node's that is meant: by its id, its name, or a beginning of the name that no other has. One that
-/// ended is meant only by its whole name.
-fn find(host: &NodeName, sessions: &[RemoteSession], target: &Target) -> Result<SessionId, String> {
+/// ended is meant only by its whole name, where a beginning would do, and if no other is.
+fn find(host: &NodeName, sessions: &[RemoteSession], target: &Target) -> Result<SessionId, ControlAnswer> {
     let none = |what: &dyn Display| {
-        Err(format!("there is no session {what} on {host}; `list --nodes` shows which there are"))
+        let why = format!("there is no session {what} on {host}; `list --nodes` shows which there are");
+        Err(ControlAnswer::NoSession(why))
     };
     let name = match target {
         Target::Id(id) if sessions.iter().any(|session| session.id == *id) => return Ok(*id),
@@ -336,16 +405,20 @@ fn find(host: &NodeName, sessions: &[RemoteSession], target: &Target) -> Result<
     };
     let is_it = |session: &&RemoteSession| session.name == *name;
     let (running, ended): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| session.is_running);
-    if let Some(found) = running.iter().chain(&ended).copied().find(is_it) {
+    if let Some(found) = running.iter().copied().find(is_it) {
         return Ok(found.id);
     }
+    if matches!(target, Target::Name(_)) {
+        return none(name);
+    }
     let begins = |session: &&RemoteSession| session.name.as_str().starts_with(name.as_str());
-    let mut begun = running.into_iter().filter(begins).filter(|_| matches!(target, Target::Prefix(_)));
-    match (begun.next(), begun.next()) {
-        (Some(found), None) => Ok(found.id),
-        (None, _) => none(name),
-        (Some(_), Some(_)) => {
-            Err(format!("{name} is the beginning of several names on {host}; write more of it"))
+    let mut begun = running.into_iter().filter(begins);
+    match (begun.next(), begun.next(), ended.into_iter().find(is_it)) {
+        (Some(found), None, _) | (None, _, Some(found)) => Ok(found.id),
+        (None, _, None) => none(name),
+        (Some(_), Some(_), _) => {
+            let why = format!("{name} is the beginning of several names on {host}; write more of it");
+            Err(ControlAnswer::Refused(why))
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! `FUGUE_PLANS` says how many plans are run, and `SEED` with which one they begin.
 
+mod changes;
 mod crowd;
 mod model;
 mod plans;

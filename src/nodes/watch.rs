@@ -42,6 +42,8 @@ pub(crate) struct Watch {
     state: WatchState,
     /// The run of the host that had the session.
     incarnation: Option<Incarnation>,
+    /// Where it begins.
+    first: Begin,
     /// The first byte that is lacking, once it has begun.
     head: Option<u64>,
     size: TerminalSize,
@@ -111,6 +113,7 @@ impl Watch {
             window,
             state: WatchState::Closed(now),
             incarnation: None,
+            first: Begin::Screen,
             head: None,
             size: TerminalSize::DEFAULT,
             needs_screen: true,
@@ -119,6 +122,11 @@ impl Watch {
             heard: now,
             is_silent: false,
         }
+    }
+
+    /// This watch, from another place on.
+    pub(crate) fn beginning(self, first: Begin) -> Self {
+        Self { first, ..self }
     }
 
     /// The number of its stream, if it has one.
@@ -172,7 +180,8 @@ impl Watch {
         }
         let begin = match self.head {
             Some(head) if !self.needs_screen => Begin::At(head),
-            _ => Begin::Screen,
+            Some(_) => Begin::Screen,
+            None => self.first,
         };
         let (session, window) = (self.session, &mut self.window);
         let open = |number, window: &Window| ReadRequest::Open {

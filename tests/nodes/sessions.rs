@@ -1,6 +1,6 @@
 //! Sessions of one machine, watched and used at another.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::machine::{Broker, Machine, eventually};
 
@@ -13,7 +13,7 @@ pub(crate) fn two(broker: &Broker) -> (Machine, Machine) {
 }
 
 /// The lines from 1 to `last`, as a terminal has them.
-fn lines(last: u32) -> Vec<u8> {
+pub(crate) fn lines(last: u32) -> Vec<u8> {
     (1..=last).flat_map(|line| format!("{line}\r\n").into_bytes()).collect()
 }
 
@@ -103,21 +103,6 @@ fn a_host_that_is_silent_is_told_of_where_somebody_types() {
     host.node().signal(Signal::CONT);
     eventually("the host", || watcher.send("build", "x\n").status.success().then_some(()));
     assert_eq!(recorder.finish().2, Some(5));
-}
-
-#[test]
-fn a_killed_server_of_a_watcher_is_started_by_who_attaches_again() {
-    let Some(broker) = Broker::start("") else { return };
-    let (host, watcher) = two(&broker);
-    host.ok(&["new", "-d", "build", "--", "sh", "-c", "read word; exit 5"]);
-    let recorder = watcher.record("build@h1");
-    let stats: serde_json::Value = serde_json::from_str(&watcher.ok(&["stats", "--json"])).unwrap();
-    let server = Pid::from_raw(stats["pid"].as_i64().unwrap().try_into().unwrap()).unwrap();
-    kill_process(server, Signal::KILL).unwrap();
-    assert_ne!(recorder.finish().2, Some(0));
-    let again = watcher.record("build@h1");
-    assert!(watcher.send("build", "go\n").status.success());
-    assert_eq!(again.finish().2, Some(5));
 }
 
 #[test]

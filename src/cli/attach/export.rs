@@ -43,7 +43,7 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
     if args.from != StartArg::Screen {
         // A mirror of it has what was printed since it began.
-        args.name.must_be_here()?;
+        args.name.must_be_here(common)?;
     }
     if args.raw && args.from == StartArg::Screen {
         bail!("`--from screen` is for asciicasts; `fugue-server screen --ansi` prints the screen as bytes");

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "nodes")]
+use super::super::node;
 use super::{
     super::{
         Globals,
@@ -24,6 +26,8 @@ use super::{
     sender::{from_here, stop},
     typing::Typing,
 };
+#[cfg(feature = "nodes")]
+use crate::SessionId;
 use crate::{
     client::{Backoff, Client, ClientError, Missed, NotResumed, Reached, resume},
     message::{Attach, AttachOptions, RequestError},
@@ -53,6 +57,9 @@ pub(super) struct SessionLine<'a> {
     pub(super) names_titles: bool,
     /// What each connection redeems before it can watch.
     pub(super) link: Option<HeldLink>,
+    /// A session of another node that is watched, and the node.
+    #[cfg(feature = "nodes")]
+    pub(super) host: Option<(SessionId, &'a str)>,
 }
 
 impl SessionLine<'_> {
@@ -99,6 +106,7 @@ impl SessionLine<'_> {
         let mut client = match self.common.connect().await {
             Ok(client) => client,
             Err(error) if error.may_pass() => return Ok(None),
+            Err(_) if self.watches_again().await? => return Ok(None),
             Err(error) => return Err(Outcome::NotResumed(error.to_string())),
         };
         let reached = self.current.how_far();
@@ -119,8 +127,29 @@ impl SessionLine<'_> {
             Err(NotResumed::Gap(bytes)) => {
                 Err(Outcome::NotResumed(format!("the next {bytes} bytes are no longer held")))
             }
+            Err(NotResumed::Refused(RequestError::UnknownSession(_))) if self.watches_again().await? => {
+                Ok(None)
+            }
             Err(NotResumed::Refused(refused)) => Err(self.refused(refused, reached)),
         }
+    }
+
+    /// A server that was killed leaves nothing of a session of another node. Has the node provide it to the next one,
+    /// which is started if there is none. Returns whether there is such a session.
+    #[cfg(feature = "nodes")]
+    async fn watches_again(&self) -> Result<bool, Outcome> {
+        let session = self.current.session();
+        let Some((_, host)) = self.host.filter(|(of, _)| *of == session) else { return Ok(false) };
+        match node::watch(self.common, host, &session.into(), false).await {
+            Ok(_) => Ok(true),
+            Err(error) => Err(Outcome::NotResumed(format!("{error:#}"))),
+        }
+    }
+
+    #[cfg(not(feature = "nodes"))]
+    #[expect(clippy::unused_async, clippy::unused_self, reason = "as with nodes")]
+    async fn watches_again(&self) -> Result<bool, Outcome> {
+        Ok(false)
     }
 
     /// How watching ends, where the session can't be watched on.

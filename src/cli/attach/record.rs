@@ -178,7 +178,8 @@ pub(super) async fn record(
         }
     });
     let medium = FileMedium { file: Some(file), cast, spool: args.spool.0 as u64, until: None };
-    show(common, client, attached, &watching(common)?, Medium::File(Box::new(medium))).await
+    let watching = watching(common)?.on(args.name.node(common));
+    show(common, client, attached, &watching, Medium::File(Box::new(medium))).await
 }
 
 /// How a session is watched that nobody sits before.

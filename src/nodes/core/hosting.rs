@@ -164,30 +164,32 @@ impl NodeCore {
         }
     }
 
-    pub(super) fn write_request(&mut self, reply: ReplyTo, request: WriteRequest) {
-        let (WriteRequest::Input { session, .. }
-        | WriteRequest::Resize { session, .. }
-        | WriteRequest::Kill { session }) = request;
+    pub(super) fn write_request(&mut self, now: Duration, reply: ReplyTo, request: WriteRequest) {
+        let session = request.session();
         if self.allow.access(&reply.node) != Some(Access::ReadWrite) {
-            self.tell_refused(reply.node.clone(), session);
+            match session {
+                Some(session) => self.tell_refused(reply.node.clone(), session),
+                None => self.counts.refused += 1,
+            }
             return self.answer(&reply, &Answer::Refused(Refusal::NotAllowed));
         }
-        if self.mirrors.values().any(|mirror| mirror.is_of(session)) {
+        if session.is_some_and(|session| self.mirrors.values().any(|mirror| mirror.is_of(session))) {
             return self.answer(&reply, &Answer::Refused(Refusal::NoSession));
         }
         let command = match request {
-            WriteRequest::Input { stream, offset, from_terminal, data, .. } => {
+            WriteRequest::Input { session, stream, offset, from_terminal, data } => {
                 let position = position(stream, offset).filter(|_| data.len() <= MAX_TYPED);
                 let Some(position) = position else { return };
                 LocalCommand::Type { reply, session, piece: TypedPiece { position, from_terminal, data } }
             }
-            WriteRequest::Resize { size, order, .. } => {
+            WriteRequest::Resize { session, size, order } => {
                 if !self.is_newest(&reply.node, session, order) {
                     return self.answer(&reply, &Answer::Done);
                 }
                 LocalCommand::Resize { reply, session, size }
             }
-            WriteRequest::Kill { .. } => LocalCommand::Kill { reply, session },
+            WriteRequest::Kill { session } => LocalCommand::Kill { reply, session },
+            WriteRequest::Once { run, change } => return self.change_once(now, reply, (run, change)),
         };
         self.commands.push_back(command);
     }
@@ -221,7 +223,11 @@ impl NodeCore {
             LocalEvent::NotFollowed { follow, why } => self.push(follow, StreamItem::Refused(why)),
             LocalEvent::FollowItem { follow, item } => self.push(follow, item),
             LocalEvent::Done { reply, result } => {
-                self.answer(&reply, &result.map_or_else(Answer::Refused, |()| Answer::Done));
+                self.done(&reply, &result.map_or_else(Answer::Refused, |()| Answer::Done));
+            }
+            LocalEvent::Created { reply, result } => {
+                let created = |session| Answer::Created { session };
+                self.done(&reply, &result.map_or_else(Answer::Refused, created));
             }
             LocalEvent::Listed { reply, sessions, has_more } => {
                 self.answer(&reply, &Answer::Sessions { sessions, has_more });

@@ -10,7 +10,8 @@ use crate::{
         carrier::CarrierMessage,
         figure::WhyReopened,
         message::{
-            Answer, ReadRequest, Refusal, StreamItem, StreamMessage, TypedPiece, WriteRequest, decode, encode,
+            Answer, Begin, ReadRequest, Refusal, StreamItem, StreamMessage, TypedPiece, WriteRequest, decode,
+            encode,
         },
         subject::{Class, NodeName, Subject},
         typing::Typing,
@@ -51,7 +52,8 @@ impl Mirror {
 }
 
 impl NodeCore {
-    /// Watches a session of another node. Brings `Provide` once its stream has begun, or `EndMirror`.
+    /// Watches a session of another node, from this place on unless it is watched already. Brings `Provide` once its
+    /// stream has begun, or `EndMirror`.
     ///
     /// # Errors
     /// [`Refusal`]: this node watches as many as it can; or it would watch itself.
@@ -60,6 +62,7 @@ impl NodeCore {
         now: Duration,
         host: &NodeName,
         session: SessionId,
+        begin: Begin,
     ) -> Result<MirrorId, Refusal> {
         if *host == self.name {
             return Err(Refusal::failed("it is a session of this machine: leave out its node's name"));
@@ -69,7 +72,7 @@ impl NodeCore {
         }
         let window = Window::new(now, &mut self.pool).ok_or(Refusal::TooMany)?;
         let mirror = MirrorId(self.draw_number());
-        let watch = Watch::new(now, host.clone(), session, window);
+        let watch = Watch::new(now, host.clone(), session, window).beginning(begin);
         self.mirrors.insert(mirror, Mirror::new(watch));
         self.mirrors_due = now;
         Ok(mirror)
@@ -82,7 +85,7 @@ impl NodeCore {
             Purpose::Input { mirror: of, .. }
             | Purpose::Resize { mirror: of }
             | Purpose::Kill { mirror: of } => *of == mirror,
-            Purpose::List { .. } => false,
+            Purpose::List { .. } | Purpose::Change { .. } => false,
         });
         self.streams.retain(|_, of| *of != mirror);
         let host = watch.host.clone();
@@ -262,7 +265,7 @@ impl NodeCore {
                 entry.typing.refused(stream);
                 Some(LocalCommand::MirrorNotTyped { mirror, stream, why: why.to_string() })
             }
-            Answer::Sessions { .. } | Answer::Here(_) => None,
+            _ => None,
         });
     }
 

@@ -19,6 +19,7 @@ use crate::{
     nodes::{
         bus::{Cluster, Faults},
         core::LocalEvent,
+        message::Begin,
     },
     random::Random,
 };
@@ -126,7 +127,7 @@ impl Crowd {
             }
             let now = self.simulation.now;
             let parts = &mut self.simulation.nodes[node];
-            match parts.core.watch(now, &name(host), session) {
+            match parts.core.watch(now, &name(host), session, Begin::Screen) {
                 Ok(mirror) => {
                     let viewers = self.size.viewers / self.size.nodes / self.size.mirrors;
                     parts.server.expect(mirror, (host, session), viewers, self.dice.one_in(10));

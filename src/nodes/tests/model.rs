@@ -239,6 +239,8 @@ pub(super) struct ModelServer {
     /// What the server will say, and when.
     later: Vec<(Duration, LocalEvent)>,
     pub(super) refused: Vec<(MirrorId, Refusal)>,
+    /// What other nodes had created.
+    pub(super) created: Vec<SessionName>,
 }
 
 impl ModelServer {
@@ -274,6 +276,14 @@ impl ModelServer {
                 if let Some(session) = self.session(session) {
                     session.ended.get_or_insert(ExitStatus::Signal(9));
                 }
+                self.later.push((now, LocalEvent::Done { reply, result: Ok(()) }));
+            }
+            LocalCommand::Create { reply, create } => {
+                self.created.push(create.name);
+                let created = LocalEvent::Created { reply, result: Ok(SessionId::random()) };
+                self.later.push((now + dice.ms(3000), created));
+            }
+            LocalCommand::Change { reply, .. } => {
                 self.later.push((now, LocalEvent::Done { reply, result: Ok(()) }));
             }
             LocalCommand::List { reply, after } => {

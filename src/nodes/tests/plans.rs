@@ -117,7 +117,7 @@ fn watched(faults: Faults, seed: u64, is_lossless: bool) -> (Simulation, Vec<Ses
     let sessions: Vec<_> = (0..3).map(|node| simulation.session(node, is_lossless)).collect();
     for (host, session) in sessions.iter().enumerate() {
         for watcher in (0..3).filter(|watcher| *watcher != host) {
-            simulation.nodes[watcher].core.watch(at(0), &name(host), *session).unwrap();
+            simulation.nodes[watcher].core.watch(at(0), &name(host), *session, Begin::Screen).unwrap();
         }
     }
     (simulation, sessions)
@@ -278,7 +278,7 @@ fn a_node_or_a_session_that_is_not_there_is_refused_in_words() {
     simulation.run_until(at(1));
     let session = SessionId::from(7_u64);
     for host in [name(0), name(7)] {
-        simulation.nodes[1].core.watch(at(1), &host, session).unwrap();
+        simulation.nodes[1].core.watch(at(1), &host, session, Begin::Screen).unwrap();
         simulation.run_until(simulation.now + at(1));
         simulation.nodes[1].core.list(simulation.now, &host);
         simulation.run_until(simulation.now + at(1));
@@ -287,7 +287,7 @@ fn a_node_or_a_session_that_is_not_there_is_refused_in_words() {
     let listed = reports(&simulation, 1).filter(|report| matches!(report, Report::Listed { .. }));
     assert!(why[0].starts_with("it has no such session") && why[1].starts_with("there is no node n7"));
     assert_eq!(listed.count(), 2);
-    assert!(simulation.nodes[1].core.watch(at(5), &name(1), session).is_err(), "its own");
+    assert!(simulation.nodes[1].core.watch(at(5), &name(1), session, Begin::Screen).is_err(), "its own");
 }
 
 #[test]
