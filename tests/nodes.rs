@@ -6,11 +6,17 @@
 
 #[path = "nodes/broker.rs"]
 mod broker;
+#[path = "nodes/chaos.rs"]
+mod chaos;
 #[path = "nodes/commands.rs"]
 mod commands;
 #[path = "nodes/machine.rs"]
 mod machine;
 #[path = "nodes/operating.rs"]
 mod operating;
+#[path = "nodes/proxy.rs"]
+mod proxy;
 #[path = "nodes/sessions.rs"]
 mod sessions;
+#[path = "nodes/viewer.rs"]
+mod viewer;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 /// One stream of input to one session, from whichever connections: drawn at random, by whoever types.
 ///
-/// A server keeps how far it has taken each, so that what is sent twice is typed once: of 64 streams a session, for ten
-/// minutes after the last use. What it has taken is typed, though the connection that brought it ends.
+/// A server keeps how far it has taken each, so that what is sent twice is typed once: of 1024 streams a session, for
+/// ten minutes after the last use. What it has taken is typed, though the connection that brought it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InputStreamId(NonZeroU128);
 

@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use self::mirroring::LeftMirror;
 use self::{changing::Remembered, mirroring::Mirror};
 use super::{
     allow::AllowList,

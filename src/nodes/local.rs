@@ -22,6 +22,7 @@ use tokio::sync::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::mirror::left_mirrors;
 use self::{
     following::follow,
     mirror::{MirrorSaid, MirrorTask},

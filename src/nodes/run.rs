@@ -19,7 +19,7 @@ use super::{
     control::{ControlAnswer, ControlError, ControlListener, ControlRequest, NodeLine, SessionLine},
     core::{LocalEvent, MirrorId, NodeCore, Report},
     journal::Journal,
-    local::{LocalNews, LocalSide},
+    local::{LocalNews, LocalSide, left_mirrors},
     message::{Begin, HostChange, Incarnation, Refusal, RemoteSession},
     nats::{NatsCarrier, NatsConfig, NatsError},
     subject::{Lane, NodeName, Tenant},
@@ -119,9 +119,15 @@ impl RunningNode {
         // Without random bits no two runs are told apart: rather none.
         getrandom::fill(&mut bits).map_err(|error| ControlError::Random(error.to_string()))?;
         let incarnation = Incarnation(u64::from_le_bytes(bits));
+        let mut core = NodeCore::new(Duration::ZERO, name.clone(), incarnation, allow);
+        for left in left_mirrors(&socket).await {
+            if let Err(why) = core.resume(Duration::ZERO, left) {
+                tracing::warn!(%why, "a mirror of an earlier run is left alone");
+            }
+        }
         Ok(Self {
             started: Instant::now(),
-            core: NodeCore::new(Duration::ZERO, name.clone(), incarnation, allow),
+            core,
             name,
             carrier,
             local: LocalSide::new(socket),

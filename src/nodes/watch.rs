@@ -129,6 +129,11 @@ impl Watch {
         Self { first, ..self }
     }
 
+    /// Goes on with one whose mirror has come to this byte, with this size.
+    pub(crate) fn resume(self, head: u64, size: TerminalSize) -> Self {
+        Self { head: Some(head), size, needs_screen: false, ..self }
+    }
+
     /// The number of its stream, if it has one.
     pub(crate) fn number(&self) -> Option<u64> {
         match self.state {

@@ -8,6 +8,7 @@
 //! 32     64 streams of input: id, bytes that were typed or are being typed, when it was used
 //! 2080   the terminal's size: columns, rows, and both in pixels, of two bytes each
 //! 4096   the last picture of the screen: its length, its offset, its bytes
+//! 512 Ki 960 more streams of input
 //! ```
 
 use std::{
@@ -35,7 +36,11 @@ const SIZE: u64 = 2080;
 const PICTURE: u64 = 4096;
 
 /// Streams of input whose places are kept. A server keeps as many of a session.
-const MAX_STREAMS: usize = 64;
+const MAX_STREAMS: usize = 1024;
+
+/// As many of them as are kept first.
+const FIRST_STREAMS: usize = 64;
+const MORE_STREAMS: u64 = 512 * 1024;
 
 /// What a stream takes: 16 bytes of id, 8 of place, 8 of time.
 const STREAM: usize = 32;
@@ -135,7 +140,11 @@ impl SessionMarks {
         let mut written = stream.to_bytes().to_vec();
         written.extend(bytes.to_ne_bytes());
         written.extend(used.to_ne_bytes());
-        self.write(STREAMS + (slot * STREAM) as u64, &written);
+        let place = match slot.checked_sub(FIRST_STREAMS) {
+            None => STREAMS + (slot * STREAM) as u64,
+            Some(after) => MORE_STREAMS + (after * STREAM) as u64,
+        };
+        self.write(place, &written);
     }
 
     /// Whether the picture is of the screen at this offset.
@@ -165,9 +174,13 @@ impl SessionMarks {
 
     /// The streams: id, place, and when each was used.
     fn streams(&self) -> Vec<([u8; 16], u64, u64)> {
-        let mut bytes = [0; MAX_STREAMS * STREAM];
-        if let Err(errno) = pread(&self.file, &mut bytes, STREAMS) {
-            debug!(%errno, "marks could not be read");
+        let mut bytes = vec![0; MAX_STREAMS * STREAM];
+        let (first, more) = bytes.split_at_mut(FIRST_STREAMS * STREAM);
+        // What was never written is zeros, or beyond the end.
+        for (part, at) in [(first, STREAMS), (more, MORE_STREAMS)] {
+            if let Err(errno) = pread(&self.file, part, at) {
+                debug!(%errno, "marks could not be read");
+            }
         }
         let (streams, _) = bytes.as_chunks::<STREAM>();
         let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);

@@ -93,9 +93,26 @@ impl Broker {
         self.process = Self::run(self.directory.path(), i32::from(self.port)).0;
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     pub(crate) fn url(&self, user: Option<&str>) -> String {
         let user = user.map_or_else(String::new, |user| format!("{user}:secret@"));
         format!("nats://{user}127.0.0.1:{}", self.port)
+    }
+}
+
+/// Where a machine's server is.
+#[derive(Clone)]
+pub(crate) struct Address(PathBuf);
+
+impl Address {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fugue-server"));
+        command.arg("--socket").arg(&self.0).args(words);
+        command.stdin(Stdio::null()).env_remove("FUGUE_SESSION").env_remove("FUGUE_SESSION_ID");
+        command
     }
 }
 
@@ -112,11 +129,22 @@ impl Machine {
         Self { directory, node: None }
     }
 
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("server.sock")
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address(self.socket())
+    }
+
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fugue-server"));
-        command.arg("--socket").arg(self.directory.path().join("server.sock")).args(words);
-        command.stdin(Stdio::null()).env_remove("FUGUE_SESSION").env_remove("FUGUE_SESSION_ID");
-        command
+        self.address().command(words)
+    }
+
+    /// The process of its server.
+    pub(crate) fn server(&self) -> Pid {
+        let stats: serde_json::Value = serde_json::from_str(&self.ok(&["stats", "--json"])).unwrap();
+        Pid::from_raw(stats["pid"].as_i64().unwrap().try_into().unwrap()).unwrap()
     }
 
     pub(crate) fn run(&self, words: &[&str]) -> Output {

@@ -89,6 +89,23 @@ fn a_killed_broker_and_killed_nodes_lose_nothing_that_the_host_holds() {
 }
 
 #[test]
+fn a_watcher_s_killed_node_is_followed_by_one_that_goes_on() {
+    let Some(broker) = Broker::start("") else { return };
+    let (host, mut watcher) = two(&broker);
+    let script = "read word; stty -echo; seq 1 20000; read word; seq 1 20000; exit 6";
+    host.ok(&["new", "-d", "build", "--", "sh", "-c", script]);
+    let recorder = watcher.record("build@h1");
+    host.send("build", "\n");
+    watcher.ok(&["wait", "build", "--for", "20000"]);
+    watcher.kill_node();
+    host.send("build", "\n");
+    watcher.start_node("h2", &broker.url(None), &[]);
+    let (output, said, code) = recorder.finish();
+    assert_eq!(code, Some(6), "{said}");
+    assert!(output.ends_with(&lines(20_000).repeat(2)), "{} bytes: {said}", output.len());
+}
+
+#[test]
 fn a_host_that_is_silent_is_told_of_where_somebody_types() {
     let Some(broker) = Broker::start("") else { return };
     let (host, watcher) = two(&broker);

@@ -8,8 +8,9 @@ use fugue_server::{
 
 use crate::{random::Random, support::*};
 
-/// As many of a session as are kept.
-const STREAMS: usize = 64;
+/// As many of a session as are kept, and as may wait for a program that does not read.
+const KEPT: usize = 1024;
+const WAITING: usize = 64;
 
 /// A session that prints what is typed, and a viewer who has read that it is ready.
 async fn echo(server: &TestServer) -> (SessionId, Client, Transcript) {
@@ -53,6 +54,22 @@ async fn what_is_sent_again_on_another_connection_is_typed_once() {
     assert_eq!(answer(&mut first, &piece(session, stream, 3, "def\ng")).await, Ok(Reply::Written));
     seen.read_to(&mut viewer, "g").await;
     assert_eq!(String::from_utf8_lossy(&seen.bytes), "readyabcdef\ng");
+}
+
+#[tokio::test]
+async fn what_comes_again_after_a_thousand_others_is_typed_once() {
+    let server = TestServer::start();
+    let (session, mut viewer, mut seen) = echo(&server).await;
+    let first = InputStreamId::random();
+    let mut client = server.client().await;
+    assert_eq!(answer(&mut client, &piece(session, first, 0, "a")).await, Ok(Reply::Written));
+    for _ in 1..KEPT {
+        let other = InputStreamId::random();
+        assert_eq!(answer(&mut client, &piece(session, other, 0, "b")).await, Ok(Reply::Written));
+    }
+    assert_eq!(answer(&mut client, &piece(session, first, 0, "ac")).await, Ok(Reply::Written));
+    seen.read_to(&mut viewer, "c").await;
+    assert_eq!(String::from_utf8_lossy(&seen.bytes), format!("readya{}c", "b".repeat(KEPT - 1)));
 }
 
 #[tokio::test]
@@ -189,13 +206,13 @@ async fn of_more_streams_than_are_kept_the_one_not_used_longest_is_forgotten() {
     let server = TestServer::start();
     let (session, _viewer, _) = echo(&server).await;
     let mut client = server.client().await;
-    let streams: Vec<_> = (0..=STREAMS).map(|_| InputStreamId::random()).collect();
-    for stream in &streams[..STREAMS] {
+    let streams: Vec<_> = (0..=KEPT).map(|_| InputStreamId::random()).collect();
+    for stream in &streams[..KEPT] {
         answer(&mut client, &piece(session, *stream, 0, "x")).await.unwrap();
     }
     // The first is used again, so that the second has waited for the longest time.
     answer(&mut client, &piece(session, streams[0], 1, "x")).await.unwrap();
-    answer(&mut client, &piece(session, streams[STREAMS], 0, "x")).await.unwrap();
+    answer(&mut client, &piece(session, streams[KEPT], 0, "x")).await.unwrap();
     answer(&mut client, &piece(session, streams[0], 2, "x")).await.unwrap();
     let forgotten = answer(&mut client, &piece(session, streams[1], 1, "x")).await;
     assert_eq!(forgotten, Err(RequestError::InputMissing { offset: 1, taken: 0 }));
@@ -229,7 +246,7 @@ async fn streams_into_a_program_that_does_not_read_are_bounded() {
         }
     }
     assert_eq!(refused, Some(RequestError::TooManyOutstanding), "of one stream, from many connections");
-    for _ in 1..STREAMS {
+    for _ in 1..WAITING {
         let request = piece(session, InputStreamId::random(), 0, "x");
         soon(client.send(&request)).await.unwrap();
     }

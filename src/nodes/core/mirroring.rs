@@ -36,6 +36,17 @@ pub(super) struct Mirror {
     pub(super) why_over: Option<Refusal>,
 }
 
+/// A mirror that is in the local server still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeftMirror {
+    pub(crate) host: NodeName,
+    pub(crate) session: SessionId,
+    pub(crate) name: SessionName,
+    pub(crate) size: TerminalSize,
+    /// The byte that comes next.
+    pub(crate) head: u64,
+}
+
 impl Mirror {
     fn new(watch: Watch) -> Self {
         let typing = Typing::default();
@@ -70,9 +81,33 @@ impl NodeCore {
         if let Some((mirror, _)) = self.mirrors.iter().find(|(_, mirror)| mirror.is_of(session)) {
             return Ok(*mirror);
         }
+        self.add_mirror(now, host, session, |watch| watch.beginning(begin))
+    }
+
+    /// Goes on with a mirror that an earlier run of this node has left, from where that had come to. Brings `Provide`.
+    ///
+    /// # Errors
+    /// [`Refusal`]: this node watches as many as it can.
+    pub(crate) fn resume(&mut self, now: Duration, left: LeftMirror) -> Result<MirrorId, Refusal> {
+        let LeftMirror { host, session, name, size, head } = left;
+        let mirror = self.add_mirror(now, &host, session, |watch| watch.resume(head, size))?;
+        if let Some(entry) = self.mirrors.get_mut(&mirror) {
+            entry.name = Some(name.clone());
+        }
+        self.commands.push_back(LocalCommand::Provide { mirror, host, session, name, size, start: head });
+        Ok(mirror)
+    }
+
+    fn add_mirror(
+        &mut self,
+        now: Duration,
+        host: &NodeName,
+        session: SessionId,
+        begin: impl FnOnce(Watch) -> Watch,
+    ) -> Result<MirrorId, Refusal> {
         let window = Window::new(now, &mut self.pool).ok_or(Refusal::TooMany)?;
         let mirror = MirrorId(self.draw_number());
-        let watch = Watch::new(now, host.clone(), session, window).beginning(begin);
+        let watch = begin(Watch::new(now, host.clone(), session, window));
         self.mirrors.insert(mirror, Mirror::new(watch));
         self.mirrors_due = now;
         Ok(mirror)

@@ -14,11 +14,11 @@ use crate::{
     Client, SessionId, SessionName, TerminalSize,
     client::{ClientError, ProvideError, Provider},
     message::{
-        ExitStatus, InputPosition, InputStreamId, Provide, ProviderId, ProviderNews, RequestError,
-        SizePolicy, Takes,
+        ExitStatus, InputPosition, InputStreamId, Provide, ProviderId, ProviderNews, ProviderState,
+        RequestError, SessionInfo, SessionState, SizePolicy, Takes,
     },
     nodes::{
-        core::{LocalEvent, MirrorId},
+        core::{LeftMirror, LocalEvent, MirrorId},
         message::{Refusal, StreamItem, TypedPiece},
         subject::NodeName,
     },
@@ -160,6 +160,22 @@ async fn run(socket: Arc<PathBuf>, begins: Begins, mut said: Receiver<MirrorSaid
         }
     }
     let _ = news.send(LocalNews::Event(LocalEvent::MirrorGone { mirror })).await;
+}
+
+/// The mirrors that an earlier run of a node has left at the server: those whose provider is lost, and whose program is
+/// said to be `SESSION@NODE`.
+pub(in crate::nodes) async fn left_mirrors(socket: &std::path::Path) -> Vec<LeftMirror> {
+    let listed = async { Client::connect(socket).await.ok()?.list().await.ok() };
+    listed.await.unwrap_or_default().into_iter().filter_map(left_mirror).collect()
+}
+
+fn left_mirror(info: SessionInfo) -> Option<LeftMirror> {
+    let SessionState::Provided { provider: ProviderState::Lost { .. } } = info.state else { return None };
+    let (name, host) = info.command.rsplit_once('@')?;
+    // Another id may be of another session by now.
+    let is_used_once = info.id.as_uuid().get_version_num() == 4;
+    let (name, host) = (name.parse().ok()?, host.parse().ok().filter(|_| is_used_once)?);
+    Some(LeftMirror { host, session: info.id, name, size: info.size, head: info.printed })
 }
 
 async fn provide(
