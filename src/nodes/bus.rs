@@ -292,12 +292,11 @@ impl Bus {
         copies[own] += others.len() as u64;
         let mut passed = vec![self.now; brokers];
         for broker in std::iter::once(own).chain(others) {
-            let given = if broker == own { self.now } else { passed[own] };
             let parts = copies[broker] + 1;
             let entry = &mut self.brokers[broker];
             let cost = Duration::from_nanos(parts * (message_ns + kib_ns * bytes / 1024));
-            entry.busy = entry.busy.max(given) + cost;
-            entry.longest = entry.longest.max(entry.busy - given);
+            entry.busy = entry.busy.max(self.now) + cost;
+            entry.longest = entry.longest.max(entry.busy - self.now);
             entry.passed[class(message)].add(parts, bytes);
             if std::mem::replace(&mut entry.second, self.now.as_secs()) != self.now.as_secs() {
                 entry.this = Tally::default();
@@ -305,7 +304,8 @@ impl Bus {
             entry.this.add(parts, bytes);
             entry.most.messages = entry.most.messages.max(entry.this.messages);
             entry.most.bytes = entry.most.bytes.max(entry.this.bytes);
-            passed[broker] = entry.busy;
+            // Another one gets it from the first, and does other things until then.
+            passed[broker] = entry.busy.max(passed[own]);
         }
         passed
     }

@@ -416,11 +416,12 @@ impl NodeCore {
 
     fn hear(&mut self, now: Duration, from: &NodeName, beat: Beat) {
         let away = self.directory.lost_for(now, from);
+        let run = beat.incarnation;
         match self.directory.hear(now, from, beat) {
             BeatNews::Nothing => {}
             BeatNews::Came => {
                 self.requests.hurry(now, from);
-                self.reopen(now, Some(from));
+                self.reopen(now, Some((from, run)));
                 self.reports.push_back(Report::Came(from.clone(), away));
             }
             BeatNews::Left => self.reports.push_back(Report::Lost(from.clone())),

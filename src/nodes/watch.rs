@@ -147,6 +147,11 @@ impl Watch {
         self.head.is_some()
     }
 
+    /// Whether it has a stream from this run of its host.
+    pub(crate) fn is_open_to(&self, run: Incarnation) -> bool {
+        matches!(self.state, WatchState::Open { .. }) && self.incarnation == Some(run)
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, WatchState::Over)
     }

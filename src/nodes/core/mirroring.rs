@@ -10,8 +10,8 @@ use crate::{
         carrier::CarrierMessage,
         figure::WhyReopened,
         message::{
-            Answer, Begin, ReadRequest, Refusal, StreamItem, StreamMessage, TypedPiece, WriteRequest, decode,
-            encode,
+            Answer, Begin, Incarnation, ReadRequest, Refusal, StreamItem, StreamMessage, TypedPiece,
+            WriteRequest, decode, encode,
         },
         subject::{Class, NodeName, Subject},
         typing::Typing,
@@ -221,9 +221,12 @@ impl NodeCore {
         self.pass_on(now, mirror, outcome);
     }
 
-    /// Opens the streams again, of one host or of all: what was on its way may be lost.
-    pub(super) fn reopen(&mut self, now: Duration, host: Option<&NodeName>) {
-        let is_it = |mirror: &Mirror| host.is_none_or(|host| mirror.watch.host == *host);
+    /// Opens the streams again, of a host that came, in this run, or of all: what was on its way may be lost.
+    pub(super) fn reopen(&mut self, now: Duration, host: Option<(&NodeName, Incarnation)>) {
+        // A stream that is open goes on when the first beat of its host comes.
+        let is_it = |mirror: &Mirror| {
+            host.is_none_or(|(host, run)| mirror.watch.host == *host && !mirror.watch.is_open_to(run))
+        };
         let which = self.mirrors.iter().filter(|(_, mirror)| is_it(mirror));
         let which: Vec<_> = which.map(|(mirror, _)| *mirror).collect();
         for mirror in which {

@@ -99,7 +99,7 @@ impl Crowd {
         for number in 0..size.sessions {
             let (host, session) = (number % size.nodes, session_id(&mut dice));
             // Of a thousand one floods, 20 print all the time, and 180 now and then.
-            let pace = match number * 7919 % 1000 {
+            let pace = match (number * 7919 + number / size.nodes * 37) % 1000 {
                 500 => Pace::Flood,
                 at if at < 20 => Pace::Steady,
                 at if at < 200 => Pace::Some,

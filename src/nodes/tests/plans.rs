@@ -13,7 +13,7 @@ use crate::{
         bus::Faults,
         carrier::{CarrierEvent, CarrierMessage},
         core::{LocalCommand, LocalEvent, Report},
-        message::{Begin, ReadRequest, Refusal, WriteRequest, encode},
+        message::{Beat, Begin, ReadRequest, Refusal, WriteRequest, encode},
         subject::{Class, Lane, Subject},
     },
     random::Random,
@@ -410,6 +410,35 @@ fn another_connection_opens_all_streams_again() {
     let after = numbers(&simulation);
     assert!(after[&name(1)] > before[&name(1)]);
     assert_eq!(after[&name(2)], before[&name(2)]);
+}
+
+#[test]
+fn the_first_beat_of_a_host_cuts_no_stream_of_it() {
+    let (mut simulation, _) = watched(Faults::none(3), 22, false);
+    simulation.run_until(at(1));
+    let numbers = |simulation: &Simulation| {
+        simulation.nodes[0].core.hosted_streams().map(|stream| stream.number).collect::<Vec<_>>()
+    };
+    let before = numbers(&simulation);
+    // The host is there, in the run that the streams are of, though it was said to be gone.
+    let core = &mut simulation.nodes[1].core;
+    let mut say = |is_last| {
+        let (_, known) = core.nodes().find(|(host, _)| **host == name(0)).unwrap();
+        let (subject, beat) =
+            (Subject::to_all(Class::Beat, &name(0)), Beat { is_last, ..known.beat.clone() });
+        let message = CarrierMessage { subject, reply: None, payload: encode(&beat) };
+        core.handle_carrier(at(1), CarrierEvent::Message(message));
+    };
+    say(true);
+    say(false);
+    simulation.run_until(at(2));
+    assert_eq!(
+        reports(&simulation, 1)
+            .filter(|report| matches!(report, Report::Came(host, _) if *host == name(0)))
+            .count(),
+        2
+    );
+    assert_eq!(numbers(&simulation), before);
 }
 
 #[test]
