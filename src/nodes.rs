@@ -40,7 +40,7 @@ pub(crate) use self::{
     control::{ControlAnswer, ControlRequest, NodeLine, ask},
     figure::NodeFigure,
     nats::{NatsAddress, NatsConfig},
-    permissions::permissions,
+    permissions::{nsc_options, permissions},
     run::{NodeConfig, RunningNode},
     subject::{NodeName, Tenant},
 };

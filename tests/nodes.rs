@@ -20,3 +20,5 @@ mod proxy;
 mod sessions;
 #[path = "nodes/viewer.rs"]
 mod viewer;
+#[path = "nodes/walkthrough.rs"]
+mod walkthrough;

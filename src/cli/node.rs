@@ -2,9 +2,14 @@
 
 mod ask;
 
-use std::path::PathBuf;
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 pub(super) use self::ask::{
     NodeRefused, as_json, change, create, figures, knows, nodes, table, watch, with_hint,
@@ -19,7 +24,8 @@ use super::{
     start::connect_or_start,
 };
 use crate::nodes::{
-    AllowList, AllowRule, NatsAddress, NatsConfig, NodeConfig, NodeName, RunningNode, Tenant, permissions,
+    AllowList, AllowRule, NatsAddress, NatsConfig, NodeConfig, NodeName, RunningNode, Tenant, nsc_options,
+    permissions,
 };
 
 /// Makes this machine a node: others see its sessions, and it sees theirs
@@ -66,6 +72,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum NodeCommand {
     Permissions(PermissionsArgs),
+    Key(KeyArgs),
 }
 
 /// Prints what a node's user may do at the broker, for nats-server's configuration
@@ -79,12 +86,41 @@ struct PermissionsArgs {
     /// As the node's
     #[arg(long, default_value = "main")]
     tenant: Tenant,
+    /// As options of `nsc add user`, which makes credentials
+    #[arg(long)]
+    nsc: bool,
+}
+
+/// Makes an nkey: a new file with its seed for the node, and what is printed for nats-server's configuration
+#[derive(Debug, clap::Args)]
+struct KeyArgs {
+    /// The file, which must not exist
+    file: PathBuf,
+}
+
+/// Makes a key. Nobody else may read the file.
+fn make_key(file: &Path) -> anyhow::Result<()> {
+    let key = nkeys::KeyPair::new_user();
+    let seed = key.seed()?;
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let written = written.and_then(|mut file| writeln!(file, "{seed}"));
+    written.with_context(|| format!("could not write the seed into {}", file.display()))?;
+    print(&format!("{}\n", key.public_key()))?;
+    Ok(())
 }
 
 pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
-    if let Some(NodeCommand::Permissions(PermissionsArgs { name, read_only, tenant })) = &args.command {
-        print(&permissions(tenant, name, !read_only))?;
-        return Ok(Exit::SUCCESS);
+    match &args.command {
+        Some(NodeCommand::Permissions(PermissionsArgs { name, read_only, tenant, nsc })) => {
+            let form = if *nsc { nsc_options } else { permissions };
+            print(&form(tenant, name, !read_only))?;
+            return Ok(Exit::SUCCESS);
+        }
+        Some(NodeCommand::Key(KeyArgs { file })) => {
+            make_key(file)?;
+            return Ok(Exit::SUCCESS);
+        }
+        None => {}
     }
     let Some(name) = args.name else {
         bail!("say what this machine is called: --name NAME, or `name` in [nodes] of the configuration");

@@ -8,12 +8,21 @@ pub(crate) fn permissions(tenant: &Tenant, name: &NodeName, may_write: bool) -> 
     let list = |subjects: Vec<String>| {
         subjects.iter().map(|subject| format!("\n      \"{subject}\"")).collect::<String>()
     };
-    let subscribed = Lane::ALL.into_iter().rev().flat_map(|lane| subscriptions(lane, tenant, name)).collect();
     format!(
         "permissions {{\n  publish {{\n    allow: [{}\n    ]\n  }}\n  subscribe {{\n    allow: [{}\n    ]\n  }}\n}}\n",
         list(publications(tenant, name, may_write)),
-        list(subscribed)
+        list(subscribed(tenant, name))
     )
+}
+
+/// The same as options of `nsc add user`.
+pub(crate) fn nsc_options(tenant: &Tenant, name: &NodeName, may_write: bool) -> String {
+    let published = publications(tenant, name, may_write);
+    format!("--allow-pub={} --allow-sub={}\n", published.join(","), subscribed(tenant, name).join(","))
+}
+
+fn subscribed(tenant: &Tenant, name: &NodeName) -> Vec<String> {
+    Lane::ALL.into_iter().rev().flat_map(|lane| subscriptions(lane, tenant, name)).collect()
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub(crate) struct Broker {
     pub(crate) port: u16,
 }
 
-fn nats_server() -> PathBuf {
+pub(crate) fn nats_server() -> PathBuf {
     std::env::var_os("FUGUE_NATS_SERVER").map_or_else(|| "nats-server".into(), Into::into)
 }
 
