@@ -147,7 +147,14 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         identity: args.cert.zip(args.key),
         is_plain: args.plain,
     };
-    let config = NodeConfig { name, tenant: args.tenant, nats, allow, socket: common.socket.clone() };
+    let config = NodeConfig {
+        name,
+        tenant: args.tenant,
+        nats,
+        allow,
+        typing: crate::message::WhenLost::Refused,
+        socket: common.socket.clone(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(common, config))
 }

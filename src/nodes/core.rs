@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::mirroring::LeftMirror;
-use self::{changing::Remembered, mirroring::Mirror};
+use self::{changing::Remembered, hosting::NodeSize, mirroring::Mirror};
 use super::{
     allow::AllowList,
     carrier::{CarrierEvent, CarrierMessage},
@@ -25,7 +25,7 @@ use super::{
     host::HostStream,
     message::{
         Answer, Beat, Begin, Incarnation, ReadRequest, Refusal, RemoteSession, StreamItem, TypedPiece,
-        decode, encode,
+        WantedSize, decode, encode,
     },
     requests::Requests,
     subject::{Class, Lane, NodeName, Subject},
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     SessionId, SessionName, TerminalSize,
-    message::{Create, InputStreamId, SessionChange},
+    message::{Create, InputStreamId, SessionChange, SessionRules},
 };
 
 /// How long an echo is waited for before it is said again.
@@ -71,6 +71,7 @@ pub(crate) struct ReplyTo {
 }
 
 impl ReplyTo {
+    /// Who awaits it.
     pub(crate) fn node(&self) -> &NodeName {
         &self.node
     }
@@ -80,13 +81,17 @@ impl ReplyTo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LocalCommand {
     /// Follow a session. Brings `Following` or `NotFollowed`, then items while [`NodeCore::wants`] says so.
-    Follow { follow: FollowId, session: SessionId, begin: Begin },
+    Follow { follow: FollowId, session: SessionId, begin: Begin, is_lossless: bool },
+    /// From where it is on, the program may be held back for it.
+    Lossless { follow: FollowId },
     /// The stream is over.
     Unfollow { follow: FollowId },
     /// Type this for another node. Brings `Done`.
     Type { reply: ReplyTo, session: SessionId, piece: TypedPiece },
-    /// Size a session, as a client that does not watch it. Brings `Done`.
-    Resize { reply: ReplyTo, session: SessionId, size: TerminalSize },
+    /// Have a node count for a session's size as one terminal, or no longer. Brings `Done`.
+    Resize { reply: ReplyTo, session: SessionId, window: WantedSize },
+    /// A node watches a session no longer, and so does not count for its size.
+    Forget { node: NodeName, session: SessionId },
     /// End a session's program. Brings `Done`.
     Kill { reply: ReplyTo, session: SessionId },
     /// Start a session. Brings `Created`, in any case.
@@ -102,12 +107,13 @@ pub(crate) enum LocalCommand {
         session: SessionId,
         name: SessionName,
         size: TerminalSize,
+        rules: SessionRules,
         start: u64,
     },
     /// What comes next of a provided session. Brings `MirrorTook` of output and screens.
     Item { mirror: MirrorId, item: StreamItem },
-    /// Its host is silent since then, or there again.
-    HostSilent { mirror: MirrorId, since: Option<Duration> },
+    /// Its host is silent for so long, or there again.
+    HostSilent { mirror: MirrorId, silent_for: Option<Duration> },
     /// So much of a stream of input is typed.
     MirrorTyped { mirror: MirrorId, stream: InputStreamId, taken: u64 },
     /// The rest of a stream of input is not typed, for this reason.
@@ -125,6 +131,7 @@ pub(crate) enum LocalEvent {
         follow: FollowId,
         name: SessionName,
         size: TerminalSize,
+        rules: SessionRules,
         start: u64,
     },
     NotFollowed {
@@ -158,9 +165,15 @@ pub(crate) enum LocalEvent {
         mirror: MirrorId,
         piece: TypedPiece,
     },
+    /// Those who watch it want this size together.
     MirrorResize {
         mirror: MirrorId,
-        size: TerminalSize,
+        window: WantedSize,
+    },
+    /// Whether any of them wants every byte.
+    MirrorLossless {
+        mirror: MirrorId,
+        is_lossless: bool,
     },
     MirrorKill {
         mirror: MirrorId,
@@ -244,8 +257,9 @@ pub(crate) struct NodeCore {
     mirrors_due: Duration,
     /// What was done once for others.
     remembered: Remembered,
-    /// The order of the last size that a node asked for, of a session.
-    resized: HashMap<(NodeName, SessionId), u64>,
+    /// What nodes want of sessions' sizes, and when it is looked whether they still watch.
+    resized: HashMap<(NodeName, SessionId), NodeSize>,
+    resized_due: Duration,
     mirrors: BTreeMap<MirrorId, Mirror>,
     /// Those into which something may have been typed that is to be sent.
     typed_into: BTreeSet<MirrorId>,
@@ -280,6 +294,7 @@ impl NodeCore {
             mirrors_due: Duration::MAX,
             remembered: Remembered::default(),
             resized: HashMap::new(),
+            resized_due: now,
             mirrors: BTreeMap::new(),
             typed_into: BTreeSet::new(),
             streams: HashMap::new(),
@@ -514,7 +529,6 @@ impl NodeCore {
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Duration) {
         for name in self.directory.lose(now) {
-            self.resized.retain(|(node, _), _| *node != name);
             self.reports.push_back(Report::Lost(name));
         }
         while let Some(purpose) = self.requests.give_up(now) {
@@ -538,6 +552,7 @@ impl NodeCore {
             }
         }
         self.tick_streams(now);
+        self.tick_sizes(now);
         self.tick_mirrors(now);
     }
 
@@ -622,9 +637,9 @@ impl NodeCore {
             due = due.min(self.directory.due()).min(self.requests.due().unwrap_or(Duration::MAX));
         }
         if self.is_up() {
-            due = due.min(self.streams_due).min(self.mirrors_due);
+            due = due.min(self.streams_due);
         }
-        due
+        due.min(self.mirrors_due)
     }
 }
 

@@ -156,6 +156,11 @@ impl Directory {
         self.beat_due.min(self.look_due)
     }
 
+    /// What is known of a node.
+    pub(crate) fn get(&self, name: &NodeName) -> Option<&KnownNode> {
+        self.nodes.get(name)
+    }
+
     /// All that are known, in the order of their names.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (&NodeName, &KnownNode)> {
         self.nodes.iter()

@@ -63,11 +63,20 @@ pub(crate) enum WhyReopened {
     Credit,
     /// Its host gave it up, and may take it up again.
     Refused,
+    /// Nobody here wants every byte any more.
+    Lossless,
 }
 
 impl WhyReopened {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Hole, Self::Silence, Self::Connection, Self::Host, Self::Credit, Self::Refused];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Hole,
+        Self::Silence,
+        Self::Connection,
+        Self::Host,
+        Self::Credit,
+        Self::Refused,
+        Self::Lossless,
+    ];
 }
 
 impl fmt::Display for WhyReopened {
@@ -79,6 +88,7 @@ impl fmt::Display for WhyReopened {
             Self::Host => "host",
             Self::Credit => "credit",
             Self::Refused => "refused",
+            Self::Lossless => "lossless",
         })
     }
 }

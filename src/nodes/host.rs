@@ -32,6 +32,8 @@ pub(crate) struct HostStream {
     pub(crate) session: SessionId,
     /// What the session is called, once that is known.
     pub(crate) name: Option<SessionName>,
+    /// The program may be held back for it.
+    pub(crate) is_lossless: bool,
     seq: u32,
     /// Bytes that were sent, and that may be.
     sent: u64,
@@ -48,12 +50,20 @@ pub(crate) struct HostStream {
 }
 
 impl HostStream {
-    pub(crate) fn new(now: Duration, watcher: NodeName, number: u64, session: SessionId, limit: u64) -> Self {
+    /// A stream within this credit.
+    pub(crate) fn new(
+        now: Duration,
+        watcher: NodeName,
+        number: u64,
+        session: SessionId,
+        (limit, is_lossless): (u64, bool),
+    ) -> Self {
         Self {
             watcher,
             number,
             session,
             name: None,
+            is_lossless,
             seq: 0,
             sent: 0,
             limit,
@@ -169,7 +179,7 @@ mod tests {
     use crate::{message::ExitStatus, nodes::message::decode};
 
     fn stream(limit: u64) -> HostStream {
-        HostStream::new(Duration::ZERO, "w".parse().unwrap(), 1, SessionId::from(1_u64), limit)
+        HostStream::new(Duration::ZERO, "w".parse().unwrap(), 1, SessionId::from(1_u64), (limit, false))
     }
 
     fn output(offset: u64, length: usize) -> StreamItem {

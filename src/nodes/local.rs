@@ -19,6 +19,7 @@ use std::{
 use tokio::sync::{
     Semaphore,
     mpsc::{self, Receiver, Sender},
+    watch,
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,13 +27,14 @@ pub(super) use self::mirror::left_mirrors;
 use self::{
     following::follow,
     mirror::{MirrorSaid, MirrorTask},
-    typist::{Typist, count, once},
+    typist::{NodeChange, Typist, count, once},
 };
 use super::{
     core::{FollowId, LocalCommand, LocalEvent, MirrorId},
     message::{Refusal, StreamItem},
+    subject::NodeName,
 };
-use crate::SessionId;
+use crate::{SessionId, message::WhenLost};
 
 /// What the tasks have to say and the loop has not taken.
 const MAX_EVENTS: usize = 64;
@@ -40,8 +42,9 @@ const MAX_EVENTS: usize = 64;
 /// Requests that are made at once, besides typing.
 const MAX_ONCE: usize = 16;
 
-/// Sessions that are typed into at once, and pieces that wait for each. What finds no room comes again.
-const MAX_TYPISTS: usize = 256;
+/// Nodes that type into a session or size it, for each session, and pieces that wait for each. What finds no room comes
+/// again.
+const MAX_TYPISTS: usize = 1024;
 const MAX_PIECES: usize = 16;
 
 /// What a mirror is told that it has not taken. Its stream's credit bounds the bytes.
@@ -68,7 +71,9 @@ pub(super) struct LocalSide {
     news: Receiver<LocalNews>,
     follows: HashMap<FollowId, Follow>,
     mirrors: HashMap<MirrorId, MirrorTask>,
-    typists: HashMap<SessionId, Typist>,
+    typists: HashMap<(NodeName, SessionId), Typist>,
+    /// What becomes of typing while a host is silent.
+    typing: WhenLost,
     room: Arc<Semaphore>,
     _counting: AbortOnDropHandle<()>,
 }
@@ -76,11 +81,12 @@ pub(super) struct LocalSide {
 #[derive(Debug)]
 struct Follow {
     items: Receiver<StreamItem>,
+    lossless: watch::Sender<bool>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl LocalSide {
-    pub(super) fn new(socket: PathBuf) -> Self {
+    pub(super) fn new(socket: PathBuf, typing: WhenLost) -> Self {
         let (sender, news) = mpsc::channel(MAX_EVENTS);
         let socket = Arc::new(socket);
         let counting = tokio::spawn(count(Arc::clone(&socket), sender.clone()));
@@ -92,6 +98,7 @@ impl LocalSide {
             follows: HashMap::new(),
             mirrors: HashMap::new(),
             typists: HashMap::new(),
+            typing,
             room: Arc::new(Semaphore::new(MAX_ONCE)),
         }
     }
@@ -99,25 +106,28 @@ impl LocalSide {
     /// Does what the core says.
     pub(super) fn carry_out(&mut self, command: LocalCommand) {
         match command {
-            LocalCommand::Follow { follow: id, session, begin } => {
+            LocalCommand::Follow { follow: id, session, begin, is_lossless } => {
                 // One piece at a time, so that the session is read as its stream has room.
                 let (sender, items) = mpsc::channel(1);
                 let (socket, events) = (Arc::clone(&self.socket), self.sender.clone());
-                let task = tokio::spawn(follow(socket, (id, session, begin), sender, events));
-                self.follows.insert(id, Follow { items, _task: AbortOnDropHandle::new(task) });
+                let (lossless, is_lossless) = watch::channel(is_lossless);
+                let task = tokio::spawn(follow(socket, (id, session, begin), is_lossless, sender, events));
+                self.follows.insert(id, Follow { items, lossless, _task: AbortOnDropHandle::new(task) });
+            }
+            LocalCommand::Lossless { follow } => {
+                if let Some(follow) = self.follows.get(&follow) {
+                    follow.lossless.send_replace(true);
+                }
             }
             LocalCommand::Unfollow { follow } => drop(self.follows.remove(&follow)),
             LocalCommand::Type { reply, session, piece } => {
-                self.typists.retain(|_, typist| !typist.is_over());
-                if self.typists.len() >= MAX_TYPISTS && !self.typists.contains_key(&session) {
-                    return;
-                }
-                let new = || Typist::new(Arc::clone(&self.socket), session, self.sender.clone());
-                self.typists.entry(session).or_insert_with(new).type_in(reply, piece);
+                self.change(session, NodeChange::Type(reply, piece));
             }
-            request @ (LocalCommand::Resize { .. }
-            | LocalCommand::Kill { .. }
-            | LocalCommand::List { .. }) => {
+            LocalCommand::Resize { reply, session, window } => {
+                self.change(session, NodeChange::Resize(reply, window));
+            }
+            LocalCommand::Forget { node, session } => drop(self.typists.remove(&(node, session))),
+            request @ (LocalCommand::Kill { .. } | LocalCommand::List { .. }) => {
                 if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
                     let (socket, sender) = (Arc::clone(&self.socket), self.sender.clone());
                     tokio::spawn(async move {
@@ -147,14 +157,15 @@ impl LocalSide {
                     LocalNews::Event(LocalEvent::Done { reply, result })
                 });
             }
-            LocalCommand::Provide { mirror, host, session, name, size, start } => {
-                let begins = mirror::Begins { mirror, host, session, name, size, start };
+            LocalCommand::Provide { mirror, host, session, name, size, rules, start } => {
+                let typing = self.typing;
+                let begins = mirror::Begins { mirror, host, session, name, size, rules, start, typing };
                 let task = MirrorTask::new(Arc::clone(&self.socket), begins, self.sender.clone());
                 self.mirrors.insert(mirror, task);
             }
             LocalCommand::Item { mirror, item } => self.tell(mirror, MirrorSaid::Item(item)),
-            LocalCommand::HostSilent { mirror, since } => {
-                self.tell(mirror, MirrorSaid::Silent(since.is_some()))
+            LocalCommand::HostSilent { mirror, silent_for } => {
+                self.tell(mirror, MirrorSaid::Silent(silent_for));
             }
             LocalCommand::MirrorTyped { mirror, stream, taken } => {
                 self.tell(mirror, MirrorSaid::Typed { stream, taken });
@@ -165,6 +176,17 @@ impl LocalSide {
             LocalCommand::MirrorKilled { mirror, result } => self.tell(mirror, MirrorSaid::Killed(result)),
             LocalCommand::EndMirror { mirror, why } => self.end_mirror(mirror, &why),
         }
+    }
+
+    /// A node changes something of a session: what it types and sizes goes over a connection of its own.
+    fn change(&mut self, session: SessionId, change: NodeChange) {
+        self.typists.retain(|_, typist| !typist.is_over());
+        let key = (change.node().clone(), session);
+        if self.typists.len() >= MAX_TYPISTS && !self.typists.contains_key(&key) {
+            return;
+        }
+        let new = || Typist::new(Arc::clone(&self.socket), session, self.sender.clone());
+        self.typists.entry(key).or_insert_with(new).change(change);
     }
 
     fn tell(&mut self, mirror: MirrorId, said: MirrorSaid) {

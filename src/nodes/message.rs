@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     SessionId, SessionName, TerminalSize,
-    message::{Create, ExitStatus, InputPosition, InputStreamId, SessionChange},
+    message::{Create, ExitStatus, InputPosition, InputStreamId, PixelSize, SessionChange, SessionRules},
 };
 
 /// The version of what nodes say. A node reads what has its own, and says in its beats which that is.
@@ -24,6 +24,10 @@ pub(crate) const MAX_CHANGE: usize = 32 * 1024;
 
 /// The longest reason that is passed on, in bytes.
 const MAX_WHY: usize = 512;
+
+/// The size that those who watch a session at a node want together, and the same in pixels where that is known; `None`
+/// if none of them counts.
+pub(crate) type WantedSize = Option<(TerminalSize, Option<PixelSize>)>;
 
 /// Which run of a node this is: drawn at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,10 +47,12 @@ pub(crate) enum Begin {
 pub(crate) enum ReadRequest {
     /// Answered by [`Answer::Sessions`]: those after this id.
     List { after: Option<SessionId> },
-    /// Opens the stream of this number. It is said again until the stream's first part has come.
-    Open { stream: u64, session: SessionId, begin: Begin, limit: u64 },
-    /// So many bytes of parts may be sent on a stream, in all since it was opened. Also that its watcher is there.
-    More { stream: u64, limit: u64 },
+    /// Opens the stream of this number. It is said again until the stream's first part has come. If it is lossless, the
+    /// program may be held back for it, as for any client that wants every byte.
+    Open { stream: u64, session: SessionId, begin: Begin, limit: u64, is_lossless: bool },
+    /// So many bytes of parts may be sent on a stream, in all since it was opened. Also that its watcher is there. A
+    /// stream that is lossless stays so.
+    More { stream: u64, limit: u64, is_lossless: bool },
     /// The stream is not needed.
     Close { stream: u64 },
     /// To oneself: comes back when the subscriptions stand.
@@ -58,8 +64,9 @@ pub(crate) enum ReadRequest {
 pub(crate) enum WriteRequest {
     /// At most [`MAX_TYPED`] bytes. What a terminal types may have its answers to questions in it.
     Input { session: SessionId, stream: [u8; 16], offset: u64, from_terminal: bool, data: Bytes },
-    /// Of two, the one with the higher number holds.
-    Resize { session: SessionId, size: TerminalSize, order: u64 },
+    /// Of two, the one with the higher number holds. The node counts for the session's size as one terminal, as long as
+    /// it watches.
+    Resize { session: SessionId, window: WantedSize, order: u64 },
     /// Ends its program.
     Kill { session: SessionId },
     /// What is done once, however often it is said, and only by this run of the host.
@@ -176,7 +183,13 @@ pub(crate) struct StreamMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum StreamItem {
     /// The first part: where the stream begins, and what it is a stream of.
-    Opened { incarnation: Incarnation, start: u64, name: SessionName, size: TerminalSize },
+    Opened {
+        incarnation: Incarnation,
+        start: u64,
+        name: SessionName,
+        size: TerminalSize,
+        rules: SessionRules,
+    },
     /// What the program printed.
     Output { offset: u64, data: Bytes },
     /// The host no longer had this. The screen follows.
@@ -273,6 +286,7 @@ pub(crate) fn fuzz(input: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{Pace, SizePolicy};
 
     #[test]
     fn another_version_or_anything_after_a_message_is_refused() {
@@ -290,8 +304,9 @@ mod tests {
     fn items_take_no_more_than_their_weight() {
         let name: SessionName = "x".repeat(64).parse().unwrap();
         let size = TerminalSize::new(1000, 1000).unwrap();
+        let rules = SessionRules::new(Pace::Free, SizePolicy::Fixed);
         let items = [
-            StreamItem::Opened { incarnation: Incarnation(u64::MAX), start: u64::MAX, name, size },
+            StreamItem::Opened { incarnation: Incarnation(u64::MAX), start: u64::MAX, name, size, rules },
             StreamItem::Output { offset: u64::MAX, data: vec![7; 60_000].into() },
             StreamItem::Gap { from: u64::MAX, to: u64::MAX },
             StreamItem::Screen { offset: u64::MAX, data: vec![7; 60_000].into(), is_last: true },

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     SessionId,
-    message::{SessionChange, Target},
+    message::{SessionChange, Target, WhenLost},
 };
 
 /// How long the last beat may take.
@@ -42,6 +42,8 @@ pub(crate) struct NodeConfig {
     pub(crate) tenant: Tenant,
     pub(crate) nats: NatsConfig,
     pub(crate) allow: AllowList,
+    /// What becomes of typing while a session's host is silent.
+    pub(crate) typing: WhenLost,
     /// The local server's.
     pub(crate) socket: PathBuf,
 }
@@ -111,7 +113,7 @@ impl RunningNode {
     /// # Errors
     /// [`NodeError`].
     pub(crate) async fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let NodeConfig { name, tenant, nats, allow, socket } = config;
+        let NodeConfig { name, tenant, nats, allow, typing, socket } = config;
         let (sender, asked) = mpsc::channel(16);
         let control = ControlListener::bind(&socket, sender)?;
         let carrier = NatsCarrier::connect(&nats, &tenant, &name).await?;
@@ -130,7 +132,7 @@ impl RunningNode {
             core,
             name,
             carrier,
-            local: LocalSide::new(socket),
+            local: LocalSide::new(socket, typing),
             control,
             asked,
             lists: HashMap::new(),

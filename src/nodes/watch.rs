@@ -13,7 +13,7 @@ use super::{
     subject::NodeName,
     window::{Pool, Window},
 };
-use crate::{SessionId, SessionName, TerminalSize};
+use crate::{SessionId, SessionName, TerminalSize, message::SessionRules};
 
 /// A stream of which nothing comes for so long is lost. Its host says something every two seconds.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
@@ -53,6 +53,8 @@ pub(crate) struct Watch {
     screen: Option<Vec<StreamItem>>,
     /// Streams in a row that brought nothing.
     failures: u32,
+    /// Somebody here wants every byte.
+    is_lossless: bool,
     /// When something came of it last, and whether it was said that nothing does.
     heard: Duration,
     is_silent: bool,
@@ -93,11 +95,13 @@ pub(crate) struct WatchOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WatchNews {
     /// It begins here.
-    Begins { start: u64, name: SessionName, size: TerminalSize },
+    Begins { start: u64, name: SessionName, size: TerminalSize, rules: SessionRules },
+    /// A stream of it is open, the first or another one.
+    Opened,
     /// This comes next: output, a gap, a screen, a size, or the end.
     Item(StreamItem),
-    /// The host is silent since then.
-    Silent { since: Duration },
+    /// The host is silent for so long.
+    Silent { silent_for: Duration },
     /// It is there again.
     Back,
     /// It will not be, for this reason.
@@ -119,6 +123,7 @@ impl Watch {
             needs_screen: true,
             screen: Some(Vec::new()),
             failures: 0,
+            is_lossless: false,
             heard: now,
             is_silent: false,
         }
@@ -171,6 +176,32 @@ impl Watch {
         }
     }
 
+    /// Whether somebody here wants every byte. The host holds its program back from where the stream is on; no longer
+    /// with another stream.
+    pub(crate) fn set_lossless(&mut self, now: Duration, is_lossless: bool, outcome: &mut WatchOutcome) {
+        if std::mem::replace(&mut self.is_lossless, is_lossless) == is_lossless {
+            return;
+        }
+        match &mut self.state {
+            WatchState::Open { due, pause, .. } if is_lossless => (*due, *pause) = (now, FIRST_MORE),
+            _ if is_lossless => {}
+            _ => self.reopen(now, WhyReopened::Lossless, outcome),
+        }
+    }
+
+    /// The run of the host that has the session, as far as is known.
+    pub(crate) fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
+    }
+
+    /// Says that the host is silent, if it is: also while there is no connection.
+    pub(crate) fn look(&mut self, now: Duration, outcome: &mut WatchOutcome) {
+        if !self.is_over() && !self.is_silent && now >= self.heard + SILENCE {
+            self.is_silent = true;
+            outcome.news.push(WatchNews::Silent { silent_for: now.saturating_sub(self.heard) });
+        }
+    }
+
     /// Does what is due. `unused` is what its mirror has not taken yet, in bytes; `next` draws a stream's number.
     pub(crate) fn tick(
         &mut self,
@@ -184,21 +215,19 @@ impl Watch {
         {
             self.drop_stream(now, WhyReopened::Silence, outcome);
         }
-        if !self.is_over() && !self.is_silent && now >= self.heard + SILENCE {
-            self.is_silent = true;
-            outcome.news.push(WatchNews::Silent { since: self.heard });
-        }
+        self.look(now, outcome);
         let begin = match self.head {
             Some(head) if !self.needs_screen => Begin::At(head),
             Some(_) => Begin::Screen,
             None => self.first,
         };
-        let (session, window) = (self.session, &mut self.window);
+        let (session, window, is_lossless) = (self.session, &mut self.window, self.is_lossless);
         let open = |number, window: &Window| ReadRequest::Open {
             stream: number,
             session,
             begin,
             limit: window.granted(),
+            is_lossless,
         };
         match &mut self.state {
             WatchState::Closed(due) if now >= *due => {
@@ -214,11 +243,11 @@ impl Watch {
             }
             WatchState::Open { number, due, pause, .. } => {
                 if let Some(limit) = window.grant(now, unused) {
-                    outcome.requests.push(ReadRequest::More { stream: *number, limit });
+                    outcome.requests.push(ReadRequest::More { stream: *number, limit, is_lossless });
                     (*due, *pause) = (now + FIRST_MORE, FIRST_MORE);
                 } else if now >= *due {
                     let limit = window.granted();
-                    outcome.requests.push(ReadRequest::More { stream: *number, limit });
+                    outcome.requests.push(ReadRequest::More { stream: *number, limit, is_lossless });
                     *pause = (*pause * 2).min(MORE);
                     *due = now + *pause;
                 }
@@ -227,14 +256,18 @@ impl Watch {
         }
     }
 
-    /// When there is something to do though nothing comes.
-    pub(crate) fn due(&self) -> Option<Duration> {
+    /// When there is something to do though nothing comes: without a connection, only to say that the host is silent.
+    pub(crate) fn due(&self, is_up: bool) -> Option<Duration> {
+        let silence = (!self.is_silent && !self.is_over()).then_some(self.heard + SILENCE);
+        if !is_up {
+            return silence;
+        }
         let due = match self.state {
             WatchState::Closed(due) | WatchState::Opening { due, .. } => due,
             WatchState::Open { heard, due, .. } => due.min(heard + SILENCE),
             WatchState::Over => return None,
         };
-        Some(if self.is_silent { due } else { due.min(self.heard + SILENCE) })
+        Some(silence.map_or(due, |silence| due.min(silence)))
     }
 
     /// Takes in a message of its stream, of so many bytes.
@@ -284,8 +317,9 @@ impl Watch {
         let WatchState::Open { has_brought, seq, .. } = &mut self.state else { return true };
         match (&item, self.head) {
             (StreamItem::Tail, _) => return true,
-            (StreamItem::Opened { incarnation, start, name, size }, _) => {
-                return *seq == 1 && self.begin(now, (*incarnation, *start, name.clone(), *size), outcome);
+            (StreamItem::Opened { incarnation, start, name, size, rules }, _) => {
+                let opened = (*incarnation, *start, name.clone(), *size, *rules);
+                return *seq == 1 && self.begin(now, opened, outcome);
             }
             (StreamItem::Refused(why), _) => {
                 self.refused(now, why.clone(), outcome);
@@ -338,7 +372,7 @@ impl Watch {
     fn begin(
         &mut self,
         now: Duration,
-        (incarnation, start, name, size): (Incarnation, u64, SessionName, TerminalSize),
+        (incarnation, start, name, size, rules): (Incarnation, u64, SessionName, TerminalSize, SessionRules),
         outcome: &mut WatchOutcome,
     ) -> bool {
         let is_other = self.incarnation.replace(incarnation).is_some_and(|before| before != incarnation);
@@ -351,7 +385,7 @@ impl Watch {
             None => {
                 // Before its first byte there is nothing to draw.
                 self.needs_screen = start > 0;
-                outcome.news.push(WatchNews::Begins { start, name, size });
+                outcome.news.push(WatchNews::Begins { start, name, size, rules });
             }
             Some(head) => {
                 if start > head {
@@ -364,6 +398,7 @@ impl Watch {
             }
         }
         self.size = size;
+        outcome.news.push(WatchNews::Opened);
         true
     }
 
@@ -398,6 +433,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{Pace, SizePolicy};
 
     #[test]
     fn what_comes_twice_is_taken_once() {
@@ -406,7 +442,8 @@ mod tests {
         let mut watch = Watch::new(now, "h".parse().unwrap(), SessionId::from(1_u64), window);
         watch.tick(now, 0, || 1, &mut outcome);
         let (incarnation, name) = (Incarnation(1), "s".parse().unwrap());
-        let opened = StreamItem::Opened { incarnation, start: 0, name, size: TerminalSize::DEFAULT };
+        let (size, rules) = (TerminalSize::DEFAULT, SessionRules::new(Pace::Fastest, SizePolicy::Latest));
+        let opened = StreamItem::Opened { incarnation, start: 0, name, size, rules };
         let output = |offset, data: &'static str| StreamItem::Output { offset, data: data.into() };
         // One comes twice at once, one after what follows it, and the first of all in the end.
         let items = [&opened, &output(0, "a"), &output(0, "a"), &output(1, "b"), &output(0, "a"), &opened];
@@ -417,6 +454,6 @@ mod tests {
         }
         assert_eq!((watch.number(), outcome.requests), (Some(1), Vec::new()), "its stream goes on");
         let news = [output(0, "a"), output(1, "b")].map(WatchNews::Item);
-        assert_eq!(outcome.news[1..], news);
+        assert_eq!(outcome.news[2..], news);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     nodes::{
         carrier::CarrierMessage,
         figure::{StreamNews, StreamReport},
-        host::HostStream,
+        host::{HostStream, LEASE},
         message::{
             Answer, Begin, MAX_TYPED, ReadRequest, Refusal, StreamItem, TypedPiece, WriteRequest, position,
         },
@@ -23,8 +23,19 @@ use crate::{
 /// Streams that are sent at once.
 const MAX_HOSTED: usize = 1024;
 
-/// Sizes that are remembered, so that a late one does not undo a later one.
+/// What is remembered of nodes and sizes of sessions, and how often it is looked whether the nodes still watch.
 const MAX_RESIZED: usize = 4096;
+const RESIZED_EVERY: Duration = Duration::from_secs(2);
+
+/// What a node wants of a session's size.
+#[derive(Debug)]
+pub(super) struct NodeSize {
+    /// Of the newest that came, so that a late one does not undo it, and one that is said again does nothing.
+    order: u64,
+    counts: bool,
+    /// When it is forgotten, unless the node watches by then.
+    until: Duration,
+}
 
 impl NodeCore {
     /// Whether more of a followed session is to be read.
@@ -47,9 +58,9 @@ impl NodeCore {
                 Some(reply) => self.answer(&reply, &Answer::Refused(Refusal::NotAllowed)),
                 None => {}
             },
-            ReadRequest::Open { stream, session, begin, limit } => {
+            ReadRequest::Open { stream, session, begin, limit, is_lossless } => {
                 let opened = match may_read {
-                    true => self.open(now, &from, stream, (session, begin, limit)),
+                    true => self.open(now, &from, stream, (session, begin, limit, is_lossless)),
                     false => {
                         self.tell_refused(from.clone(), session);
                         Err(Refusal::NotAllowed)
@@ -59,11 +70,8 @@ impl NodeCore {
                     self.answer(&ReplyTo { node: from, number: stream }, &Answer::Refused(why));
                 }
             }
-            ReadRequest::More { stream, limit } => {
-                if let Some((follow, stream)) = self.hosted(&from, stream) {
-                    stream.more(now, limit);
-                    self.ready.insert(follow);
-                }
+            ReadRequest::More { stream, limit, is_lossless } => {
+                self.more(now, &from, stream, (limit, is_lossless));
             }
             ReadRequest::Close { stream } => {
                 if let Some((follow, _)) = self.hosted(&from, stream) {
@@ -80,17 +88,33 @@ impl NodeCore {
         Some((*follow, stream))
     }
 
+    /// A stream's watcher is there. Whether there is such a stream.
+    fn more(
+        &mut self,
+        now: Duration,
+        from: &NodeName,
+        number: u64,
+        (limit, is_lossless): (u64, bool),
+    ) -> bool {
+        let Some((follow, stream)) = self.hosted(from, number) else { return false };
+        stream.more(now, limit);
+        let begins = is_lossless && !std::mem::replace(&mut stream.is_lossless, true);
+        self.ready.insert(follow);
+        if begins {
+            self.commands.push_back(LocalCommand::Lossless { follow });
+        }
+        true
+    }
+
     /// Opens a stream. A node has one stream of a session: the newest.
     fn open(
         &mut self,
         now: Duration,
         from: &NodeName,
         number: u64,
-        (session, begin, limit): (SessionId, Begin, u64),
+        (session, begin, limit, is_lossless): (SessionId, Begin, u64, bool),
     ) -> Result<(), Refusal> {
-        if let Some((follow, stream)) = self.hosted(from, number) {
-            stream.more(now, limit);
-            self.ready.insert(follow);
+        if self.more(now, from, number, (limit, is_lossless)) {
             return Ok(());
         }
         if self.mirrors.values().any(|mirror| mirror.is_of(session)) {
@@ -109,9 +133,10 @@ impl NodeCore {
             return Err(Refusal::TooMany);
         }
         let follow = FollowId(self.draw_number());
-        self.hosting.insert(follow, HostStream::new(now, from.clone(), number, session, limit));
+        let stream = HostStream::new(now, from.clone(), number, session, (limit, is_lossless));
+        self.hosting.insert(follow, stream);
         self.ready.insert(follow);
-        self.commands.push_back(LocalCommand::Follow { follow, session, begin });
+        self.commands.push_back(LocalCommand::Follow { follow, session, begin, is_lossless });
         Ok(())
     }
 
@@ -143,6 +168,27 @@ impl NodeCore {
             }
             self.streams_due = self.streams_due.min(due);
         }
+    }
+
+    /// A node that no longer watches a session does not count for its size.
+    pub(super) fn tick_sizes(&mut self, now: Duration) {
+        if now < self.resized_due {
+            return;
+        }
+        self.resized_due = now + RESIZED_EVERY;
+        for stream in self.hosting.values() {
+            if let Some(size) = self.resized.get_mut(&(stream.watcher.clone(), stream.session)) {
+                size.until = now + LEASE;
+            }
+        }
+        let commands = &mut self.commands;
+        self.resized.retain(|(node, session), size| {
+            let is_over = now >= size.until;
+            if is_over && size.counts {
+                commands.push_back(LocalCommand::Forget { node: node.clone(), session: *session });
+            }
+            !is_over
+        });
     }
 
     /// The next message of a stream: each has its turn.
@@ -182,11 +228,12 @@ impl NodeCore {
                 let Some(position) = position else { return };
                 LocalCommand::Type { reply, session, piece: TypedPiece { position, from_terminal, data } }
             }
-            WriteRequest::Resize { session, size, order } => {
-                if !self.is_newest(&reply.node, session, order) {
-                    return self.answer(&reply, &Answer::Done);
+            WriteRequest::Resize { session, window, order } => {
+                match self.resized(now, &reply.node, session, (order, window.is_some())) {
+                    Ok(true) => LocalCommand::Resize { reply, session, window },
+                    Ok(false) => return self.answer(&reply, &Answer::Done),
+                    Err(why) => return self.answer(&reply, &Answer::Refused(why)),
                 }
-                LocalCommand::Resize { reply, session, size }
             }
             WriteRequest::Kill { session } => LocalCommand::Kill { reply, session },
             WriteRequest::Once { run, change } => return self.change_once(now, reply, (run, change)),
@@ -194,31 +241,38 @@ impl NodeCore {
         self.commands.push_back(command);
     }
 
-    /// Whether no later size came before. Orders of another run of the node say nothing.
-    fn is_newest(&mut self, node: &NodeName, session: SessionId, order: u64) -> bool {
+    /// A node wants a size, or none. Whether that is news. Orders of another run of the node say nothing.
+    fn resized(
+        &mut self,
+        now: Duration,
+        node: &NodeName,
+        session: SessionId,
+        (order, counts): (u64, bool),
+    ) -> Result<bool, Refusal> {
         let key = (node.clone(), session);
         if self.resized.len() >= MAX_RESIZED && !self.resized.contains_key(&key) {
-            self.resized.clear();
+            return Err(Refusal::TooMany);
         }
-        let before = self.resized.insert(key.clone(), order).unwrap_or(0);
-        let is_late = before >> 32 == order >> 32 && order < before;
-        if is_late {
-            self.resized.insert(key, before);
+        let new = NodeSize { order, counts, until: now + LEASE };
+        let before = self.resized.get(&key).map_or(0, |before| before.order);
+        let is_news = before >> 32 != order >> 32 || order > before;
+        if is_news {
+            self.resized.insert(key, new);
         }
-        !is_late
+        Ok(is_news)
     }
 
     /// Takes in what happened at the local server.
     pub(crate) fn handle_local(&mut self, now: Duration, event: LocalEvent) {
         match event {
-            LocalEvent::Following { follow, name, size, start } => {
+            LocalEvent::Following { follow, name, size, rules, start } => {
                 if let Some(stream) = self.hosting.get_mut(&follow) {
                     stream.name = Some(name.clone());
                     let (watcher, session) = (stream.watcher.clone(), stream.session);
                     self.tell_sent(watcher, session, name.clone());
                 }
                 let incarnation = self.incarnation;
-                self.push(follow, StreamItem::Opened { incarnation, start, name, size });
+                self.push(follow, StreamItem::Opened { incarnation, start, name, size, rules });
             }
             LocalEvent::NotFollowed { follow, why } => self.push(follow, StreamItem::Refused(why)),
             LocalEvent::FollowItem { follow, item } => self.push(follow, item),
@@ -235,7 +289,10 @@ impl NodeCore {
             LocalEvent::Sessions(count) => self.sessions = count,
             LocalEvent::MirrorTook { mirror, bytes } => self.mirror_took(now, mirror, bytes),
             LocalEvent::MirrorTyping { mirror, piece } => self.mirror_typing(now, mirror, &piece),
-            LocalEvent::MirrorResize { mirror, size } => self.mirror_resize(now, mirror, size),
+            LocalEvent::MirrorResize { mirror, window } => self.mirror_resize(now, mirror, window),
+            LocalEvent::MirrorLossless { mirror, is_lossless } => {
+                self.mirror_lossless(now, mirror, is_lossless);
+            }
             LocalEvent::MirrorKill { mirror } => self.mirror_kill(now, mirror),
             LocalEvent::MirrorGone { mirror } => self.unwatch(mirror),
         }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::{LocalCommand, MirrorId, NodeCore, Purpose, nobody};
 use crate::{
     SessionId, SessionName, TerminalSize,
-    message::InputStreamId,
+    message::{InputStreamId, Pace, SessionRules, SizePolicy},
     nodes::{
         carrier::CarrierMessage,
         figure::WhyReopened,
         message::{
             Answer, Begin, Incarnation, ReadRequest, Refusal, StreamItem, StreamMessage, TypedPiece,
-            WriteRequest, decode, encode,
+            WantedSize, WriteRequest, decode, encode,
         },
         subject::{Class, NodeName, Subject},
         typing::Typing,
@@ -34,6 +34,8 @@ pub(super) struct Mirror {
     pub(super) name: Option<SessionName>,
     pub(super) silent_since: Option<Duration>,
     pub(super) why_over: Option<Refusal>,
+    /// The size that those who watch want together, once they do, and its order.
+    wanted: Option<(u64, WantedSize)>,
 }
 
 /// A mirror that is in the local server still.
@@ -50,15 +52,15 @@ pub(crate) struct LeftMirror {
 impl Mirror {
     fn new(watch: Watch) -> Self {
         let typing = Typing::default();
-        Self { watch, typing, untaken: 0, name: None, silent_since: None, why_over: None }
+        Self { watch, typing, untaken: 0, wanted: None, name: None, silent_since: None, why_over: None }
     }
 
     pub(super) fn is_of(&self, session: SessionId) -> bool {
         self.watch.session == session
     }
 
-    pub(super) fn due(&self) -> Option<Duration> {
-        self.watch.due()
+    pub(super) fn due(&self, is_up: bool) -> Option<Duration> {
+        self.watch.due(is_up)
     }
 }
 
@@ -94,7 +96,9 @@ impl NodeCore {
         if let Some(entry) = self.mirrors.get_mut(&mirror) {
             entry.name = Some(name.clone());
         }
-        self.commands.push_back(LocalCommand::Provide { mirror, host, session, name, size, start: head });
+        // The local server knows the session, and its rules.
+        let (rules, start) = (SessionRules::new(Pace::Fastest, SizePolicy::Latest), head);
+        self.commands.push_back(LocalCommand::Provide { mirror, host, session, name, size, rules, start });
         Ok(mirror)
     }
 
@@ -166,10 +170,15 @@ impl NodeCore {
         self.tell_watch(now, mirror, &outcome);
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
         let (host, session) = (entry.watch.host.clone(), entry.watch.session);
+        let mut is_opened = false;
         for news in outcome.news {
             self.commands.push_back(match news {
-                WatchNews::Begins { start, name, size } => {
-                    LocalCommand::Provide { mirror, host: host.clone(), session, name, size, start }
+                WatchNews::Begins { start, name, size, rules } => {
+                    LocalCommand::Provide { mirror, host: host.clone(), session, name, size, rules, start }
+                }
+                WatchNews::Opened => {
+                    is_opened = true;
+                    continue;
                 }
                 WatchNews::Item(item) => {
                     if let StreamItem::Output { data, .. } | StreamItem::Screen { data, .. } = &item {
@@ -177,9 +186,14 @@ impl NodeCore {
                     }
                     LocalCommand::Item { mirror, item }
                 }
-                WatchNews::Silent { since } => LocalCommand::HostSilent { mirror, since: Some(since) },
-                WatchNews::Back => LocalCommand::HostSilent { mirror, since: None },
-                WatchNews::Over(why) => LocalCommand::EndMirror { mirror, why },
+                WatchNews::Silent { silent_for } => {
+                    LocalCommand::HostSilent { mirror, silent_for: Some(silent_for) }
+                }
+                WatchNews::Back => LocalCommand::HostSilent { mirror, silent_for: None },
+                WatchNews::Over(why) => {
+                    let known = self.directory.get(&host).map(|known| known.beat.incarnation);
+                    LocalCommand::EndMirror { mirror, why: ended(&entry.watch, known, why) }
+                }
             });
         }
         for request in outcome.requests {
@@ -197,27 +211,34 @@ impl NodeCore {
             }
             self.send_read(&host, reply, &request);
         }
+        if is_opened {
+            self.ask_size(now, mirror);
+        }
     }
 
     pub(super) fn tick_mirrors(&mut self, now: Duration) {
         if now < self.mirrors_due {
             return;
         }
-        let is_due = |mirror: &Mirror| mirror.due().is_some_and(|due| now >= due);
+        let is_up = self.is_up();
+        let is_due = |mirror: &Mirror| mirror.due(is_up).is_some_and(|due| now >= due);
         let due = self.mirrors.iter().filter(|(_, mirror)| is_due(mirror));
         let due: Vec<_> = due.map(|(mirror, _)| *mirror).collect();
         due.into_iter().for_each(|mirror| self.tick_mirror(now, mirror));
-        self.mirrors_due = self.mirrors.values().filter_map(Mirror::due).min().unwrap_or(Duration::MAX);
+        let due = self.mirrors.values().filter_map(|mirror| mirror.due(is_up)).min();
+        self.mirrors_due = due.unwrap_or(Duration::MAX);
     }
 
     fn tick_mirror(&mut self, now: Duration, mirror: MirrorId) {
-        let (next, is_up) = (self.draw_number(), self.is_up());
+        let (is_up, next) = (self.is_up(), self.draw_number());
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
         let mut outcome = WatchOutcome::default();
         if is_up {
             entry.watch.tick(now, entry.untaken, || next, &mut outcome);
+        } else {
+            entry.watch.look(now, &mut outcome);
         }
-        self.mirrors_due = self.mirrors_due.min(entry.due().unwrap_or(Duration::MAX));
+        self.mirrors_due = self.mirrors_due.min(entry.due(is_up).unwrap_or(Duration::MAX));
         self.pass_on(now, mirror, outcome);
     }
 
@@ -307,14 +328,32 @@ impl NodeCore {
         });
     }
 
-    pub(super) fn mirror_resize(&mut self, now: Duration, mirror: MirrorId, size: TerminalSize) {
+    pub(super) fn mirror_resize(&mut self, now: Duration, mirror: MirrorId, window: WantedSize) {
+        let order = self.draw_number();
+        if let Some(entry) = self.mirrors.get_mut(&mirror) {
+            entry.wanted = Some((order, window));
+            self.ask_size(now, mirror);
+        }
+    }
+
+    /// Has this node count for the session's size. A host forgets of that what it was told before it was lost; what it
+    /// still knows has the same order, and changes nothing.
+    fn ask_size(&mut self, now: Duration, mirror: MirrorId) {
         let number = self.draw_number();
         let Some(entry) = self.mirrors.get(&mirror) else { return };
-        let request = WriteRequest::Resize { session: entry.watch.session, size, order: number };
+        let Some((order, window)) = entry.wanted else { return };
+        let request = WriteRequest::Resize { session: entry.watch.session, window, order };
         let message = (entry.watch.host.clone(), Class::Write, encode(&request));
         self.requests.cancel(|purpose| matches!(purpose, Purpose::Resize { mirror: of } if *of == mirror));
         // One that can't be asked for is as good as one that is late.
         let _ = self.requests.ask(now, number, message, None, Purpose::Resize { mirror });
+    }
+
+    pub(super) fn mirror_lossless(&mut self, now: Duration, mirror: MirrorId, is_lossless: bool) {
+        let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
+        let mut outcome = WatchOutcome::default();
+        entry.watch.set_lossless(now, is_lossless, &mut outcome);
+        self.carry_out(now, mirror, outcome);
     }
 
     pub(super) fn mirror_kill(&mut self, now: Duration, mirror: MirrorId) {
@@ -327,5 +366,18 @@ impl NodeCore {
             let result = Err(Refusal::TooMany);
             self.commands.push_back(LocalCommand::MirrorKilled { mirror, result });
         }
+    }
+}
+
+/// Why a mirror is over, for those who watch it, if any do.
+fn ended(watch: &Watch, known: Option<Incarnation>, why: Refusal) -> Refusal {
+    let host = &watch.host;
+    match why {
+        why if !watch.has_begun() => why,
+        Refusal::NoSession if known.is_some() && known != watch.incarnation() => {
+            Refusal::failed(&format!("{host} was restarted, and no longer has this session"))
+        }
+        Refusal::NoSession => Refusal::failed(&format!("{host} no longer has this session")),
+        why => Refusal::failed(&format!("{host} refuses this session: {why}")),
     }
 }

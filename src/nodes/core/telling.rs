@@ -94,8 +94,8 @@ impl NodeCore {
                     entry.name = Some(name.clone());
                     told.push(StreamNews::Mirrored);
                 }
-                WatchNews::Silent { since } => {
-                    entry.silent_since = Some(*since);
+                WatchNews::Silent { silent_for } => {
+                    entry.silent_since = Some(now.saturating_sub(*silent_for));
                     told.push(StreamNews::Silent);
                 }
                 WatchNews::Back => {
@@ -103,7 +103,7 @@ impl NodeCore {
                     told.push(StreamNews::Back(now.saturating_sub(since)));
                 }
                 WatchNews::Over(why) => entry.why_over = Some(why.clone()),
-                WatchNews::Item(_) => {}
+                WatchNews::Opened | WatchNews::Item(_) => {}
             }
         }
         let (node, session, name) = (entry.watch.host.clone(), entry.watch.session, entry.name.clone());

@@ -1,6 +1,6 @@
 //! A session of another node, provided to the local server.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::ready, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -15,7 +15,7 @@ use crate::{
     client::{ClientError, ProvideError, Provider},
     message::{
         ExitStatus, InputPosition, InputStreamId, Provide, ProviderId, ProviderNews, ProviderState,
-        RequestError, SessionInfo, SessionState, SizePolicy, Takes,
+        RequestError, SessionInfo, SessionRules, SessionState, Takes, WhenLost,
     },
     nodes::{
         core::{LeftMirror, LocalEvent, MirrorId},
@@ -42,14 +42,17 @@ pub(super) struct Begins {
     pub(super) session: SessionId,
     pub(super) name: SessionName,
     pub(super) size: TerminalSize,
+    pub(super) rules: SessionRules,
     pub(super) start: u64,
+    /// What becomes of typing while the host is silent.
+    pub(super) typing: WhenLost,
 }
 
 /// What a mirror is told by its node.
 #[derive(Debug)]
 pub(super) enum MirrorSaid {
     Item(StreamItem),
-    Silent(bool),
+    Silent(Option<Duration>),
     Typed { stream: InputStreamId, taken: u64 },
     NotTyped { stream: InputStreamId, why: String },
     Killed(Result<(), Refusal>),
@@ -90,7 +93,10 @@ struct MirrorState {
     gap: Option<u64>,
     typed: VecDeque<(u64, InputPosition, u64)>,
     kill: Option<u64>,
-    is_silent: bool,
+    /// Since when the host is silent.
+    silent: Option<Instant>,
+    /// What the server is to be told and has no room for: items, and the end.
+    waiting: VecDeque<MirrorSaid>,
     unwatched: u32,
     /// When it is looked next whether anybody watches.
     look_at: Instant,
@@ -102,8 +108,8 @@ struct MirrorState {
 enum Over {
     /// Its end was said, or nobody is left who would hear of it.
     Said,
-    /// Its end is to be said.
-    End(ExitStatus),
+    /// Its end is to be said, and a line for those who watch.
+    End(ExitStatus, Option<String>),
     /// The local server is lost.
     Lost,
 }
@@ -140,7 +146,8 @@ async fn run(socket: Arc<PathBuf>, begins: Begins, mut said: Receiver<MirrorSaid
         gap: None,
         typed: VecDeque::new(),
         kill: None,
-        is_silent: false,
+        silent: None,
+        waiting: VecDeque::new(),
         unwatched: 0,
         look_at: Instant::now() + LOOK_EVERY,
     };
@@ -152,7 +159,10 @@ async fn run(socket: Arc<PathBuf>, begins: Begins, mut said: Receiver<MirrorSaid
                     break;
                 }
             }
-            Over::End(status) => {
+            Over::End(status, why) => {
+                if let Some(why) = why {
+                    let _ = timeout(LOST_TIME, state.provider.notify(&why)).await;
+                }
                 let _ = timeout(LOST_TIME, state.provider.end(status)).await;
                 break;
             }
@@ -188,7 +198,9 @@ async fn provide(
     let client = Client::connect(socket).await.map_err(|error| error.to_string())?;
     let mut provide = Provide::new(begins.name.clone(), size);
     (provide.id, provide.provider, provide.start) = (begins.session, identity, start);
-    (provide.size_policy, provide.takes) = (SizePolicy::Latest, Takes::Requests);
+    let SessionRules { pace, size_policy, .. } = begins.rules;
+    (provide.pace, provide.size_policy) = (pace, size_policy);
+    (provide.takes, provide.when_lost) = (Takes::Requests, begins.typing);
     provide.command = format!("{}@{}", begins.name, begins.host);
     let mut aside = provide.clone();
     match Provider::begin(client, provide).await {
@@ -217,27 +229,52 @@ impl MirrorState {
         tokio::select! {
             biased;
             () = sleep_until(self.look_at) => self.look().await,
-            said = said.recv() => {
-                let Some(said) = said else { return Err(Over::Said) };
-                let is_begun = match &said {
-                    MirrorSaid::Item(StreamItem::Screen { is_last, .. }) => *is_last,
-                    MirrorSaid::Item(_) => true,
-                    _ => false,
-                };
-                if let MirrorSaid::Item(StreamItem::Ended { .. }) = &said {
-                    self.tell_begun().await;
+            said = said.recv() => match said {
+                Some(said @ (MirrorSaid::Item(_) | MirrorSaid::Over(_))) => {
+                    self.waiting.push_back(said);
+                    Ok(())
                 }
-                self.hear(said).await?;
-                if is_begun {
-                    self.tell_begun().await;
-                }
-                Ok(())
-            }
+                Some(said) => self.hear(said).await,
+                None => Err(Over::Said),
+            },
             () = sleep_until(self.begun_at.unwrap_or(self.look_at)), if self.begun_at.is_some() => {
                 self.tell_begun().await;
                 Ok(())
             }
             news = self.provider.next() => self.asked(news?).await,
+            // Nothing else waits for those who watch: what they type is passed on meanwhile.
+            () = ready(()), if self.has_room() => self.pass_on().await,
+        }
+    }
+
+    /// Whether there is anything to say next that the server has room for. An end needs none.
+    fn has_room(&self) -> bool {
+        match self.waiting.front() {
+            Some(MirrorSaid::Item(_)) => self.provider.room() > 0,
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Says what is next, of output as much as there is room for.
+    async fn pass_on(&mut self) -> Result<(), Over> {
+        match self.waiting.pop_front() {
+            Some(MirrorSaid::Item(item)) => {
+                let is_begun = !matches!(item, StreamItem::Screen { is_last: false, .. });
+                if let StreamItem::Ended { .. } = item {
+                    self.tell_begun().await;
+                }
+                self.take(item).await?;
+                if is_begun {
+                    self.tell_begun().await;
+                }
+                Ok(())
+            }
+            Some(MirrorSaid::Over(why)) => {
+                tracing::info!(session = %self.begins.name, host = %self.begins.host, %why, "a mirror is over");
+                Err(Over::End(ExitStatus::Unknown, Some(format!("{why}: it ends here"))))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -257,14 +294,14 @@ impl MirrorState {
         if self.unwatched < UNWATCHED {
             return Ok(());
         }
-        Err(Over::End(ExitStatus::Unknown))
+        Err(Over::End(ExitStatus::Unknown, None))
     }
 
     /// Does what its node says.
     async fn hear(&mut self, said: MirrorSaid) -> Result<(), Over> {
         match said {
-            MirrorSaid::Item(item) => return self.take(item).await,
-            MirrorSaid::Silent(is_silent) => self.is_silent = is_silent,
+            MirrorSaid::Item(_) | MirrorSaid::Over(_) => {}
+            MirrorSaid::Silent(silent_for) => self.host_is_silent(silent_for).await?,
             MirrorSaid::Typed { stream, taken } => {
                 // Others may have typed in between, and wait for theirs.
                 let is_it = |(_, position, end): &(u64, InputPosition, u64)| {
@@ -283,12 +320,27 @@ impl MirrorState {
                     self.provider.answer(number, answer).await?;
                 }
             }
-            MirrorSaid::Over(why) => {
-                tracing::info!(session = %self.begins.name, host = %self.begins.host, %why, "a mirror is over");
-                return Err(Over::End(ExitStatus::Unknown));
-            }
         }
         Ok(())
+    }
+
+    /// The host is silent for so long, or is back: lists say so, and those who watch are told.
+    async fn host_is_silent(&mut self, silent_for: Option<Duration>) -> Result<(), Over> {
+        let (host, now) = (&self.begins.host, Instant::now());
+        let since = silent_for.map(|silent_for| now.checked_sub(silent_for).unwrap_or(now));
+        let before = std::mem::replace(&mut self.silent, since);
+        let text = match (before, silent_for) {
+            (_, Some(silent_for)) => {
+                format!(
+                    "{host} is silent for {} s: what it prints meanwhile comes later",
+                    silent_for.as_secs()
+                )
+            }
+            (Some(before), None) => format!("{host} is back, after {} s", before.elapsed().as_secs()),
+            (None, None) => return Ok(()),
+        };
+        self.provider.notify(&text).await?;
+        Ok(self.provider.silent(silent_for.map(|silent_for| silent_for.as_secs())).await?)
     }
 
     /// Refuses what was typed and is not answered.
@@ -304,14 +356,21 @@ impl MirrorState {
 
     async fn take(&mut self, item: StreamItem) -> Result<(), Over> {
         match item {
-            StreamItem::Output { offset, data } => {
-                self.skip(offset).await?;
-                let bytes = data.len();
+            StreamItem::Output { offset, mut data } => {
+                if offset > self.provider.head() {
+                    self.skip(offset).await?;
+                }
                 // What the server has of it already, after it was lost.
-                let known =
-                    usize::try_from(self.provider.head().saturating_sub(offset)).unwrap_or(bytes).min(bytes);
-                self.provider.print(data.slice(known..)).await?;
+                let known = usize::try_from(self.provider.head().saturating_sub(offset))
+                    .map_or(data.len(), |known| known.min(data.len()));
+                let printed = data.split_to(data.len().min(known + self.provider.room()));
+                let bytes = printed.len();
+                self.provider.print(printed.slice(known..)).await?;
                 self.took(bytes).await;
+                if !data.is_empty() {
+                    let rest = StreamItem::Output { offset: offset + bytes as u64, data };
+                    self.waiting.push_front(MirrorSaid::Item(rest));
+                }
             }
             StreamItem::Gap { to, .. } => self.gap = Some(to),
             StreamItem::Screen { offset, data, is_last } => {
@@ -330,7 +389,7 @@ impl MirrorState {
             }
             StreamItem::Ended { at, status } => {
                 self.skip(at).await?;
-                return Err(Over::End(status));
+                return Err(Over::End(status, None));
             }
             StreamItem::Opened { .. } | StreamItem::Tail | StreamItem::Refused(_) => {}
         }
@@ -357,7 +416,7 @@ impl MirrorState {
         let event = match asked {
             ProviderNews::Typed { number, stream, offset, from_terminal, data } => {
                 let position = InputPosition { stream, offset };
-                if self.is_silent {
+                if self.silent.is_some() && self.begins.typing == WhenLost::Refused {
                     let why = format!("{} is silent; type it again when it is back", self.begins.host);
                     self.provider.answer(number, Err(failed("typing", &why))).await?;
                     return Ok(());
@@ -365,7 +424,17 @@ impl MirrorState {
                 self.typed.push_back((number, position, offset + data.len() as u64));
                 LocalEvent::MirrorTyping { mirror, piece: TypedPiece { position, from_terminal, data } }
             }
-            ProviderNews::Resize { size: Some(size), .. } => LocalEvent::MirrorResize { mirror, size },
+            ProviderNews::Resize { size, pixels } => {
+                LocalEvent::MirrorResize { mirror, window: size.map(|size| (size, pixels)) }
+            }
+            ProviderNews::Lossless { is_wanted } => {
+                LocalEvent::MirrorLossless { mirror, is_lossless: is_wanted }
+            }
+            ProviderNews::Kill { number } if self.silent.is_some() => {
+                let why = format!("{} is silent; end it when it is back", self.begins.host);
+                self.provider.answer(number, Err(failed("ending the session", &why))).await?;
+                return Ok(());
+            }
             ProviderNews::Kill { number } => {
                 self.kill = Some(number);
                 LocalEvent::MirrorKill { mirror }
@@ -394,6 +463,10 @@ impl MirrorState {
                 {
                     self.provider = provider;
                     self.begun_at = Some(Instant::now());
+                    if let Some(since) = self.silent {
+                        // Whether it was said, the next thing that is said tells.
+                        let _ = self.provider.silent(Some(since.elapsed().as_secs())).await;
+                    }
                     return true;
                 }
             }

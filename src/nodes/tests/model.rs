@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use crate::{
     SessionId, SessionName, TerminalSize,
-    message::{ExitStatus, InputStreamId},
+    message::{ExitStatus, InputStreamId, Pace, SessionRules, SizePolicy},
     nodes::{
         core::{FollowId, LocalCommand, LocalEvent, MirrorId, NodeCore},
-        message::{Begin, Refusal, RemoteSession, StreamItem, TypedPiece},
+        message::{Begin, Refusal, RemoteSession, StreamItem, TypedPiece, WantedSize},
+        subject::NodeName,
     },
     random::Random,
 };
@@ -58,6 +59,8 @@ pub(super) struct ModelSession {
     pub(super) ended: Option<ExitStatus>,
     /// Its program waits for those that follow it.
     pub(super) is_lossless: bool,
+    /// Those who watch it at a mirror are waited for.
+    pub(super) pace: Pace,
     taken: HashMap<InputStreamId, u64>,
     pub(super) typed: Vec<(InputStreamId, Bytes)>,
 }
@@ -70,6 +73,7 @@ impl ModelSession {
             size: TerminalSize::DEFAULT,
             ended: None,
             is_lossless,
+            pace: Pace::Fastest,
             taken: HashMap::new(),
             typed: Vec::new(),
         }
@@ -86,6 +90,8 @@ struct ModelFollow {
     at: u64,
     needs_screen: bool,
     size: TerminalSize,
+    /// Its program waits for this one.
+    is_lossless: bool,
     is_over: bool,
 }
 
@@ -104,6 +110,10 @@ pub(super) struct ModelMirror {
     pub(super) viewers: Vec<ModelViewer>,
     pub(super) silences: u32,
     pub(super) is_silent: bool,
+    /// What comes waits for those who watch.
+    pub(super) is_held: bool,
+    /// Output that the node was not told was taken: where it ends, and its bytes.
+    untold: VecDeque<(u64, usize)>,
 }
 
 /// Who watches a mirror.
@@ -139,6 +149,8 @@ impl ModelMirror {
             viewers: (0..20).map(|_| viewer(dice)).collect(),
             silences: 0,
             is_silent: false,
+            is_held: false,
+            untold: VecDeque::new(),
         }
     }
 
@@ -152,7 +164,10 @@ impl ModelMirror {
                 assert!(!self.awaits_screen, "a gap's screen comes before what follows it");
                 self.head += data.len() as u64;
                 self.log.extend(&data);
-                let over = self.log.len().saturating_sub(usize::try_from(LOG).unwrap());
+                let mut over = self.log.len().saturating_sub(usize::try_from(LOG).unwrap());
+                if self.is_held {
+                    over = over.min(usize::try_from(self.slowest() - self.base).unwrap());
+                }
                 self.log.drain(..over);
                 self.base += over as u64;
                 return data.len();
@@ -180,6 +195,11 @@ impl ModelMirror {
             other => panic!("{other:?}"),
         }
         0
+    }
+
+    /// Where the slowest viewer is.
+    fn slowest(&self) -> u64 {
+        self.viewers.iter().map(|viewer| viewer.cursor).min().unwrap_or(self.head)
     }
 
     /// Each viewer reads some.
@@ -241,6 +261,8 @@ pub(super) struct ModelServer {
     pub(super) refused: Vec<(MirrorId, Refusal)>,
     /// What other nodes had created.
     pub(super) created: Vec<SessionName>,
+    /// What nodes want of sizes.
+    pub(super) sized: HashMap<(NodeName, SessionId), WantedSize>,
 }
 
 impl ModelServer {
@@ -260,18 +282,27 @@ impl ModelServer {
     /// Does what its node says.
     pub(super) fn command(&mut self, now: Duration, command: LocalCommand, dice: &mut Random) {
         match command {
-            LocalCommand::Follow { follow, session, begin } => self.follow(now, follow, session, begin),
+            LocalCommand::Follow { follow, session, begin, is_lossless } => {
+                self.follow(now, follow, session, begin, is_lossless);
+            }
+            LocalCommand::Lossless { follow } => {
+                if let Some(follow) = self.follows.get_mut(&follow) {
+                    follow.is_lossless = true;
+                }
+            }
             LocalCommand::Unfollow { follow } => drop(self.follows.remove(&follow)),
             LocalCommand::Type { reply, session, piece } => {
                 let result = self.type_in(session, piece);
                 self.later.push((now + dice.ms(30), LocalEvent::Done { reply, result }));
             }
-            LocalCommand::Resize { reply, session, size } => {
+            LocalCommand::Resize { reply, session, window } => {
                 if let Some(session) = self.session(session) {
-                    session.size = size;
+                    session.size = window.map_or(session.size, |(size, _)| size);
                 }
+                self.sized.insert((reply.node().clone(), session), window);
                 self.later.push((now, LocalEvent::Done { reply, result: Ok(()) }));
             }
+            LocalCommand::Forget { node, session } => drop(self.sized.remove(&(node, session))),
             LocalCommand::Kill { reply, session } => {
                 if let Some(session) = self.session(session) {
                     session.ended.get_or_insert(ExitStatus::Signal(9));
@@ -294,21 +325,25 @@ impl ModelServer {
                 sessions.truncate(2);
                 self.later.push((now, LocalEvent::Listed { reply, sessions, has_more }));
             }
-            LocalCommand::Provide { mirror, session, start, size, .. } => {
-                let before = self.mirrors.insert(mirror, ModelMirror::new(session, start, size, dice));
+            LocalCommand::Provide { mirror, session, start, size, rules, .. } => {
+                let mut new = ModelMirror::new(session, start, size, dice);
+                new.is_held = rules.pace == Pace::Slowest;
+                let before = self.mirrors.insert(mirror, new);
                 assert!(before.is_none(), "a mirror begins once");
             }
             LocalCommand::Item { mirror, item } => {
                 let mirrored = self.mirrors.get_mut(&mirror).expect("a mirror that has begun");
                 let bytes = mirrored.take(item);
-                if bytes > 0 {
+                if bytes > 0 && mirrored.is_held {
+                    mirrored.untold.push_back((mirrored.head, bytes));
+                } else if bytes > 0 {
                     self.later.push((now + dice.ms(5), LocalEvent::MirrorTook { mirror, bytes }));
                 }
             }
-            LocalCommand::HostSilent { mirror, since } => {
+            LocalCommand::HostSilent { mirror, silent_for } => {
                 if let Some(mirror) = self.mirrors.get_mut(&mirror) {
-                    mirror.silences += u32::from(since.is_some());
-                    mirror.is_silent = since.is_some();
+                    mirror.silences += u32::from(silent_for.is_some());
+                    mirror.is_silent = silent_for.is_some();
                 }
             }
             LocalCommand::MirrorTyped { stream, taken, .. } => {
@@ -322,7 +357,14 @@ impl ModelServer {
         }
     }
 
-    fn follow(&mut self, now: Duration, follow: FollowId, session: SessionId, begin: Begin) {
+    fn follow(
+        &mut self,
+        now: Duration,
+        follow: FollowId,
+        session: SessionId,
+        begin: Begin,
+        is_lossless: bool,
+    ) {
         let Some(found) = self.session(session) else {
             self.later.push((now, LocalEvent::NotFollowed { follow, why: Refusal::NoSession }));
             return;
@@ -331,10 +373,11 @@ impl ModelServer {
             Begin::At(at) => (at, false),
             Begin::Screen => (found.printed, true),
         };
-        let size = found.size;
-        let begun = LocalEvent::Following { follow, name: named(session), size, start: at };
+        let (size, rules) = (found.size, SessionRules::new(found.pace, SizePolicy::Latest));
+        let begun = LocalEvent::Following { follow, name: named(session), size, rules, start: at };
         self.later.push((now, begun));
-        self.follows.insert(follow, ModelFollow { session, at, needs_screen, size, is_over: false });
+        let is_over = false;
+        self.follows.insert(follow, ModelFollow { session, at, needs_screen, size, is_lossless, is_over });
     }
 
     /// Types a piece, once.
@@ -353,11 +396,15 @@ impl ModelServer {
 
     /// Prints up to so many bytes: a lossless program as far as those that follow it are.
     pub(super) fn print(&mut self, session: SessionId, bytes: u64) {
-        let behind = self.follows.values().filter(|follow| follow.session == session && !follow.is_over);
-        let slowest = behind.map(|follow| follow.at).min();
-        let Some(session) = self.session(session).filter(|session| session.ended.is_none()) else { return };
+        let Some(found) = self.session(session).filter(|session| session.ended.is_none()) else { return };
+        let waits_for_all = found.is_lossless || found.pace == Pace::Slowest;
+        let is_one = |follow: &&ModelFollow| follow.session == session && !follow.is_over;
+        let behind = self.follows.values().filter(is_one);
+        let slowest =
+            behind.filter(|follow| follow.is_lossless || waits_for_all).map(|follow| follow.at).min();
+        let Some(session) = self.session(session) else { return };
         let most = match slowest {
-            Some(slowest) if session.is_lossless => (slowest + LOG / 2).saturating_sub(session.printed),
+            Some(slowest) => (slowest + LOG / 2).saturating_sub(session.printed),
             _ => u64::MAX,
         };
         session.printed += bytes.min(most);
@@ -373,6 +420,16 @@ impl ModelServer {
         for (_, event) in due {
             has_spoken = true;
             core.handle_local(now, event);
+        }
+        for (mirror, held) in &mut self.mirrors {
+            let slowest = held.slowest();
+            while let Some((end, bytes)) = held.untold.front().copied()
+                && end <= slowest + LOG / 2
+            {
+                has_spoken = true;
+                held.untold.pop_front();
+                core.handle_local(now, LocalEvent::MirrorTook { mirror: *mirror, bytes });
+            }
         }
         for (id, follow) in &mut self.follows {
             while core.wants(*id) && !follow.is_over {

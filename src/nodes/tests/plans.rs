@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     SessionId, TerminalSize,
-    message::ExitStatus,
+    message::{ExitStatus, Pace},
     nodes::{
         bus::Faults,
         carrier::{CarrierEvent, CarrierMessage},
         core::{LocalCommand, LocalEvent, Report},
-        message::{Beat, Begin, ReadRequest, Refusal, WriteRequest, encode},
+        message::{Beat, Begin, ReadRequest, WriteRequest, encode},
         subject::{Class, Lane, Subject},
     },
     random::Random,
@@ -269,7 +269,7 @@ fn another_run_of_the_host_goes_on_with_the_session_it_has_still() {
     simulation.nodes[0].server.sessions.clear();
     simulation.run_until(at(9));
     let [(_, why)] = &simulation.nodes[1].server.refused[..] else { panic!("refused once") };
-    assert_eq!(why, &Refusal::NoSession);
+    assert_eq!(why.to_string(), "n0 was restarted, and no longer has this session");
 }
 
 #[test]
@@ -317,7 +317,9 @@ fn sizes_and_kills_reach_the_host() {
     for cols in 10..30 {
         let size = TerminalSize::new(cols, 10).unwrap();
         let now = simulation.now;
-        simulation.nodes[1].core.handle_local(now, LocalEvent::MirrorResize { mirror, size });
+        simulation.nodes[1]
+            .core
+            .handle_local(now, LocalEvent::MirrorResize { mirror, window: Some((size, None)) });
         simulation.run_until(now + Duration::from_millis(7));
     }
     simulation.run_until(at(20));
@@ -451,14 +453,112 @@ fn what_comes_late_undoes_nothing_that_came_after_it() {
         core.handle_carrier(at(0), CarrierEvent::Message(message));
         std::iter::from_fn(|| core.next_local()).count()
     };
-    let open = |stream| encode(&ReadRequest::Open { stream, session, begin: Begin::Screen, limit: 0 });
+    let open = |stream| {
+        encode(&ReadRequest::Open { stream, session, begin: Begin::Screen, limit: 0, is_lossless: false })
+    };
     // One after the other; then the second takes the place of the first.
     assert_eq!([5, 3, 5, 6].map(|stream| say(Class::Read, open(stream))), [1, 0, 0, 2]);
-    let size = TerminalSize::DEFAULT;
-    let resize = |order| encode(&WriteRequest::Resize { session, size, order });
+    let window = Some((TerminalSize::DEFAULT, None));
+    let resize = |order| encode(&WriteRequest::Resize { session, window, order });
     assert_eq!([5, 3, 6].map(|order| say(Class::Write, resize(order))), [1, 0, 1]);
     // Another run of the node counts from elsewhere.
     assert_eq!((say(Class::Read, open(1 << 32)), say(Class::Write, resize(1 << 32))), (2, 1));
+}
+
+/// A flood of a session that one who reads slowly watches at another node. How far the program and the mirror are.
+fn flooded_beside_a_slow_reader(simulation: &mut Simulation, session: SessionId) -> (u64, u64) {
+    for _ in 0..500 {
+        simulation.nodes[0].server.print(session, 100_000);
+        let next = simulation.now + Duration::from_millis(10);
+        simulation.run_until(next);
+        read(&mut simulation.nodes[1].server);
+    }
+    let (_, mirror) = simulation.nodes[1].server.mirror_of(session).unwrap();
+    assert!(mirror.gaps.is_empty() && mirror.viewers.iter().all(|viewer| viewer.missed == 0));
+    let head = mirror.head;
+    (simulation.nodes[0].server.session(session).unwrap().printed, head)
+}
+
+#[test]
+fn a_program_waits_for_the_slowest_who_watches_at_another_node() {
+    let mut simulation = Simulation::new(2, Faults::none(2), 21);
+    let session = simulation.session(0, false);
+    simulation.nodes[0].server.session(session).unwrap().pace = Pace::Slowest;
+    simulation.nodes[1].core.watch(at(0), &name(0), session, Begin::Screen).unwrap();
+    simulation.run_until(at(1));
+    let (printed, _) = flooded_beside_a_slow_reader(&mut simulation, session);
+    assert!((500_000..40_000_000).contains(&printed), "{printed} bytes of 50,000,000");
+}
+
+#[test]
+fn a_program_waits_for_who_wants_every_byte_at_another_node_until_then() {
+    let mut simulation = Simulation::new(2, Faults::none(2), 22);
+    let session = simulation.session(0, false);
+    simulation.nodes[1].core.watch(at(0), &name(0), session, Begin::Screen).unwrap();
+    simulation.run_until(at(1));
+    let (mirror, _) = simulation.nodes[1].server.mirror_of(session).unwrap();
+    let lossless = |simulation: &mut Simulation, is_lossless| {
+        simulation.nodes[1].server.mirrors.get_mut(&mirror).unwrap().is_held = is_lossless;
+        let now = simulation.now;
+        simulation.nodes[1].core.handle_local(now, LocalEvent::MirrorLossless { mirror, is_lossless });
+        simulation.run_until(now + at(1));
+    };
+    lossless(&mut simulation, true);
+    let (printed, _) = flooded_beside_a_slow_reader(&mut simulation, session);
+    assert!((500_000..40_000_000).contains(&printed), "{printed} bytes of 50,000,000");
+    // Another run of the host knows it from the stream.
+    simulation.restart(0);
+    simulation.run_until(simulation.now + at(3));
+    let (again, _) = flooded_beside_a_slow_reader(&mut simulation, session);
+    assert!(again - printed < 40_000_000, "{again} bytes");
+    let is_lossless =
+        |simulation: &Simulation| simulation.nodes[0].core.hosted_streams().all(|stream| stream.is_lossless);
+    assert!(is_lossless(&simulation));
+    lossless(&mut simulation, false);
+    assert!(!is_lossless(&simulation));
+}
+
+#[test]
+fn a_node_counts_for_a_size_as_long_as_it_watches() {
+    let (mut simulation, sessions) = watched(Faults::none(3), 23, false);
+    simulation.run_until(at(2));
+    let (mirror, _) = simulation.nodes[1].server.mirror_of(sessions[0]).unwrap();
+    let window = Some((TerminalSize::new(90, 30).unwrap(), None));
+    let want = |simulation: &mut Simulation, window| {
+        let now = simulation.now;
+        simulation.nodes[1].core.handle_local(now, LocalEvent::MirrorResize { mirror, window });
+        simulation.run_until(now + at(1));
+    };
+    let sized =
+        |simulation: &Simulation| simulation.nodes[0].server.sized.get(&(name(1), sessions[0])).copied();
+    want(&mut simulation, window);
+    assert_eq!(sized(&simulation), Some(window));
+    want(&mut simulation, None);
+    assert_eq!(sized(&simulation), Some(None));
+    want(&mut simulation, window);
+    // A host that was restarted is told again.
+    simulation.restart(0);
+    simulation.nodes[0].server.sized.clear();
+    simulation.run_until(simulation.now + at(3));
+    assert_eq!(sized(&simulation), Some(window));
+    // It counts no longer once it watches no longer.
+    let now = simulation.now;
+    simulation.nodes[1].core.handle_local(now, LocalEvent::MirrorGone { mirror });
+    simulation.run_until(now + at(12));
+    assert_eq!(sized(&simulation), None);
+}
+
+#[test]
+fn a_broker_that_is_lost_makes_every_host_silent() {
+    let mut faults = Faults::none(3);
+    faults.disconnected.extend((0..3).map(|node| (at(3), at(20), node)));
+    let (mut simulation, sessions) = watched(faults, 24, false);
+    simulation.run_until(at(9));
+    let is_silent =
+        |simulation: &Simulation| simulation.nodes[1].server.mirror_of(sessions[0]).unwrap().1.is_silent;
+    assert!(is_silent(&simulation));
+    simulation.run_until(at(25));
+    assert!(!is_silent(&simulation));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     SessionId, TerminalSize,
-    message::{InputPosition, InputStreamId},
+    message::{self, InputPosition, InputStreamId, SessionRules, SizePolicy},
     nodes::{
         core::{FollowId, LocalCommand, LocalEvent, MirrorId, NodeCore},
         message::{Begin, Refusal, StreamItem, TypedPiece},
@@ -206,7 +206,8 @@ impl CrowdServer {
         self.follows.insert(follow, CrowdFollow { session, at, needs_screen });
         self.ready.push(follow);
         let (name, size) = ("s".parse().expect("a name"), TerminalSize::DEFAULT);
-        self.later.push(LocalEvent::Following { follow, name, size, start: at });
+        let rules = SessionRules::new(message::Pace::Fastest, SizePolicy::Latest);
+        self.later.push(LocalEvent::Following { follow, name, size, rules, start: at });
     }
 
     fn unfollow(&mut self, follow: FollowId) {
@@ -321,7 +322,7 @@ impl SimulatedServer for CrowdServer {
 
     fn command(&mut self, now: Duration, command: LocalCommand, _dice: &mut Random) {
         match command {
-            LocalCommand::Follow { follow, session, begin } => self.follow(follow, session, begin),
+            LocalCommand::Follow { follow, session, begin, .. } => self.follow(follow, session, begin),
             LocalCommand::Unfollow { follow } => self.unfollow(follow),
             LocalCommand::Type { reply, session, piece } => {
                 self.type_in(session, &piece);
@@ -342,9 +343,9 @@ impl SimulatedServer for CrowdServer {
                     self.later.extend((bytes > 0).then_some(LocalEvent::MirrorTook { mirror, bytes }));
                 }
             }
-            LocalCommand::HostSilent { mirror, since } => {
+            LocalCommand::HostSilent { mirror, silent_for } => {
                 if let Some(entry) = self.mirrors.get_mut(&mirror) {
-                    entry.silent_at = since.map(|_| now);
+                    entry.silent_at = silent_for.map(|_| now);
                 }
             }
             LocalCommand::MirrorTyped { mirror, taken, .. } => {
