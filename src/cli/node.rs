@@ -28,12 +28,9 @@ use crate::nodes::{
     permissions,
 };
 
-/// Makes this machine a node: others see its sessions, and it sees theirs
+/// Makes this machine a node: `list --nodes` shows all sessions then, `attach SESSION@NODE` one
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-#[command(after_help = "\
-Then `list --nodes` shows the sessions of all nodes, and `attach SESSION@NODE` watches one.
-It can be killed and started again at any time: sessions and their servers notice nothing.")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<NodeCommand>,
@@ -64,7 +61,7 @@ pub(super) struct Args {
     /// Only nodes of the same one see each other
     #[arg(long, default_value = "main")]
     tenant: Tenant,
-    /// What nodes may do here, such as ci-*=read; the first that fits holds [default: *=write]
+    /// What nodes may do; the first that fits holds: ci-*=read [default: *=write]
     #[arg(long, value_name = "NODE=WHAT", value_delimiter = LIST_DELIMITER)]
     allow: Vec<AllowRule>,
 }
@@ -91,7 +88,7 @@ struct PermissionsArgs {
     nsc: bool,
 }
 
-/// Makes an nkey: a new file with its seed for the node, and what is printed for nats-server's configuration
+/// Makes an nkey: its seed into a new file; its public half is printed, for nats-server
 #[derive(Debug, clap::Args)]
 struct KeyArgs {
     /// The file, which must not exist
