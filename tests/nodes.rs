@@ -12,6 +12,8 @@ mod chaos;
 mod commands;
 #[path = "nodes/machine.rs"]
 mod machine;
+#[path = "nodes/mirrors.rs"]
+mod mirrors;
 #[path = "nodes/operating.rs"]
 mod operating;
 #[path = "nodes/proxy.rs"]
