@@ -13,7 +13,7 @@ pub(crate) fn two(broker: &Broker) -> (Machine, Machine) {
 }
 
 /// The lines from 1 to `last`, as a terminal has them.
-fn lines(last: u32) -> Vec<u8> {
+pub(crate) fn lines(last: u32) -> Vec<u8> {
     (1..=last).flat_map(|line| format!("{line}\r\n").into_bytes()).collect()
 }
 
