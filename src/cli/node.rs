@@ -23,9 +23,12 @@ use super::{
     signals::DeadlySignals,
     start::connect_or_start,
 };
-use crate::nodes::{
-    AllowList, AllowRule, NatsAddress, NatsConfig, NodeConfig, NodeName, RunningNode, Tenant, nsc_options,
-    permissions,
+use crate::{
+    message::WhenLost,
+    nodes::{
+        AllowList, AllowRule, NatsAddress, NatsConfig, NodeConfig, NodeName, RunningNode, Tenant,
+        nsc_options, permissions,
+    },
 };
 
 /// Makes this machine a node: `list --nodes` shows all sessions then, `attach SESSION@NODE` one
@@ -61,9 +64,19 @@ pub(super) struct Args {
     /// Only nodes of the same one see each other
     #[arg(long, default_value = "main")]
     tenant: Tenant,
+    /// What is typed while a session's host is silent is refused, or waits for it
+    #[arg(long, value_name = "WHAT", default_value = "refuse")]
+    typing: TypingArg,
     /// What nodes may do; the first that fits holds: ci-*=read [default: *=write]
     #[arg(long, value_name = "NODE=WHAT", value_delimiter = LIST_DELIMITER)]
     allow: Vec<AllowRule>,
+}
+
+/// What becomes of typing while a host is silent.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TypingArg {
+    Refuse,
+    Wait,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -136,6 +149,10 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         bail!("a node is of the machine that it runs on: leave out --remote");
     }
     let allow = if args.allow.is_empty() { AllowList::everything() } else { AllowList::new(args.allow) };
+    let typing = match args.typing {
+        TypingArg::Refuse => WhenLost::Refused,
+        TypingArg::Wait => WhenLost::Waits,
+    };
     let nats = NatsConfig {
         servers: args.nats,
         creds: args.creds,
@@ -144,14 +161,7 @@ pub(super) fn run(common: &Globals, args: Args) -> anyhow::Result<Exit> {
         identity: args.cert.zip(args.key),
         is_plain: args.plain,
     };
-    let config = NodeConfig {
-        name,
-        tenant: args.tenant,
-        nats,
-        allow,
-        typing: crate::message::WhenLost::Refused,
-        socket: common.socket.clone(),
-    };
+    let config = NodeConfig { name, tenant: args.tenant, nats, allow, typing, socket: common.socket.clone() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(common, config))
 }

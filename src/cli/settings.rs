@@ -101,6 +101,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     #[cfg(feature = "nodes")]
     Setting { table: Some("nodes"), name: "tenant" },
     #[cfg(feature = "nodes")]
+    Setting { table: Some("nodes"), name: "typing" },
+    #[cfg(feature = "nodes")]
     Setting { table: Some("nodes"), name: "allow" },
 ];
 

@@ -245,3 +245,25 @@ fn the_gateways_metrics_have_the_figures_of_a_node_that_runs_here() {
     assert!(!scrape().contains("fugue_node_"));
     machine.node().signal(rustix::process::Signal::CONT);
 }
+
+#[test]
+fn typing_waits_for_a_silent_host_where_that_is_set() {
+    let Some(broker) = Broker::start("") else { return };
+    let [mut host, mut watcher] = [Machine::new(), Machine::new()];
+    host.start_node("h1", &broker.url(None), &[]);
+    watcher.start_node("h2", &broker.url(None), &["--typing", "wait"]);
+    host.ok(&["new", "-d", "build", "--", "sh", "-c", "read word; echo \"<$word>\"; read word; exit 5"]);
+    let recorder = watcher.record("build@h1");
+    host.node().signal(rustix::process::Signal::STOP);
+    eventually("a lost node", || watcher.ok(&["list", "--nodes"]).contains("lost").then_some(()));
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| watcher.send("build", "hello\n"));
+        eventually("typing that waits", || (figures(&watcher)["typing_waiting_bytes"] == 6).then_some(()));
+        host.node().signal(rustix::process::Signal::CONT);
+        assert!(sending.join().unwrap().status.success());
+    });
+    host.send("build", "\n");
+    let (output, said, code) = recorder.finish();
+    assert_eq!(code, Some(5), "{said}");
+    assert_eq!(String::from_utf8(output).unwrap().matches("<hello>").count(), 1);
+}
