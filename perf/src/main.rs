@@ -2,6 +2,7 @@
 
 mod contest;
 mod kept;
+mod nodes;
 mod payload;
 mod peer;
 mod plot;

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::{
+    nodes,
     payload::{lines, numbered_lines},
     receiver, served, web,
 };
@@ -29,6 +30,7 @@ pub(crate) fn play() -> Option<anyhow::Result<()>> {
             _ => Err(anyhow!("how much to print, and a file to make before")),
         },
         "role-view" => argument.context("what to view").and_then(|plan| web::run(&plan)),
+        "role-watch" => argument.context("what to watch").and_then(|plan| nodes::run(&plan)),
         "role-echo" => argument.context("a file to make before").and_then(|ready| echo(ready.as_ref())),
         "role-serve" => match (argument, arguments.next()) {
             (Some(socket), Some(history)) => served::run(socket.as_ref(), &history),

@@ -7,6 +7,7 @@ mod echo;
 mod fanout;
 mod membership;
 mod memory;
+mod nodes;
 mod outages;
 mod pictures;
 mod pty;
@@ -60,6 +61,8 @@ pub(crate) enum Suite {
     Web,
     /// Keystroke to screen, in a browser.
     WebEcho,
+    /// Sessions of other machines, over nats-server.
+    Nodes,
     /// How long a person waits for a command, and for the first screen.
     Commands,
     /// What a restart and a lost line cost who types, and what keeping programs costs.
@@ -100,6 +103,7 @@ impl Suite {
             Self::Echo => echo::run(scale),
             Self::Web => web::run(scale),
             Self::WebEcho => web_echo::run(scale),
+            Self::Nodes => nodes::run(scale),
             Self::Commands => commands::run(scale),
             Self::Outages => outages::run(scale),
             Self::Memory => memory::run(scale),

@@ -21,6 +21,8 @@ use crate::{
     receiver::{Address, Plan, Protocol, Receivers},
 };
 
+pub(crate) use self::broker::start_nats;
+
 /// A way to hand messages to many.
 pub(crate) trait FanOut {
     /// Hands `message` over this often. May return before all of it arrived.

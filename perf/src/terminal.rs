@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, bail};
 use fugue_server::{
     Client, Server, SessionId,
-    message::{Create, SizePolicy},
+    message::{Create, Pace, SessionInfo, SizePolicy},
 };
 use tokio::runtime::Runtime;
 
@@ -119,13 +119,23 @@ fn fugue(at: &Path, program: &[String], load: Load, (model, kept): (bool, bool))
 
 /// Starts a program in a session of its own; returns the connection that it was started through.
 pub(crate) async fn create(socket: &Path, program: &[String]) -> anyhow::Result<(Client, SessionId)> {
+    let (control, session) = create_paced(socket, program, Pace::default()).await?;
+    Ok((control, session.id))
+}
+
+/// The same, of a session of this pace.
+pub(crate) async fn create_paced(
+    socket: &Path,
+    program: &[String],
+    pace: Pace,
+) -> anyhow::Result<(Client, SessionInfo)> {
     let mut control = Client::connect(socket).await?;
     let variables = std::env::vars_os().map(|(key, value)| (bytes(&key), bytes(&value)));
     let words = program.iter().map(|word| word.clone().into_bytes());
     let mut create = Create::new(format!("session-{}", control.id().0).parse()?, words.collect());
     create.env = variables.collect();
-    create.size_policy = SizePolicy::Fixed;
-    let session = control.create(create).await?.id;
+    (create.size_policy, create.pace) = (SizePolicy::Fixed, pace);
+    let session = control.create(create).await?;
     Ok((control, session))
 }
 

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 pub(crate) use self::{
     page::{Page, Place},
-    viewers::{ViewerPlan, Viewers, run},
+    viewers::{ViewerPlan, Viewers, hash_of_lines, run, say},
 };
 
 /// How long a system may take to start, and to do what it is asked to.
@@ -84,7 +84,7 @@ impl Shown {
 }
 
 /// A process that ends with the measurement.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -94,7 +94,7 @@ impl Drop for Process {
 }
 
 /// Starts a process that says where it listens in its first line.
-fn start(command: &mut Command) -> anyhow::Result<(Process, String)> {
+pub(crate) fn start_process(command: &mut Command) -> anyhow::Result<(Process, String)> {
     use std::io::{BufRead, BufReader};
 
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{anyhow, bail};
 use fugue_server::{
-    Server,
+    Client, Server, SessionId,
     client::Incoming,
     message::{AttachOptions, ClientMessage, OnLag, StartAt},
 };
@@ -139,6 +139,11 @@ pub(super) async fn type_to_fugue(directory: &Path, socket: &Path, keys: u64) ->
     while !ready.exists() {
         tokio::task::yield_now().await;
     }
+    type_into(client, session, keys).await
+}
+
+/// Types into a session that echoes, and that this client has attached to from its first byte on.
+pub(super) async fn type_into(client: Client, session: SessionId, keys: u64) -> anyhow::Result<Typed> {
     let (mut requests, mut incoming, _) = client.into_split();
     let keyboard = Keyboard::new();
     let runtime = tokio::runtime::Handle::current();

@@ -52,20 +52,25 @@ pub(super) fn redis(starting: &mut Starting<'_>) -> anyhow::Result<Broker> {
 }
 
 pub(super) fn nats(starting: &mut Starting<'_>) -> anyhow::Result<Broker> {
-    let address = free_address()?;
-    let config = starting.directory.join("nats.conf");
     let limits =
         "max_pending: 4GB\nwrite_deadline: \"120s\"\nping_interval: \"1h\"\nmax_connections: 12000\n";
-    fs::write(&config, format!("listen: \"{address}\"\n{limits}"))?;
-    let mut command = Command::new("nats-server");
-    command.arg("-c").arg(&config);
-    let address = Address::Tcp(address);
-    let (process, mut publisher) = launch(command, "nats-server", &address, starting.directory)?;
+    let (process, address, mut publisher) = start_nats(starting.directory, limits)?;
     publisher.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
     publisher.read_past(b"PONG\r\n")?;
-    starting.subscribe(address, Protocol::Nats)?;
+    starting.subscribe(Address::Tcp(address), Protocol::Nats)?;
     let before = format!("PUB c {}\r\n", starting.load.message_bytes).into_bytes();
     Ok(Broker { process, publisher, before, after: b"\r\n", flush: (b"PING\r\n", b"PONG\r\n") })
+}
+
+/// A nats-server with these lines in its configuration, its address, and a first connection to it.
+pub(crate) fn start_nats(directory: &Path, configuration: &str) -> anyhow::Result<(Child, String, Socket)> {
+    let address = free_address()?;
+    let config = directory.join("nats.conf");
+    fs::write(&config, format!("listen: \"{address}\"\n{configuration}"))?;
+    let mut command = Command::new("nats-server");
+    command.arg("-c").arg(&config);
+    let (process, connection) = launch(command, "nats-server", &Address::Tcp(address.clone()), directory)?;
+    Ok((process, address, connection))
 }
 
 pub(super) fn mosquitto(starting: &mut Starting<'_>) -> anyhow::Result<Broker> {

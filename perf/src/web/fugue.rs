@@ -14,7 +14,7 @@ use fugue_server::{
 };
 use tokio::runtime::Runtime;
 
-use super::{PATIENCE, Place, Process, Shown, ShownProgram, page::Protocol, start as start_process};
+use super::{PATIENCE, Place, Process, Shown, ShownProgram, page::Protocol, start_process};
 use crate::{process::binary, terminal::create};
 
 /// More than is printed, so that no viewer that reads ever finds a gap.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{PATIENCE, Place, Process, Shown, ShownProgram, page::Protocol, start};
+use super::{PATIENCE, Place, Process, Shown, ShownProgram, page::Protocol, start_process};
 
 pub(super) fn terminado(programs: &[Vec<String>]) -> anyhow::Result<Shown> {
     let words = serde_json::to_string(programs)?;
@@ -43,7 +43,7 @@ fn run(script: &str, arguments: &[String], packages: &str) -> anyhow::Result<(Pr
     let mut command = Command::new(python);
     let absent =
         || format!("not installed; PyPI's {packages} bring it, and FUGUE_PEERS names a Python with them");
-    let (process, line) = start(command.args(["-c", script]).args(arguments)).with_context(absent)?;
+    let (process, line) = start_process(command.args(["-c", script]).args(arguments)).with_context(absent)?;
     let address = line.parse().with_context(absent)?;
     let begun = Instant::now();
     while TcpStream::connect(address).is_err() {

@@ -38,8 +38,13 @@ pub(crate) struct Viewers {
 impl Viewers {
     /// Starts the process, and waits until all watch.
     pub(crate) fn start(plan: &ViewerPlan) -> anyhow::Result<Self> {
+        Self::start_as("role-view", plan)
+    }
+
+    /// The same of other viewers, whose process is this binary in this role.
+    pub(crate) fn start_as(role: &str, plan: &impl Serialize) -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["role-view", &serde_json::to_string(plan)?])
+            .args([role, &serde_json::to_string(plan)?])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -123,7 +128,8 @@ async fn read(mut page: Page, bytes: u64) -> anyhow::Result<u64> {
     Ok(hash.digest())
 }
 
-fn hash_of_lines(bytes: u64) -> u64 {
+/// Of so many bytes of numbered lines.
+pub(crate) fn hash_of_lines(bytes: u64) -> u64 {
     let mut hash = Xxh3::new();
     let mut at = 0;
     while at < bytes {
@@ -134,7 +140,8 @@ fn hash_of_lines(bytes: u64) -> u64 {
     hash.digest()
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
+/// Says a line to the harness.
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
