@@ -57,6 +57,8 @@ impl Publisher {
 /// Two connections: what is sent on one comes back from the other.
 pub(crate) struct Echo {
     pub(crate) near: Client,
+    /// Where keys go; of this one only.
+    pub(crate) keys: String,
     pub(crate) back: async_nats::Subscriber,
     _far: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -64,21 +66,22 @@ pub(crate) struct Echo {
 impl Echo {
     pub(crate) async fn start(address: &str) -> anyhow::Result<Self> {
         let (near, far) = (async_nats::connect(address).await?, async_nats::connect(address).await?);
-        let mut keys = far.subscribe("keys").await?;
-        let mut back = near.subscribe("back").await?;
+        let (there, here) = (near.new_inbox(), near.new_inbox());
+        let mut keys = far.subscribe(there.clone()).await?;
+        let mut back = near.subscribe(here.clone()).await?;
         let answering = tokio::spawn(async move {
             while let Some(key) = keys.next().await {
-                far.publish("back", key.payload).await?;
+                far.publish(here.clone(), key.payload).await?;
             }
             anyhow::Ok(())
         });
         // Once around, so that both subscriptions stand.
         loop {
-            near.publish("keys", "first".into()).await?;
+            near.publish(there.clone(), "first".into()).await?;
             let wait = std::time::Duration::from_millis(100);
             if let Ok(message) = tokio::time::timeout(wait, back.next()).await {
                 message.context("the connection is lost")?;
-                return Ok(Self { near, back, _far: answering });
+                return Ok(Self { near, keys: there, back, _far: answering });
             }
         }
     }

@@ -144,10 +144,10 @@ fn flood(
 
 /// A message to another connection, and one back: as far as a key goes, with nothing at the ends.
 async fn bare(broker: &Broker, keys: u64) -> anyhow::Result<Histogram<u64>> {
-    let Echo { near, mut back, .. } = Echo::start(&broker.address).await?;
+    let Echo { near, keys: to, mut back, .. } = Echo::start(&broker.address).await?;
     let (keyboard, runtime) = (Keyboard::new(), tokio::runtime::Handle::current());
     let typing = tokio::task::spawn_blocking(move || {
-        keyboard.type_keys(keys, || Ok(runtime.block_on(near.publish("keys", "x".into()))?))
+        keyboard.type_keys(keys, || Ok(runtime.block_on(near.publish(to.clone(), "x".into()))?))
     });
     let mut screen = Screen::new(keyboard)?;
     while screen.keys < keys {

@@ -24,24 +24,25 @@ pub(super) fn run(scale: Scale) -> anyhow::Result<Vec<Row>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut rows = Vec::new();
     for (case, is_killed) in [("host's node killed", true), ("host's node stopped", false)] {
-        let (mut noticed, mut resumed) = (Vec::new(), Vec::new());
-        for _ in 0..scale.rounds.min(3) {
-            let (notice, resume) = runtime.block_on(measure(is_killed))?;
-            noticed.push(notice);
-            resumed.push(resume);
+        let measured: anyhow::Result<Vec<_>> =
+            (0..scale.rounds.min(3)).map(|_| runtime.block_on(measure(is_killed))).collect();
+        let metrics = [
+            ("noticed_ms", "ms until the mirror says so"),
+            ("resumed_ms", "ms from its return to the next byte"),
+        ];
+        for (at, metric) in metrics.into_iter().enumerate() {
+            let row = row(case, "fugue-nodes", 1, metric);
+            rows.push(match &measured {
+                Ok(measured) => row.with_samples(measured.iter().map(|figures| figures[at]).collect()),
+                Err(error) => Row { reason: Some(format!("{error:#}")), ..row },
+            });
         }
-        rows.push(
-            row(case, "fugue-nodes", 1, ("noticed_ms", "ms until the mirror says so")).with_samples(noticed),
-        );
-        rows.push(
-            row(case, "fugue-nodes", 1, ("resumed_ms", "ms from its return to the next byte"))
-                .with_samples(resumed),
-        );
     }
     Ok(rows)
 }
 
-async fn measure(is_killed: bool) -> anyhow::Result<(f64, f64)> {
+/// Milliseconds until it is noticed, and until it goes on.
+async fn measure(is_killed: bool) -> anyhow::Result<[f64; 2]> {
     let broker = Broker::start("")?;
     let (mut host, watcher) = (Machine::start("h1", &broker)?, Machine::start("w1", &broker)?);
     let ready = host.directory.path().join("ready");
@@ -69,7 +70,7 @@ async fn measure(is_killed: bool) -> anyhow::Result<(f64, f64)> {
         false => kill_process(pid, Signal::CONT)?,
     }
     next_byte(&mut viewer, 1).await?;
-    Ok((noticed.as_secs_f64() * 1000.0, begun.elapsed().as_secs_f64() * 1000.0))
+    Ok([noticed, begun.elapsed()].map(|took| took.as_secs_f64() * 1000.0))
 }
 
 /// Waits until lists say that the mirror's host is silent.
