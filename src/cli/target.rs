@@ -99,12 +99,12 @@ impl FromStr for NewSessionArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Place { machine, node, rest } = Place::split(text)?;
+        let place = Place::split(text)?;
         Ok(Self {
-            name: parse_name(rest)?,
-            machine,
+            name: parse_name(place.rest)?,
+            machine: place.machine,
             #[cfg(feature = "nodes")]
-            node,
+            node: place.node,
         })
     }
 }

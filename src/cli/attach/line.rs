@@ -147,7 +147,7 @@ impl SessionLine<'_> {
     }
 
     #[cfg(not(feature = "nodes"))]
-    #[expect(clippy::unused_async, clippy::unused_self, reason = "as with nodes")]
+    #[expect(clippy::unused_async, reason = "as with nodes")]
     async fn watches_again(&self) -> Result<bool, Outcome> {
         Ok(false)
     }
