@@ -20,6 +20,8 @@ mod operating;
 mod proxy;
 #[path = "nodes/sessions.rs"]
 mod sessions;
+#[path = "nodes/slow.rs"]
+mod slow;
 #[path = "nodes/viewer.rs"]
 mod viewer;
 #[path = "nodes/walkthrough.rs"]

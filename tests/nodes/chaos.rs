@@ -274,7 +274,7 @@ fn chaos_loses_no_byte_in_silence_and_types_nothing_twice() {
 }
 
 /// Starts the session of a machine.
-fn begin(machine: &Machine, host: usize) -> SessionId {
+pub(crate) fn begin(machine: &Machine, host: usize) -> SessionId {
     let program = machine.directory.path().join("program.pl");
     std::fs::write(&program, PROGRAM).unwrap();
     let script = format!("stty raw -echo; exec perl {} {}", program.display(), file(machine).display());
