@@ -88,6 +88,11 @@ impl Typing {
         Ok(())
     }
 
+    /// Whether anything was typed that is not answered.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.streams.values().any(|keys| !keys.data.is_empty())
+    }
+
     /// The next piece that is to be sent, and asked for until it is answered.
     pub(crate) fn next(&mut self) -> Option<TypedPiece> {
         let is_ready = |keys: &Keys| keys.sent == 0 && !keys.data.is_empty();

@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// How long the end of a session waits for answers to what was typed before it: those come on another connection.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
 /// How long a host has to end a program.
 const KILL_TIME: Duration = Duration::from_secs(8);
 
@@ -30,6 +33,8 @@ pub(super) struct Mirror {
     pub(super) typing: Typing,
     /// Bytes that the local server has not taken.
     untaken: usize,
+    /// Its end, which waits until then for answers to what was typed.
+    ending: Option<(StreamItem, Duration)>,
     /// What it is called, since when its host is silent, and why it is over: to be told.
     pub(super) name: Option<SessionName>,
     pub(super) silent_since: Option<Duration>,
@@ -52,7 +57,16 @@ pub(crate) struct LeftMirror {
 impl Mirror {
     fn new(watch: Watch) -> Self {
         let typing = Typing::default();
-        Self { watch, typing, untaken: 0, wanted: None, name: None, silent_since: None, why_over: None }
+        Self {
+            watch,
+            typing,
+            untaken: 0,
+            ending: None,
+            wanted: None,
+            name: None,
+            silent_since: None,
+            why_over: None,
+        }
     }
 
     pub(super) fn is_of(&self, session: SessionId) -> bool {
@@ -60,7 +74,7 @@ impl Mirror {
     }
 
     pub(super) fn due(&self, is_up: bool) -> Option<Duration> {
-        self.watch.due(is_up)
+        self.ending.as_ref().map(|(_, until)| *until).or_else(|| self.watch.due(is_up))
     }
 }
 
@@ -160,7 +174,7 @@ impl NodeCore {
     fn carry_out(&mut self, now: Duration, mirror: MirrorId, outcome: WatchOutcome) {
         self.pass_on(now, mirror, outcome);
         match self.mirrors.get(&mirror) {
-            Some(entry) if entry.watch.is_over() => self.unwatch(mirror),
+            Some(entry) if entry.watch.is_over() && entry.ending.is_none() => self.unwatch(mirror),
             Some(_) => self.tick_mirror(now, mirror),
             None => {}
         }
@@ -172,6 +186,12 @@ impl NodeCore {
         let (host, session) = (entry.watch.host.clone(), entry.watch.session);
         let mut is_opened = false;
         for news in outcome.news {
+            if let WatchNews::Item(end @ StreamItem::Ended { .. }) = &news
+                && entry.typing.is_waiting()
+            {
+                entry.ending = Some((end.clone(), now + ANSWER_TIME));
+                continue;
+            }
             self.commands.push_back(match news {
                 WatchNews::Begins { start, name, size, rules } => {
                     LocalCommand::Provide { mirror, host: host.clone(), session, name, size, rules, start }
@@ -232,6 +252,9 @@ impl NodeCore {
     fn tick_mirror(&mut self, now: Duration, mirror: MirrorId) {
         let (is_up, next) = (self.is_up(), self.draw_number());
         let Some(entry) = self.mirrors.get_mut(&mirror) else { return };
+        if entry.ending.as_ref().is_some_and(|(_, until)| now >= *until) {
+            return self.end_mirror(mirror);
+        }
         let mut outcome = WatchOutcome::default();
         if is_up {
             entry.watch.tick(now, entry.untaken, || next, &mut outcome);
@@ -326,6 +349,16 @@ impl NodeCore {
             }
             _ => None,
         });
+        if entry.ending.is_some() && !entry.typing.is_waiting() {
+            self.end_mirror(mirror);
+        }
+    }
+
+    /// Says the end that has waited.
+    fn end_mirror(&mut self, mirror: MirrorId) {
+        let ending = self.mirrors.get_mut(&mirror).and_then(|entry| entry.ending.take());
+        self.commands.extend(ending.map(|(item, _)| LocalCommand::Item { mirror, item }));
+        self.unwatch(mirror);
     }
 
     pub(super) fn mirror_resize(&mut self, now: Duration, mirror: MirrorId, window: WantedSize) {
