@@ -49,6 +49,9 @@ const LIST_TIME: Duration = Duration::from_secs(5);
 /// Messages that wait for the quick connection. What finds no room is lost, as it may be on its way.
 const MAX_QUICK: usize = 4096;
 
+/// What a request has besides what is typed by it, at most.
+const WRITE_HEAD: usize = 64;
+
 /// What a message may have besides its payload: a subject, and what the protocol of the carrier adds.
 const OVERHEAD: usize = 1024;
 
@@ -575,19 +578,26 @@ impl NodeCore {
         let most = state.most;
         match lane {
             Lane::Bulk => self.poll_streams(now, most),
-            Lane::Quick => self.poll_quick(now),
+            Lane::Quick => self.poll_quick(now, most),
         }
     }
 
-    fn poll_quick(&mut self, now: Duration) -> Option<CarrierMessage> {
+    fn poll_quick(&mut self, now: Duration, most: usize) -> Option<CarrierMessage> {
         if let Some(message) = self.outbox.pop_front() {
             return Some(message);
         }
         if self.directory.is_beat_due(now) {
             return Some(self.beat(now, false));
         }
-        self.ask_typed(now);
+        self.ask_typed(now, most.saturating_sub(WRITE_HEAD));
         let (number, to, class, payload) = self.requests.say(now)?;
+        if payload.len() > most
+            && let Some(purpose) = self.requests.answered(number, &to)
+        {
+            let why = format!("it takes {} bytes, and nats-server lets {most} through", payload.len());
+            self.take_answer(now, &to, purpose, Answer::Refused(Refusal::failed(&why)));
+            return None;
+        }
         let subject = Subject::new(class, &to, &self.name);
         Some(CarrierMessage { subject, reply: Some(number), payload })
     }

@@ -93,11 +93,11 @@ impl Typing {
         self.streams.values().any(|keys| !keys.data.is_empty())
     }
 
-    /// The next piece that is to be sent, and asked for until it is answered.
-    pub(crate) fn next(&mut self) -> Option<TypedPiece> {
+    /// The next piece that is to be sent, of at most so many bytes, and asked for until it is answered.
+    pub(crate) fn next(&mut self, most: usize) -> Option<TypedPiece> {
         let is_ready = |keys: &Keys| keys.sent == 0 && !keys.data.is_empty();
         let (stream, keys) = self.streams.iter_mut().find(|(_, keys)| is_ready(keys))?;
-        keys.sent = keys.data.len().min(MAX_TYPED);
+        keys.sent = keys.data.len().min(MAX_TYPED).min(most);
         let position = InputPosition { stream: *stream, offset: keys.taken };
         let data = Bytes::copy_from_slice(&keys.data[..keys.sent]);
         Some(TypedPiece { position, from_terminal: keys.from_terminal, data })
@@ -138,18 +138,18 @@ mod tests {
     fn one_piece_is_on_its_way_and_the_rest_follows_it() {
         let (mut typing, stream, now) = (Typing::default(), InputStreamId::random(), Duration::ZERO);
         assert_eq!(typing.push(now, &piece(stream, 10, b"abc")), Ok(None));
-        assert_eq!(typing.next(), Some(piece(stream, 10, b"abc")));
+        assert_eq!(typing.next(MAX_TYPED), Some(piece(stream, 10, b"abc")));
         assert_eq!(typing.push(now, &piece(stream, 13, b"de")), Ok(None));
         // Said again, by a server that was restarted.
         assert_eq!(typing.push(now, &piece(stream, 12, b"cdef")), Ok(None));
-        assert_eq!(typing.next(), None);
+        assert_eq!(typing.next(MAX_TYPED), None);
         assert_eq!(typing.typed(now, stream), Some(13));
-        assert_eq!(typing.next(), Some(piece(stream, 13, b"def")));
+        assert_eq!(typing.next(MAX_TYPED), Some(piece(stream, 13, b"def")));
         assert_eq!(typing.typed(now, stream), Some(16));
         assert_eq!(typing.typed(now, stream), None, "answered twice");
         assert_eq!(typing.push(now, &piece(stream, 10, b"abc")), Ok(Some(16)));
         assert_eq!(typing.push(now, &piece(stream, 17, b"x")), Err(NotTyped::Hole));
-        assert_eq!(typing.next(), None);
+        assert_eq!(typing.next(MAX_TYPED), None);
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
         let (mut typing, stream, now) = (Typing::default(), InputStreamId::random(), Duration::ZERO);
         assert_eq!(typing.push(now, &piece(stream, 0, &[b'x'; MAX_WAITING])), Ok(None));
         assert_eq!(typing.push(now, &piece(stream, MAX_WAITING as u64, b"x")), Err(NotTyped::Full));
-        assert_eq!(typing.next().unwrap().data.len(), MAX_TYPED);
+        assert_eq!(typing.next(MAX_TYPED).unwrap().data.len(), MAX_TYPED);
         for _ in 1..MAX_STREAMS {
             assert_eq!(typing.push(now, &piece(InputStreamId::random(), 0, b"x")), Ok(None));
         }

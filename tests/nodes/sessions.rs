@@ -1,6 +1,7 @@
 //! Sessions of one machine, watched and used at another.
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::machine::{Broker, Machine, eventually};
 
@@ -62,12 +63,21 @@ fn a_session_that_is_resized_in_a_flood_brings_every_byte_and_its_size() {
 fn messages_are_cut_to_what_the_broker_takes() {
     let Some(broker) = Broker::start("max_payload: 8KB\n") else { return };
     let (host, watcher) = two(&broker);
-    host.ok(&["new", "-d", "build", "--", "sh", "-c", "read word; stty -echo; seq 1 100000"]);
+    let script = "stty raw -echo; head -c 20000 | cksum; stty cooked; seq 1 100000";
+    host.ok(&["new", "-d", "build", "--", "sh", "-c", script]);
+    for number in 0..60 {
+        host.ok(&["new", "-d", &format!("other-{number}"), "--", "sleep", "1000"]);
+    }
     let recorder = watcher.record("build@h1");
-    host.send("build", "\n");
+    // As much as one piece may be, and more.
+    assert!(watcher.send("build@h1", &"x".repeat(20_000)).status.success());
     let (output, said, code) = recorder.finish();
     assert_eq!(code, Some(0), "{said}");
     assert!(output.ends_with(&lines(100_000)), "{} bytes", output.len());
+    let expected = "1755777811 20000";
+    assert!(String::from_utf8_lossy(&output).contains(expected), "the checksum of what was typed");
+    let listed: Value = serde_json::from_str(&watcher.ok(&["list", "--nodes", "--json"])).unwrap();
+    assert_eq!(listed[0]["sessions"].as_array().unwrap().len(), 61);
 }
 
 #[test]

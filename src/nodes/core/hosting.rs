@@ -23,6 +23,9 @@ use crate::{
 /// Streams that are sent at once.
 const MAX_HOSTED: usize = 1024;
 
+/// What a session takes in a list, at most: its name of 64 bytes, its id, and three numbers.
+const LISTED_BYTES: usize = 128;
+
 /// What is remembered of nodes and sizes of sessions, and how often it is looked whether the nodes still watch.
 const MAX_RESIZED: usize = 4096;
 const RESIZED_EVERY: Duration = Duration::from_secs(2);
@@ -283,7 +286,11 @@ impl NodeCore {
                 let created = |session| Answer::Created { session };
                 self.done(&reply, &result.map_or_else(Answer::Refused, created));
             }
-            LocalEvent::Listed { reply, sessions, has_more } => {
+            LocalEvent::Listed { reply, mut sessions, mut has_more } => {
+                // As many as one message holds; the rest is asked for.
+                let most = self.quick.most / LISTED_BYTES;
+                has_more |= sessions.len() > most.max(1);
+                sessions.truncate(most.max(1));
                 self.answer(&reply, &Answer::Sessions { sessions, has_more });
             }
             LocalEvent::Sessions(count) => self.sessions = count,

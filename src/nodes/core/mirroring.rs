@@ -315,11 +315,11 @@ impl NodeCore {
     }
 
     /// Asks for what was typed to be typed.
-    pub(super) fn ask_typed(&mut self, now: Duration) {
+    pub(super) fn ask_typed(&mut self, now: Duration, most: usize) {
         let mut number = self.last_number;
         for mirror in std::mem::take(&mut self.typed_into) {
             let Some(entry) = self.mirrors.get_mut(&mirror) else { continue };
-            while let Some(piece) = entry.typing.next() {
+            while let Some(piece) = entry.typing.next(most) {
                 number += 1;
                 let stream = piece.position.stream;
                 let request = WriteRequest::input(entry.watch.session, piece);

@@ -192,6 +192,33 @@ fn typists_on_three_nodes_type_each_byte_once_in_order() {
     }
 }
 
+#[test]
+fn what_was_typed_before_the_end_is_answered_before_it() {
+    // The end comes on a connection of its own, mostly before the answer.
+    for seed in 1..10 {
+        let (mut simulation, sessions) = watched(Faults::none(3), seed, false);
+        simulation.run_until(at(2));
+        let mut typist = Typist::new(sessions[0], &mut simulation.dice);
+        typist.all.truncate(1);
+        simulation.nodes[1].server.typists.push(typist);
+        let (now, parts) = (simulation.now, &mut simulation.nodes[1]);
+        parts.server.type_some(now, &mut parts.core, &mut simulation.dice);
+        let moment = Duration::from_micros(100);
+        while simulation.nodes[0].server.session(sessions[0]).unwrap().typed.is_empty() {
+            simulation.run_until(simulation.now + moment);
+        }
+        simulation.nodes[0].server.session(sessions[0]).unwrap().ended = Some(ExitStatus::Code(0));
+        let is_over = |simulation: &Simulation| {
+            simulation.nodes[1].server.mirror_of(sessions[0]).unwrap().1.ended.is_some()
+        };
+        while !is_over(&simulation) {
+            assert!(simulation.now < at(4));
+            simulation.run_until(simulation.now + moment);
+        }
+        assert_eq!(simulation.nodes[1].server.typists[0].taken, 1, "of seed {seed}");
+    }
+}
+
 /// How much of a session a node has in ten seconds of flood.
 fn flooded(faults: Faults) -> u64 {
     let (mut simulation, sessions) = watched(faults, 3, false);
