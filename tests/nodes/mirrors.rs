@@ -132,7 +132,8 @@ fn typing_waits_for_a_silent_host_where_that_is_asked_for() {
     });
     eventually("what waits", || {
         let figures = watcher.ok(&["stats", "--node", "--prometheus"]);
-        figures.contains("fugue_node_typing_waiting_bytes 8\n").then_some(())
+        let is_it = |line: &str| line.starts_with("fugue_node_typing_waiting_bytes") && line.ends_with(" 8");
+        figures.lines().any(is_it).then_some(())
     });
     host.node().signal(Signal::CONT);
     assert!(typed.join().unwrap());

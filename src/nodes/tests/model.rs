@@ -326,7 +326,13 @@ impl ModelServer {
                 self.later.push((now, LocalEvent::Listed { reply, sessions, has_more }));
             }
             LocalCommand::Provide { mirror, session, start, size, rules, .. } => {
-                let mut new = ModelMirror::new(session, start, size, dice);
+                // One that an earlier run of the node has left goes on.
+                let left = self.mirror_of(session).map(|(left, _)| left);
+                let left = left.and_then(|left| self.mirrors.remove(&left));
+                let mut new = match left {
+                    Some(left) if left.head == start => left,
+                    _ => ModelMirror::new(session, start, size, dice),
+                };
                 new.is_held = rules.pace == Pace::Slowest;
                 let before = self.mirrors.insert(mirror, new);
                 assert!(before.is_none(), "a mirror begins once");

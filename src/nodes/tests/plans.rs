@@ -12,7 +12,7 @@ use crate::{
     nodes::{
         bus::Faults,
         carrier::{CarrierEvent, CarrierMessage},
-        core::{LocalCommand, LocalEvent, Report},
+        core::{LeftMirror, LocalCommand, LocalEvent, Report},
         message::{Beat, Begin, ReadRequest, WriteRequest, encode},
         subject::{Class, Lane, Subject},
     },
@@ -297,6 +297,23 @@ fn another_run_of_the_host_goes_on_with_the_session_it_has_still() {
     simulation.run_until(at(9));
     let [(_, why)] = &simulation.nodes[1].server.refused[..] else { panic!("refused once") };
     assert_eq!(why.to_string(), "n0 was restarted, and no longer has this session");
+}
+
+#[test]
+fn another_run_of_a_watching_node_goes_on_with_its_mirrors() {
+    let (mut simulation, sessions) = watched(Faults::none(3), 18, false);
+    simulation.nodes[0].server.print(sessions[0], 1000);
+    simulation.run_until(at(3));
+    simulation.restart(1);
+    // Its server has what came until then. More is printed before the next run asks for it.
+    simulation.nodes[0].server.print(sessions[0], 1000);
+    let (session, size) = (sessions[0], TerminalSize::DEFAULT);
+    let left = LeftMirror { host: name(0), session, name: "left".parse().unwrap(), size, head: 1000 };
+    simulation.nodes[1].core.resume(at(3), left).unwrap();
+    simulation.touch(1);
+    simulation.run_until(at(8));
+    let (_, mirror) = simulation.nodes[1].server.mirror_of(sessions[0]).unwrap();
+    assert_eq!((mirror.head, &*mirror.gaps), (2000, &[][..]));
 }
 
 #[test]
