@@ -43,7 +43,7 @@ pub mod message;
 mod message;
 #[cfg(feature = "server")]
 mod name;
-#[cfg(all(feature = "server", any(test, fuzzing, feature = "nodes"), not(fugue_model)))]
+#[cfg(all(feature = "cli", any(test, fuzzing, feature = "nodes"), not(fugue_model)))]
 #[cfg_attr(not(feature = "nodes"), allow(dead_code, reason = "tests and fuzzing use a part of it"))]
 mod nodes;
 #[cfg(all(test, feature = "server", not(fugue_model)))]
