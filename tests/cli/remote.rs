@@ -402,10 +402,11 @@ impl Sshd {
         }
         // Another process may take it meanwhile, which then is an error of sshd's.
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        // A shell of the second level reads no file of the person's: what stands there may take its time.
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-             SetEnv FUGUE_SOCKET={} PATH={}\n",
+             SetEnv SHLVL=1 FUGUE_SOCKET={} PATH={}\n",
             at("host"),
             at("authorized_keys"),
             home.socket().display(),
