@@ -18,6 +18,8 @@ mod mirrors;
 mod operating;
 #[path = "nodes/proxy.rs"]
 mod proxy;
+#[path = "support/random.rs"]
+mod random;
 #[path = "nodes/sessions.rs"]
 mod sessions;
 #[path = "nodes/slow.rs"]

@@ -19,6 +19,7 @@ use async_nats::{
     Client, ConnectOptions, Event, Message, ServerAddr, ServerError, Statistics, StatusCode, Subscriber,
 };
 use futures_util::{StreamExt, stream::SelectAll};
+use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -34,6 +35,9 @@ const SUBSCRIPTION_MESSAGES: usize = 256;
 /// Messages that are kept until they are written to the connection: in the client, and before it.
 const CLIENT_MESSAGES: usize = 128;
 const OUTBOX_MESSAGES: usize = 16;
+
+/// The longest message that a nats-server has to let through, at least. By itself it lets 1 MiB.
+const LEAST_PAYLOAD: usize = 4096;
 
 /// How long a connection may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -88,6 +92,10 @@ pub(crate) enum NatsError {
     File { path: PathBuf, source: std::io::Error },
     #[error("could not connect to nats-server: {0}")]
     NotConnected(#[from] async_nats::ConnectError),
+    #[error(
+        "nats-server lets messages of {0} bytes through, and nodes need {LEAST_PAYLOAD}: raise its max_payload"
+    )]
+    SmallPayload(usize),
     #[error("could not subscribe at nats-server: {0}")]
     NotSubscribed(#[from] async_nats::SubscribeError),
 }
@@ -235,6 +243,9 @@ impl NatsLane {
         });
         let servers: Vec<_> = config.servers.iter().map(|address| address.0.clone()).collect();
         let client = options.connect(servers).await?;
+        if client.max_payload() < LEAST_PAYLOAD {
+            return Err(NatsError::SmallPayload(client.max_payload()));
+        }
         let mut subscribers = SelectAll::new();
         for subject in subscriptions(lane, tenant, own) {
             subscribers.push(client.subscribe(subject).await?);
@@ -392,9 +403,14 @@ impl NatsConfig {
         }
         // The client looks for them in its options only.
         if let Some(address) = self.servers.iter().find(|address| address.0.has_user_pass()) {
-            let (user, password) = (address.0.username(), address.0.password());
-            let [user, password] = [user, password].map(|part| part.unwrap_or_default().to_owned());
-            options = options.user_and_password(user, password);
+            // In a URL some letters stand encoded, such as %40.
+            let [user, password] = [address.0.username(), address.0.password()]
+                .map(|part| part.map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()));
+            options = match (user, password) {
+                (Some(user), Some(password)) => options.user_and_password(user, password),
+                // A user alone is a token.
+                (token, _) => options.token(token.unwrap_or_default()),
+            };
         }
         if let Some(creds) = &self.creds {
             options = options.credentials_file(creds).await.map_err(failed(creds))?;

@@ -18,6 +18,9 @@ use crate::{SessionId, SessionName, TerminalSize, message::SessionRules};
 /// A stream of which nothing comes for so long is lost. Its host says something every two seconds.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
+/// A host that answers nothing for so long has no such session, for who waits for it.
+const BEGIN_TIME: Duration = Duration::from_secs(15);
+
 /// How often the host is told that its watcher is there; and at first, in case that the last credit got lost.
 const MORE: Duration = Duration::from_secs(2);
 const FIRST_MORE: Duration = Duration::from_millis(200);
@@ -194,8 +197,11 @@ impl Watch {
         self.incarnation
     }
 
-    /// Says that the host is silent, if it is: also while there is no connection.
+    /// Says that the host is silent, if it is: also while there is no connection. What has not begun by then is over.
     pub(crate) fn look(&mut self, now: Duration, outcome: &mut WatchOutcome) {
+        if !self.is_over() && !self.has_begun() && now >= self.heard + BEGIN_TIME {
+            return self.refused(now, Refusal::failed("it does not answer"), outcome);
+        }
         if !self.is_over() && !self.is_silent && now >= self.heard + SILENCE {
             self.is_silent = true;
             outcome.news.push(WatchNews::Silent { silent_for: now.saturating_sub(self.heard) });
@@ -258,7 +264,11 @@ impl Watch {
 
     /// When there is something to do though nothing comes: without a connection, only to say that the host is silent.
     pub(crate) fn due(&self, is_up: bool) -> Option<Duration> {
-        let silence = (!self.is_silent && !self.is_over()).then_some(self.heard + SILENCE);
+        let silence = match self.is_silent {
+            _ if self.is_over() => None,
+            false => Some(self.heard + SILENCE),
+            true => (!self.has_begun()).then_some(self.heard + BEGIN_TIME),
+        };
         if !is_up {
             return silence;
         }

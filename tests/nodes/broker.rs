@@ -89,6 +89,25 @@ fn two_tenants_see_nothing_of_each_other() {
 }
 
 #[test]
+fn a_password_or_token_of_any_letters_is_understood_in_a_url() {
+    for (authorization, user) in [
+        ("users: [{ user: \"a b\", password: \"p@s/s:w%rd\" }]", "a%20b:p%40s%2Fs%3Aw%25rd"),
+        ("token: \"to/k@n\"", "to%2Fk%40n"),
+    ] {
+        let Some(broker) = Broker::start(&format!("authorization {{ {authorization} }}\n")) else { return };
+        Machine::new().start_node("h1", &format!("nats://{user}@127.0.0.1:{}", broker.port), &[]);
+    }
+}
+
+#[test]
+fn a_broker_whose_messages_are_too_short_is_refused() {
+    let Some(broker) = Broker::start("max_payload: 1KB\n") else { return };
+    let refused = Machine::new().run(&["node", "--name", "h1", "--nats", &broker.url(None)]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("raise its max_payload"), "{why}");
+}
+
+#[test]
 fn a_broker_with_tls_is_trusted_by_its_certificate_only() {
     let directory = tempfile::tempdir().unwrap();
     let [certificate, key] =

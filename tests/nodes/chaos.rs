@@ -23,31 +23,15 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use crate::{
     machine::{Broker, Machine, PATIENCE, eventually},
     proxy::Line,
+    random::Random,
     viewer::{Counts, PROGRAM, Viewer},
 };
 
 const MACHINES: usize = 3;
 
-/// The numbers of a generator, as Vigna's SplitMix64 has them.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut number = self.0;
-        number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (number ^ (number >> 31)) % most
-    }
-
-    fn index(&mut self, most: usize) -> usize {
-        usize::try_from(self.below(most as u64)).unwrap()
-    }
-
-    /// Some time of at most so many seconds.
-    fn seconds(&mut self, most: u64) -> Duration {
-        Duration::from_millis(self.below(most * 1000))
-    }
+/// Some time of at most so many seconds.
+fn seconds(random: &mut Random, most: u64) -> Duration {
+    Duration::from_millis(random.below(most * 1000))
 }
 
 /// What was typed by one typist into one session: each a line with a number of its own.
@@ -86,7 +70,7 @@ struct World {
     broker: Broker,
     machines: Vec<Machine>,
     lines: Vec<Line>,
-    dice: Dice,
+    random: Random,
 }
 
 /// What goes wrong, and what mends it.
@@ -106,7 +90,7 @@ impl World {
     fn new(broker: Broker, seed: u64) -> Self {
         let lines: Vec<_> = (0..MACHINES).map(|_| Line::to(broker.port)).collect();
         let machines = (0..MACHINES).map(|_| Machine::new()).collect();
-        let mut world = Self { broker, machines, lines, dice: Dice(seed) };
+        let mut world = Self { broker, machines, lines, random: Random::new(seed) };
         (0..MACHINES).for_each(|node| world.start_node(node));
         world
     }
@@ -116,8 +100,8 @@ impl World {
     }
 
     fn draw(&mut self) -> Fault {
-        let node = self.dice.index(MACHINES);
-        match self.dice.below(10) {
+        let node = usize::try_from(self.random.below(MACHINES as u64)).unwrap();
+        match self.random.below(10) {
             0 | 1 => Fault::KillNode(node),
             2 => Fault::StopNode(node),
             3 | 4 => Fault::BlockLine(node),
@@ -134,18 +118,18 @@ impl World {
         match fault {
             Fault::KillNode(node) => {
                 self.machines[node].kill_node();
-                thread::sleep(self.dice.seconds(3));
+                thread::sleep(seconds(&mut self.random, 3));
                 self.start_node(node);
             }
             Fault::StopNode(node) => {
                 self.machines[node].node().signal(Signal::STOP);
-                thread::sleep(self.dice.seconds(10));
+                thread::sleep(seconds(&mut self.random, 10));
                 self.machines[node].node().signal(Signal::CONT);
             }
             Fault::BlockLine(node) => {
                 self.lines[node].block(true);
-                thread::sleep(self.dice.seconds(10));
-                if self.dice.below(2) == 0 {
+                thread::sleep(seconds(&mut self.random, 10));
+                if self.random.below(2) == 0 {
                     self.lines[node].cut();
                 }
                 self.lines[node].block(false);
@@ -154,7 +138,7 @@ impl World {
             Fault::KillBroker => self.broker.restart(),
             Fault::StopBroker => {
                 self.broker.signal(Signal::STOP);
-                thread::sleep(self.dice.seconds(10));
+                thread::sleep(seconds(&mut self.random, 10));
                 self.broker.signal(Signal::CONT);
             }
             Fault::RestartServer(node) => {
@@ -170,7 +154,7 @@ impl World {
                 });
             }
         }
-        thread::sleep(self.dice.seconds(3));
+        thread::sleep(seconds(&mut self.random, 3));
     }
 }
 

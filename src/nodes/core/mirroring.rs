@@ -173,11 +173,19 @@ impl NodeCore {
     /// Passes on what a watch has to say, and does what is due then.
     fn carry_out(&mut self, now: Duration, mirror: MirrorId, outcome: WatchOutcome) {
         self.pass_on(now, mirror, outcome);
-        match self.mirrors.get(&mirror) {
-            Some(entry) if entry.watch.is_over() && entry.ending.is_none() => self.unwatch(mirror),
-            Some(_) => self.tick_mirror(now, mirror),
-            None => {}
+        if !self.unwatch_if_over(mirror) {
+            self.tick_mirror(now, mirror);
         }
+    }
+
+    /// Whether a mirror was over, of which nothing waits to be said.
+    fn unwatch_if_over(&mut self, mirror: MirrorId) -> bool {
+        let is_it = |entry: &Mirror| entry.watch.is_over() && entry.ending.is_none();
+        let is_over = self.mirrors.get(&mirror).is_some_and(is_it);
+        if is_over {
+            self.unwatch(mirror);
+        }
+        is_over
     }
 
     fn pass_on(&mut self, now: Duration, mirror: MirrorId, outcome: WatchOutcome) {
@@ -263,6 +271,7 @@ impl NodeCore {
         }
         self.mirrors_due = self.mirrors_due.min(entry.due(is_up).unwrap_or(Duration::MAX));
         self.pass_on(now, mirror, outcome);
+        self.unwatch_if_over(mirror);
     }
 
     /// Opens the streams again, of a host that came, in this run, or of all: what was on its way may be lost.

@@ -31,6 +31,9 @@ const UNWATCHED: u32 = 6;
 /// How long the first screen is waited for, so that who attaches sees it.
 const SCREEN_TIME: Duration = Duration::from_secs(1);
 
+/// What waits for room at the server before the node is not listened to. The bytes are bounded by the stream's credit.
+const MAX_WAITING: usize = 4096;
+
 /// How long a lost server is looked for.
 const LOST_TIME: Duration = Duration::from_secs(60);
 
@@ -229,7 +232,7 @@ impl MirrorState {
         tokio::select! {
             biased;
             () = sleep_until(self.look_at) => self.look().await,
-            said = said.recv() => match said {
+            said = said.recv(), if self.waiting.len() < MAX_WAITING => match said {
                 Some(said @ (MirrorSaid::Item(_) | MirrorSaid::Over(_))) => {
                     self.waiting.push_back(said);
                     Ok(())
@@ -271,7 +274,6 @@ impl MirrorState {
                 Ok(())
             }
             Some(MirrorSaid::Over(why)) => {
-                tracing::info!(session = %self.begins.name, host = %self.begins.host, %why, "a mirror is over");
                 Err(Over::End(ExitStatus::Unknown, Some(format!("{why}: it ends here"))))
             }
             _ => Ok(()),

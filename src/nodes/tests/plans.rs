@@ -335,6 +335,22 @@ fn a_node_or_a_session_that_is_not_there_is_refused_in_words() {
 }
 
 #[test]
+fn a_host_that_never_answers_is_given_up() {
+    let mut faults = Faults::none(2);
+    faults.partitions.push((at(2), at(100), 0b01));
+    let mut simulation = Simulation::new(2, faults, 19);
+    let session = simulation.session(0, false);
+    simulation.run_until(at(3));
+    let left = simulation.nodes[1].core.pool_left();
+    simulation.nodes[1].core.watch(at(3), &name(0), session, Begin::Screen).unwrap();
+    simulation.touch(1);
+    simulation.run_until(at(19));
+    let [(_, why)] = &simulation.nodes[1].server.refused[..] else { panic!("refused once") };
+    assert!(why.to_string().contains("does not answer"), "{why}");
+    assert_eq!(simulation.nodes[1].core.pool_left(), left);
+}
+
+#[test]
 fn lists_of_any_length_come_whole() {
     let mut faults = Faults::none(2);
     faults.lost = 20;
